@@ -1,0 +1,195 @@
+//! Checkpoints: the state after an entry, so that opening reads one object and a short tail of the journal
+//! (`format-spec/objects.md#checkpoint`). A cache: everything in it can be folded from the journal again.
+
+use crate::cbor::{Decoder, Encoder};
+use crate::entry::{IndexRef, PackRef, PolicyBody, decode_index, decode_pack, encode_index, encode_pack};
+use crate::pack::KeyRef;
+use crate::policy::{decode_key, encode_key};
+use crate::{ContentHash, FormatError, Signature, SnapshotId};
+
+/// Largest checkpoint a reader accepts, bytes.
+pub const CHECKPOINT_LIMIT_BYTES: u64 = 128 << 20;
+
+/// A snapshot as the state knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotState {
+    /// Its entry.
+    pub number: u64,
+    /// Its ID.
+    pub id: SnapshotId,
+    /// BLAKE3-256 of its entry's stored bytes.
+    pub entry_hash: ContentHash,
+    /// The store's time of its entry, ms since 1970; 0 until the next entry says it.
+    pub time_ms: u64,
+    /// Its manifest, encoded.
+    pub manifest: Vec<u8>,
+    /// Data keys that its frames need.
+    pub keys: Vec<KeyRef>,
+    /// Its tags now, sorted.
+    pub tags: Vec<String>,
+}
+
+/// An entry that changes nothing, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoidEntry {
+    /// Its number.
+    pub number: u64,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// The folded state after entry `number`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The last entry folded.
+    pub number: u64,
+    /// BLAKE3-256 of its stored bytes.
+    pub entry_hash: ContentHash,
+    /// Policies that changed the root key, and the one in force, with their numbers.
+    pub policies: Vec<(u64, PolicyBody)>,
+    /// Snapshots, by number.
+    pub snapshots: Vec<SnapshotState>,
+    /// Index objects that count.
+    pub indexes: Vec<IndexRef>,
+    /// Packs that count.
+    pub packs: Vec<PackRef>,
+    /// Entries that change nothing.
+    pub voids: Vec<VoidEntry>,
+}
+
+impl Checkpoint {
+    /// The content of the sealed object.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut encoder = Encoder::default();
+        encoder.map(|map| {
+            map.uint(1, self.number);
+            map.bytes(2, &self.entry_hash.0);
+            map.field(3, |e| {
+                e.array(&self.policies, |e, (number, body)| {
+                    e.array_head(3);
+                    e.uint(*number);
+                    e.bytes(&body.policy);
+                    e.bytes(&body.root_signature.0);
+                });
+            });
+            map.field(4, |e| e.array(&self.snapshots, encode_snapshot));
+            map.field(5, |e| e.array(&self.indexes, encode_index));
+            map.field(6, |e| e.array(&self.packs, encode_pack));
+            map.field(7, |e| {
+                e.array(&self.voids, |e, void| {
+                    e.array_head(2);
+                    e.uint(void.number);
+                    e.text(&void.reason);
+                });
+            });
+        });
+        encoder.into_bytes()
+    }
+
+    /// Reads the content of a sealed object.
+    ///
+    /// # Errors
+    /// `Cbor`, `Missing`, `UnknownField`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let (mut number, mut hash, mut policies, mut snapshots, mut indexes, mut packs, mut voids) =
+            (None, None, None, None, None, None, None);
+        let mut decoder = Decoder::new(bytes);
+        decoder.map("checkpoint", |key, value| {
+            match key {
+                1 => number = Some(value.uint()?),
+                2 => hash = Some(ContentHash::try_from(value.bytes()?)?),
+                3 => policies = Some(value.array(decode_policy)?),
+                4 => snapshots = Some(value.array(decode_snapshot)?),
+                5 => indexes = Some(value.array(decode_index)?),
+                6 => packs = Some(value.array(decode_pack)?),
+                7 => {
+                    voids = Some(value.array(|v| {
+                        v.tuple(2, |v| Ok(VoidEntry { number: v.uint()?, reason: v.text()?.to_owned() }))
+                    })?)
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        decoder.end("checkpoint")?;
+        let missing = |what| FormatError::Missing { what };
+        Ok(Self {
+            number: number.ok_or(missing("checkpoint's number"))?,
+            entry_hash: hash.ok_or(missing("checkpoint's entry hash"))?,
+            policies: policies.ok_or(missing("checkpoint's policies"))?,
+            snapshots: snapshots.ok_or(missing("checkpoint's snapshots"))?,
+            indexes: indexes.ok_or(missing("checkpoint's index objects"))?,
+            packs: packs.ok_or(missing("checkpoint's packs"))?,
+            voids: voids.ok_or(missing("checkpoint's void entries"))?,
+        })
+    }
+}
+
+fn encode_snapshot(encoder: &mut Encoder, snapshot: &SnapshotState) {
+    encoder.array_head(7);
+    encoder.uint(snapshot.number);
+    encoder.bytes(&snapshot.id.0);
+    encoder.bytes(&snapshot.entry_hash.0);
+    encoder.uint(snapshot.time_ms);
+    encoder.bytes(&snapshot.manifest);
+    encoder.array(&snapshot.keys, encode_key);
+    encoder.array(&snapshot.tags, |e, tag| e.text(tag));
+}
+
+fn decode_snapshot(decoder: &mut Decoder<'_>) -> Result<SnapshotState, FormatError> {
+    decoder.tuple(7, |v| {
+        Ok(SnapshotState {
+            number: v.uint()?,
+            id: SnapshotId::try_from(v.bytes()?)?,
+            entry_hash: ContentHash::try_from(v.bytes()?)?,
+            time_ms: v.uint()?,
+            manifest: v.bytes()?.to_vec(),
+            keys: v.array(decode_key)?,
+            tags: v.array(|v| v.text().map(str::to_owned))?,
+        })
+    })
+}
+
+fn decode_policy(decoder: &mut Decoder<'_>) -> Result<(u64, PolicyBody), FormatError> {
+    decoder.tuple(3, |v| {
+        Ok((
+            v.uint()?,
+            PolicyBody { policy: v.bytes()?.to_vec(), root_signature: Signature::try_from(v.bytes()?)? },
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip() {
+        let body = crate::manifest::tests::body();
+        let checkpoint = Checkpoint {
+            number: 9,
+            entry_hash: ContentHash([1; 32]),
+            policies: vec![(
+                0,
+                PolicyBody {
+                    policy: crate::policy::tests::example().encode(),
+                    root_signature: Signature([2; 64]),
+                },
+            )],
+            snapshots: vec![SnapshotState {
+                number: 4,
+                id: SnapshotId([3; 32]),
+                entry_hash: ContentHash([4; 32]),
+                time_ms: 5,
+                manifest: body.manifest.clone(),
+                keys: body.keys.clone(),
+                tags: vec!["a".into(), "b".into()],
+            }],
+            indexes: body.indexes.clone(),
+            packs: body.packs,
+            voids: vec![VoidEntry { number: 6, reason: "signed by nobody the policy lists".into() }],
+        };
+        assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
+    }
+}

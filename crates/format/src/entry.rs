@@ -1,0 +1,378 @@
+//! Journal entries (`format-spec/objects.md#journal-entry`).
+
+use crate::cbor::{Decoder, Encoder};
+use crate::manifest::SnapshotBody;
+use crate::registry::{EntryKind, ObjectKind};
+use crate::{ContentHash, FormatError, IndexId, PackId, Signature, SnapshotId, SourceTag};
+
+/// Largest journal entry a reader accepts, bytes.
+pub const ENTRY_LIMIT_BYTES: u64 = 64 << 20;
+
+/// One entry, as its signer wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its place in the journal.
+    pub number: u64,
+    /// The entry it was decided at: `number - 1`, or 0 for the first.
+    pub base: u64,
+    /// BLAKE3-256 of the stored bytes of the entry before; of `config` for the first.
+    pub previous: ContentHash,
+    /// The store's time of the object that `previous` names, ms since 1970.
+    pub previous_time_ms: u64,
+    /// What it says.
+    pub statement: Statement,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// Signers, recipients, features.
+    Policy(PolicyBody),
+    /// A snapshot.
+    Snapshot(Box<SnapshotBody>),
+    /// New index objects replace old ones.
+    Reindex(ReindexBody),
+    /// Tags of a snapshot.
+    Tag(TagBody),
+    /// Something for the audit trail.
+    Note(NoteBody),
+}
+
+/// A policy and the root key's signature of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyBody {
+    /// [`crate::policy::Policy::encode`].
+    pub policy: Vec<u8>,
+    /// By the root key in force before it.
+    pub root_signature: Signature,
+}
+
+/// A pack that an entry brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackRef {
+    /// Data or metadata pack.
+    pub kind: ObjectKind,
+    /// The pack.
+    pub id: PackId,
+    /// Its length, bytes.
+    pub length: u64,
+}
+
+/// An index object that an entry brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexRef {
+    /// The object.
+    pub id: IndexId,
+    /// Its folder.
+    pub source_tag: SourceTag,
+    /// Its length, bytes.
+    pub length: u64,
+}
+
+/// New index objects that say all that the old ones said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReindexBody {
+    /// What is new.
+    pub added: Vec<IndexRef>,
+    /// What no longer counts.
+    pub removed: Vec<IndexId>,
+}
+
+/// Tags added to and taken from a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagBody {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// Added.
+    pub add: Vec<String>,
+    /// Taken off.
+    pub remove: Vec<String>,
+}
+
+/// Audit of what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteBody {
+    /// `restore`, `check`, `backup-failed`, ...
+    pub event: String,
+    /// The snapshot it concerns.
+    pub snapshot: Option<SnapshotId>,
+    /// The client's time, ns since 1970.
+    pub time_ns: i64,
+    /// JSON (RFC 8259), for people and reports.
+    pub detail: String,
+}
+
+impl JournalEntry {
+    /// The content of the sealed object.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut encoder = Encoder::default();
+        encoder.map(|map| {
+            map.uint(1, self.number);
+            map.uint(2, self.base);
+            map.bytes(3, &self.previous.0);
+            map.uint(4, self.previous_time_ms);
+            map.uint(5, self.statement.kind().number().into());
+            map.field(6, |e| self.statement.encode(e));
+        });
+        encoder.into_bytes()
+    }
+
+    /// Reads the content of a sealed object.
+    ///
+    /// # Errors
+    /// `Cbor`, `Missing`, `UnknownField`; `Unknown` for a kind this version does not know.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let (mut number, mut base, mut previous, mut time, mut kind, mut statement) =
+            (None, None, None, None, None, None);
+        let mut decoder = Decoder::new(bytes);
+        decoder.map("journal entry", |key, value| {
+            match key {
+                1 => number = Some(value.uint()?),
+                2 => base = Some(value.uint()?),
+                3 => previous = Some(ContentHash::try_from(value.bytes()?)?),
+                4 => time = Some(value.uint()?),
+                5 => kind = Some(EntryKind::try_from(value.uint()?)?),
+                6 => {
+                    statement = Some(Statement::decode(
+                        kind.ok_or(FormatError::Missing { what: "entry kind" })?,
+                        value,
+                    )?)
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        decoder.end("journal entry")?;
+        let missing = |what| FormatError::Missing { what };
+        Ok(Self {
+            number: number.ok_or(missing("entry number"))?,
+            base: base.ok_or(missing("entry base"))?,
+            previous: previous.ok_or(missing("previous hash"))?,
+            previous_time_ms: time.ok_or(missing("previous time"))?,
+            statement: statement.ok_or(missing("entry body"))?,
+        })
+    }
+}
+
+impl Statement {
+    /// Its number in the registry.
+    #[must_use]
+    pub fn kind(&self) -> EntryKind {
+        match self {
+            Self::Policy(_) => EntryKind::Policy,
+            Self::Snapshot(_) => EntryKind::Snapshot,
+            Self::Reindex(_) => EntryKind::Reindex,
+            Self::Tag(_) => EntryKind::Tag,
+            Self::Note(_) => EntryKind::Note,
+        }
+    }
+
+    fn encode(&self, encoder: &mut Encoder) {
+        match self {
+            Self::Policy(body) => encoder.map(|map| {
+                map.bytes(1, &body.policy);
+                map.bytes(2, &body.root_signature.0);
+            }),
+            Self::Snapshot(body) => body.encode(encoder),
+            Self::Reindex(body) => encoder.map(|map| {
+                map.field(1, |e| e.array(&body.added, encode_index));
+                map.field(2, |e| e.array(&body.removed, |e, id| e.bytes(&id.0)));
+            }),
+            Self::Tag(body) => encoder.map(|map| {
+                map.bytes(1, &body.snapshot.0);
+                map.field(2, |e| e.array(&body.add, |e, tag| e.text(tag)));
+                map.field(3, |e| e.array(&body.remove, |e, tag| e.text(tag)));
+            }),
+            Self::Note(body) => encoder.map(|map| {
+                map.text(1, &body.event);
+                if let Some(snapshot) = body.snapshot {
+                    map.bytes(2, &snapshot.0);
+                }
+                map.int(3, body.time_ns);
+                map.text(4, &body.detail);
+            }),
+        }
+    }
+
+    fn decode(kind: EntryKind, decoder: &mut Decoder<'_>) -> Result<Self, FormatError> {
+        match kind {
+            EntryKind::Policy => decode_policy(decoder).map(Self::Policy),
+            EntryKind::Snapshot => SnapshotBody::decode(decoder).map(|body| Self::Snapshot(Box::new(body))),
+            EntryKind::Reindex => decode_reindex(decoder).map(Self::Reindex),
+            EntryKind::Tag => decode_tag(decoder).map(Self::Tag),
+            EntryKind::Note => decode_note(decoder).map(Self::Note),
+            other => Err(FormatError::Unknown { what: "entry kind", value: other.number().into() }),
+        }
+    }
+}
+
+fn decode_policy(decoder: &mut Decoder<'_>) -> Result<PolicyBody, FormatError> {
+    let (mut policy, mut signature) = (None, None);
+    decoder.map("policy entry", |key, value| {
+        match key {
+            1 => policy = Some(value.bytes()?.to_vec()),
+            2 => signature = Some(Signature::try_from(value.bytes()?)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(PolicyBody {
+        policy: policy.ok_or(FormatError::Missing { what: "policy" })?,
+        root_signature: signature.ok_or(FormatError::Missing { what: "root signature" })?,
+    })
+}
+
+fn decode_reindex(decoder: &mut Decoder<'_>) -> Result<ReindexBody, FormatError> {
+    let (mut added, mut removed) = (None, None);
+    decoder.map("reindex entry", |key, value| {
+        match key {
+            1 => added = Some(value.array(decode_index)?),
+            2 => removed = Some(value.array(|v| IndexId::try_from(v.bytes()?))?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(ReindexBody {
+        added: added.ok_or(FormatError::Missing { what: "new index objects" })?,
+        removed: removed.ok_or(FormatError::Missing { what: "old index objects" })?,
+    })
+}
+
+fn decode_tag(decoder: &mut Decoder<'_>) -> Result<TagBody, FormatError> {
+    let (mut snapshot, mut add, mut remove) = (None, None, None);
+    decoder.map("tag entry", |key, value| {
+        match key {
+            1 => snapshot = Some(SnapshotId::try_from(value.bytes()?)?),
+            2 => add = Some(value.array(|v| v.text().map(str::to_owned))?),
+            3 => remove = Some(value.array(|v| v.text().map(str::to_owned))?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(TagBody {
+        snapshot: snapshot.ok_or(FormatError::Missing { what: "tagged snapshot" })?,
+        add: add.ok_or(FormatError::Missing { what: "tags added" })?,
+        remove: remove.ok_or(FormatError::Missing { what: "tags removed" })?,
+    })
+}
+
+fn decode_note(decoder: &mut Decoder<'_>) -> Result<NoteBody, FormatError> {
+    let (mut event, mut snapshot, mut time_ns, mut detail) = (None, None, None, None);
+    decoder.map("note entry", |key, value| {
+        match key {
+            1 => event = Some(value.text()?.to_owned()),
+            2 => snapshot = Some(SnapshotId::try_from(value.bytes()?)?),
+            3 => time_ns = Some(value.int()?),
+            4 => detail = Some(value.text()?.to_owned()),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(NoteBody {
+        event: event.ok_or(FormatError::Missing { what: "note's event" })?,
+        snapshot,
+        time_ns: time_ns.ok_or(FormatError::Missing { what: "note's time" })?,
+        detail: detail.ok_or(FormatError::Missing { what: "note's detail" })?,
+    })
+}
+
+/// Writes `[ID, source tag, length]`.
+pub(crate) fn encode_index(encoder: &mut Encoder, index: &IndexRef) {
+    encoder.array_head(3);
+    encoder.bytes(&index.id.0);
+    encoder.bytes(&index.source_tag.0);
+    encoder.uint(index.length);
+}
+
+/// Reads `[ID, source tag, length]`.
+pub(crate) fn decode_index(decoder: &mut Decoder<'_>) -> Result<IndexRef, FormatError> {
+    decoder.tuple(3, |v| {
+        Ok(IndexRef {
+            id: IndexId::try_from(v.bytes()?)?,
+            source_tag: SourceTag::try_from(v.bytes()?)?,
+            length: v.uint()?,
+        })
+    })
+}
+
+/// Writes `[kind, ID, length]`.
+pub(crate) fn encode_pack(encoder: &mut Encoder, pack: &PackRef) {
+    encoder.array_head(3);
+    encoder.uint(pack.kind.number().into());
+    encoder.bytes(&pack.id.0);
+    encoder.uint(pack.length);
+}
+
+/// Reads `[kind, ID, length]`.
+pub(crate) fn decode_pack(decoder: &mut Decoder<'_>) -> Result<PackRef, FormatError> {
+    decoder.tuple(3, |v| {
+        let kind = ObjectKind::try_from(v.uint()?)?;
+        if !matches!(kind, ObjectKind::DataPack | ObjectKind::MetadataPack) {
+            return Err(FormatError::Rule { what: "pack reference", rule: "it names a pack" });
+        }
+        Ok(PackRef { kind, id: PackId::try_from(v.bytes()?)?, length: v.uint()? })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(statement: Statement) -> JournalEntry {
+        JournalEntry {
+            number: 7,
+            base: 6,
+            previous: ContentHash([1; 32]),
+            previous_time_ms: 1_700_000_000_000,
+            statement,
+        }
+    }
+
+    #[test]
+    fn statements_round_trip() {
+        let statements = [
+            Statement::Policy(PolicyBody {
+                policy: crate::policy::tests::example().encode(),
+                root_signature: Signature([2; 64]),
+            }),
+            Statement::Snapshot(Box::new(crate::manifest::tests::body())),
+            Statement::Reindex(ReindexBody {
+                added: vec![IndexRef { id: IndexId([3; 32]), source_tag: SourceTag([4; 16]), length: 8192 }],
+                removed: vec![IndexId([5; 32])],
+            }),
+            Statement::Tag(TagBody {
+                snapshot: SnapshotId([6; 32]),
+                add: vec!["weekly".into()],
+                remove: vec![],
+            }),
+            Statement::Note(NoteBody {
+                event: "restore".into(),
+                snapshot: None,
+                time_ns: -1,
+                detail: "{}".into(),
+            }),
+        ];
+        for statement in statements {
+            let entry = entry(statement);
+            assert_eq!(JournalEntry::decode(&entry.encode()), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn reserved_kinds_are_refused() {
+        let mut encoder = Encoder::default();
+        encoder.map(|map| {
+            map.uint(1, 7);
+            map.uint(2, 6);
+            map.bytes(3, &[0; 32]);
+            map.uint(4, 0);
+            map.uint(5, 5);
+            map.field(6, |e| e.map(|_| ()));
+        });
+        assert_eq!(
+            JournalEntry::decode(&encoder.into_bytes()),
+            Err(FormatError::Unknown { what: "entry kind", value: 5 })
+        );
+    }
+}
