@@ -1,0 +1,391 @@
+//! Wrapping a 32-byte key for a recipient (`format-spec/sealing.md#wraps`).
+
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
+use hpke::aead::ChaCha20Poly1305 as HpkeAead;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::X25519HkdfSha256;
+use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use strongroom_format::key_object::{Argon2Parameters, KeyObject, SignedKey, Wrap};
+use strongroom_format::registry::{ObjectKind, Purpose, RecipientType};
+use strongroom_format::{Commitment, KeyId, PublicKey, RecipientId, RepositoryId, Salt};
+use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use crate::derive::{commitment, derive, key_and_commitment};
+use crate::random::{self, Random};
+use crate::seal::{append_opened, append_sealed};
+use crate::sign::{Signer, verify_object};
+use crate::{KeysError, Secret};
+
+const HPKE_INFO: &[u8] = b"strongroom 2026 v1 key wrap";
+
+/// Argon2id costs of new passphrases: 128 MiB, 3 passes, 4 lanes.
+pub const ARGON2_COSTS: Argon2Costs = Argon2Costs { memory_kib: 128 << 10, passes: 3, lanes: 4 };
+
+/// How hard a passphrase is to guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Argon2Costs {
+    /// Memory, KiB.
+    pub memory_kib: u32,
+    /// Passes.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+/// What is wrapped: its identity and value.
+pub struct NamedKey {
+    /// Its ID.
+    pub id: KeyId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its value.
+    pub secret: Secret,
+}
+
+/// Where a key is wrapped to, ready to wrap (a passphrase is stretched once).
+pub enum WrapTo {
+    /// A stretched passphrase.
+    Passphrase {
+        /// The recipient.
+        recipient: RecipientId,
+        /// How it was stretched.
+        argon2: Argon2Parameters,
+        /// The result.
+        stretched: Secret,
+    },
+    /// A key file.
+    KeyFile {
+        /// Its bytes.
+        key: Secret,
+    },
+    /// An X25519 public key: the vault's, for one.
+    X25519 {
+        /// The recipient.
+        recipient: RecipientId,
+        /// The public key.
+        public: PublicKey,
+    },
+}
+
+impl WrapTo {
+    /// Stretches a new passphrase.
+    ///
+    /// # Errors
+    /// `Random`, `Argon2`.
+    pub fn passphrase(passphrase: &str, costs: Argon2Costs, random: &dyn Random) -> Result<Self, KeysError> {
+        let argon2 = Argon2Parameters { salt: random::array(random)?, memory_kib: costs.memory_kib, passes: costs.passes, lanes: costs.lanes };
+        let stretched = stretch(passphrase, &argon2)?;
+        Ok(Self::Passphrase { recipient: RecipientId(random::array(random)?), argon2, stretched })
+    }
+
+    /// The recipient's ID.
+    #[must_use]
+    pub fn recipient(&self) -> RecipientId {
+        match self {
+            Self::Passphrase { recipient, .. } | Self::X25519 { recipient, .. } => *recipient,
+            Self::KeyFile { key } => key_file_recipient(key),
+        }
+    }
+
+    /// The recipient's type.
+    #[must_use]
+    pub fn kind(&self) -> RecipientType {
+        match self {
+            Self::Passphrase { .. } => RecipientType::Passphrase,
+            Self::KeyFile { .. } => RecipientType::KeyFile,
+            Self::X25519 { .. } => RecipientType::X25519,
+        }
+    }
+
+    /// Wraps `key`; the object is signed by `signer`.
+    ///
+    /// # Errors
+    /// `Random`; `PublicKey` for an X25519 key of low order.
+    pub fn wrap(&self, key: &NamedKey, repository: RepositoryId, signer: &Signer, random: &dyn Random) -> Result<SignedKey, KeysError> {
+        let bound = Bound { repository, key: key.id, purpose: key.purpose, recipient: self.recipient() };
+        let wrap = match self {
+            Self::Passphrase { argon2, stretched, .. } => {
+                let salt = Salt(random::array(random)?);
+                let (commitment, sealed) = direct_seal(&passphrase_key(stretched), &bound.context(RecipientType::Passphrase, &salt, Some(argon2)), &key.secret)?;
+                Wrap::Passphrase { argon2: argon2.clone(), salt, commitment, sealed }
+            }
+            Self::KeyFile { key: file } => {
+                let salt = Salt(random::array(random)?);
+                let (commitment, sealed) = direct_seal(&key_file_key(file), &bound.context(RecipientType::KeyFile, &salt, None), &key.secret)?;
+                Wrap::KeyFile { salt, commitment, sealed }
+            }
+            Self::X25519 { public, .. } => hpke_seal(public, &bound.hpke_info(), &key.secret, random)?,
+        };
+        let object = KeyObject {
+            key: key.id,
+            purpose: key.purpose,
+            commitment: commitment(&key.secret, repository, key.id, key.purpose),
+            recipient: self.recipient(),
+            wrap,
+            signer: signer.id(),
+        };
+        let body = object.encode();
+        let signature = signer.sign_object(ObjectKind::Key, &[&body]);
+        Ok(SignedKey { body, signature })
+    }
+}
+
+/// What opens a wrap.
+pub enum Unwrap<'a> {
+    /// A stretched passphrase.
+    Passphrase(&'a Secret),
+    /// A key file's bytes.
+    KeyFile(&'a Secret),
+    /// An X25519 private key.
+    X25519(&'a Secret),
+}
+
+impl Unwrap<'_> {
+    /// Opens `object`; the key is compared with its commitment.
+    ///
+    /// # Errors
+    /// `Commitment`, `Tampered`, `PublicKey`; `WrongKind` for a wrap of another type.
+    pub fn unwrap(&self, object: &KeyObject, repository: RepositoryId) -> Result<Secret, KeysError> {
+        let bound = Bound { repository, key: object.key, purpose: object.purpose, recipient: object.recipient };
+        let secret = match (self, &object.wrap) {
+            (Self::Passphrase(stretched), Wrap::Passphrase { argon2, salt, commitment, sealed }) => {
+                direct_open(&passphrase_key(stretched), &bound.context(RecipientType::Passphrase, salt, Some(argon2)), commitment, sealed)?
+            }
+            (Self::KeyFile(key), Wrap::KeyFile { salt, commitment, sealed }) => {
+                direct_open(&key_file_key(key), &bound.context(RecipientType::KeyFile, salt, None), commitment, sealed)?
+            }
+            (Self::X25519(private), Wrap::X25519 { encapsulated, sealed }) => hpke_open(private, &bound.hpke_info(), encapsulated, sealed)?,
+            _ => return Err(KeysError::WrongKind),
+        };
+        let expected = commitment(&secret, repository, object.key, object.purpose);
+        if bool::from(expected.0.ct_eq(&object.commitment.0)) { Ok(secret) } else { Err(KeysError::Commitment) }
+    }
+}
+
+/// Decodes a key object and verifies its signature.
+///
+/// # Errors
+/// `Format`, `Signature`, `PublicKey`.
+pub fn verify_key_object(signed: &SignedKey, public: &PublicKey) -> Result<KeyObject, KeysError> {
+    let object = KeyObject::decode(&signed.body)?;
+    verify_object(public, ObjectKind::Key, &[&signed.body], &signed.signature)?;
+    Ok(object)
+}
+
+/// Argon2id (RFC 9106) over the passphrase in Unicode normalization form C.
+///
+/// # Errors
+/// `Argon2`.
+pub fn stretch(passphrase: &str, parameters: &Argon2Parameters) -> Result<Secret, KeysError> {
+    let normalized = Zeroizing::new(passphrase.nfc().collect::<String>());
+    let costs = argon2::Params::new(parameters.memory_kib, parameters.passes, parameters.lanes, Some(32)).map_err(|_| KeysError::Argon2)?;
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, costs);
+    let mut out = [0; 32];
+    argon2.hash_password_into(normalized.as_bytes(), &parameters.salt, &mut out).map_err(|_| KeysError::Argon2)?;
+    Ok(Secret::new(out))
+}
+
+/// The recipient ID of a key file.
+#[must_use]
+pub fn key_file_recipient(key: &Secret) -> RecipientId {
+    RecipientId(derive("strongroom 2026 v1 key file id", key.expose()))
+}
+
+/// The public half of an X25519 private key (RFC 7748).
+///
+/// # Errors
+/// `PublicKey` never: every 32 bytes are a private key.
+pub fn x25519_public(private: &Secret) -> Result<PublicKey, KeysError> {
+    let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private.expose()).map_err(|_| KeysError::PublicKey)?;
+    let public = <X25519HkdfSha256 as Kem>::sk_to_pk(&private).to_bytes();
+    let mut out = [0; 32];
+    out.copy_from_slice(&public);
+    Ok(PublicKey(out))
+}
+
+struct Bound {
+    repository: RepositoryId,
+    key: KeyId,
+    purpose: Purpose,
+    recipient: RecipientId,
+}
+
+impl Bound {
+    fn context(&self, kind: RecipientType, salt: &Salt, argon2: Option<&Argon2Parameters>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(112);
+        out.extend_from_slice(&self.repository.0);
+        out.extend_from_slice(&self.key.0);
+        out.extend_from_slice(&[self.purpose.number(), kind.number()]);
+        out.extend_from_slice(&self.recipient.0);
+        out.extend_from_slice(&salt.0);
+        if let Some(argon2) = argon2 {
+            out.extend_from_slice(&argon2.salt);
+            for cost in [argon2.memory_kib, argon2.passes, argon2.lanes] {
+                out.extend_from_slice(&cost.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    fn hpke_info(&self) -> Vec<u8> {
+        [HPKE_INFO, &self.repository.0, &self.key.0, &[self.purpose.number()]].concat()
+    }
+}
+
+fn passphrase_key(stretched: &Secret) -> Secret {
+    Secret::new(derive("strongroom 2026 v1 wrap passphrase", stretched.expose()))
+}
+
+fn key_file_key(file: &Secret) -> Secret {
+    Secret::new(derive("strongroom 2026 v1 wrap key file", file.expose()))
+}
+
+fn direct_seal(wrap_key: &Secret, context: &[u8], secret: &Secret) -> Result<(Commitment, [u8; 48]), KeysError> {
+    let (key, commitment) = key_and_commitment(wrap_key.expose(), &[context]);
+    let key = Zeroizing::new(key);
+    let mut out = Vec::with_capacity(48);
+    append_sealed(&ChaCha20Poly1305::new(&(*key).into()), &[0; 12], context, secret.expose(), &mut out)?;
+    Ok((commitment, out.try_into().map_err(|_| KeysError::Tampered)?))
+}
+
+fn direct_open(wrap_key: &Secret, context: &[u8], commitment: &Commitment, sealed: &[u8; 48]) -> Result<Secret, KeysError> {
+    let (key, expected) = key_and_commitment(wrap_key.expose(), &[context]);
+    let key = Zeroizing::new(key);
+    if !bool::from(expected.0.ct_eq(&commitment.0)) {
+        return Err(KeysError::Commitment);
+    }
+    let mut out = Zeroizing::new(Vec::with_capacity(32));
+    append_opened(&ChaCha20Poly1305::new(&(*key).into()), &[0; 12], context, sealed, &mut out)?;
+    to_secret(&out)
+}
+
+fn hpke_seal(public: &PublicKey, info: &[u8], secret: &Secret, random: &dyn Random) -> Result<Wrap, KeysError> {
+    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public.0).map_err(|_| KeysError::PublicKey)?;
+    let mut rng = HpkeRandom { bytes: random::array(random)?, used: 0 };
+    let (encapsulated, sealed) =
+        hpke::single_shot_seal_with_rng::<HpkeAead, HkdfSha256, X25519HkdfSha256>(&OpModeS::Base, &public, info, secret.expose(), &[], &mut rng)
+            .map_err(|_| KeysError::PublicKey)?;
+    let encapsulated: [u8; 32] = encapsulated.to_bytes().as_slice().try_into().map_err(|_| KeysError::PublicKey)?;
+    Ok(Wrap::X25519 { encapsulated, sealed: sealed.try_into().map_err(|_| KeysError::PublicKey)? })
+}
+
+fn hpke_open(private: &Secret, info: &[u8], encapsulated: &[u8; 32], sealed: &[u8; 48]) -> Result<Secret, KeysError> {
+    let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private.expose()).map_err(|_| KeysError::PublicKey)?;
+    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| KeysError::PublicKey)?;
+    let opened = hpke::single_shot_open::<HpkeAead, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &private, &encapsulated, info, sealed, &[])
+        .map_err(|error| if matches!(error, hpke::HpkeError::OpenError) { KeysError::Tampered } else { KeysError::PublicKey })?;
+    to_secret(&Zeroizing::new(opened))
+}
+
+fn to_secret(bytes: &[u8]) -> Result<Secret, KeysError> {
+    bytes.try_into().map(Secret::new).map_err(|_| KeysError::Tampered)
+}
+
+/// Gives HPKE its ephemeral key's randomness out of the injected source.
+struct HpkeRandom {
+    bytes: [u8; 64],
+    used: usize,
+}
+
+impl rand_core::TryRng for HpkeRandom {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut out = [0; 4];
+        self.try_fill_bytes(&mut out)?;
+        Ok(u32::from_le_bytes(out))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut out = [0; 8];
+        self.try_fill_bytes(&mut out)?;
+        Ok(u64::from_le_bytes(out))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        // More than was drawn is never asked for; if it ever were, a stream keyed by the drawn bytes goes on.
+        for chunk in out.chunks_mut(32) {
+            let counter = self.used as u64;
+            let seed: [u8; 32] = derive("strongroom 2026 v1 hpke randomness", &[&self.bytes[..], &counter.to_le_bytes()].concat());
+            chunk.copy_from_slice(&seed[..chunk.len()]);
+            self.used += 1;
+        }
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for HpkeRandom {}
+
+impl Drop for HpkeRandom {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeededRandom;
+    use strongroom_format::WriterId;
+
+    const REPOSITORY: RepositoryId = RepositoryId([10; 16]);
+    const COSTS: Argon2Costs = Argon2Costs { memory_kib: 64, passes: 1, lanes: 1 };
+
+    fn key() -> NamedKey {
+        NamedKey { id: KeyId([5; 16]), purpose: Purpose::Vault, secret: Secret::new([0xab; 32]) }
+    }
+
+    fn signer() -> Signer {
+        Signer::new(WriterId([7; 16]), &Secret::new([7; 32]))
+    }
+
+    #[test]
+    fn each_wrap_opens_with_its_own_secret_only() {
+        let random = SeededRandom::new(b"wraps");
+        let private = Secret::new([0x21; 32]);
+        let passphrase = WrapTo::passphrase("corre\u{301}ct horse", COSTS, &random).unwrap();
+        let WrapTo::Passphrase { argon2, .. } = &passphrase else { panic!() };
+        let composed = stretch("corr\u{e9}ct horse", argon2).unwrap();
+        let wrong = stretch("correct horse", argon2).unwrap();
+        let file = Secret::new([0x42; 32]);
+        let cases = [
+            (&passphrase, Unwrap::Passphrase(&composed), Unwrap::Passphrase(&wrong)),
+            (&WrapTo::KeyFile { key: file.clone() }, Unwrap::KeyFile(&file), Unwrap::KeyFile(&wrong)),
+            (&WrapTo::X25519 { recipient: RecipientId([1; 16]), public: x25519_public(&private).unwrap() }, Unwrap::X25519(&private), Unwrap::X25519(&wrong)),
+        ];
+        for (to, right, wrong) in cases {
+            let signed = to.wrap(&key(), REPOSITORY, &signer(), &random).unwrap();
+            let signed = SignedKey::decode(&signed.encode()).unwrap();
+            let object = verify_key_object(&signed, &signer().public()).unwrap();
+            assert_eq!(right.unwrap(&object, REPOSITORY).unwrap(), key().secret);
+            assert!(wrong.unwrap(&object, REPOSITORY).is_err());
+            assert!(right.unwrap(&object, RepositoryId([11; 16])).is_err(), "another repository");
+            let other = KeyObject { purpose: Purpose::Root, ..object.clone() };
+            assert!(right.unwrap(&other, REPOSITORY).is_err(), "another purpose");
+            let other = KeyObject { commitment: Commitment([0; 32]), ..object };
+            assert!(matches!(right.unwrap(&other, REPOSITORY), Err(KeysError::Commitment)));
+        }
+    }
+
+    #[test]
+    fn low_order_points_are_refused() {
+        let to = WrapTo::X25519 { recipient: RecipientId([1; 16]), public: PublicKey([0; 32]) };
+        assert!(matches!(to.wrap(&key(), REPOSITORY, &signer(), &SeededRandom::new(b"x")), Err(KeysError::PublicKey)));
+    }
+
+    /// RFC 9180 appendix A.2.1 (DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305, base): sequence 0.
+    #[test]
+    fn rfc_9180_vector() {
+        let private = hex::decode("8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb").unwrap();
+        let encapsulated = hex::decode("1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a").unwrap();
+        let info = hex::decode("4f6465206f6e2061204772656369616e2055726e").unwrap();
+        let aad = hex::decode("436f756e742d30").unwrap();
+        let sealed = hex::decode("1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28").unwrap();
+        let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&private).unwrap();
+        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&encapsulated).unwrap();
+        let plain = hpke::single_shot_open::<HpkeAead, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &private, &encapsulated, &info, &sealed, &aad).unwrap();
+        assert_eq!(hex::encode(plain), "4265617574792069732074727574682c20747275746820626561757479");
+    }
+}
