@@ -1,0 +1,126 @@
+//! The seam between a repository and the place its objects live in.
+
+use std::sync::Arc;
+
+use crate::error::StoreError;
+use crate::name::ObjectName;
+
+/// What became of a put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum PutOutcome {
+    /// The object is there, with these bytes, durably.
+    Created,
+    /// The name was taken, durably; perhaps with these very bytes, after an earlier attempt whose answer was lost.
+    AlreadyExists,
+}
+
+/// What a store knows of an object without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Length of the object.
+    pub length_bytes: u64,
+    /// When it was created, by the store's clock: milliseconds since 1970-01-01T00:00:00Z.
+    pub modified_ms: u64,
+}
+
+/// A set of named immutable objects, shared by many hosts without coordination.
+///
+/// Every method may be called from many threads at once. [`conformance::suite`](crate::conformance::suite) says in
+/// code what is said here.
+pub trait Store: Send + Sync {
+    /// Creates an object, unless the name is taken. Nothing is ever replaced: of several callers at most one is told
+    /// [`PutOutcome::Created`].
+    ///
+    /// The object appears whole or not at all, to other callers and after a crash; either outcome is durable
+    /// when it is returned.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`], [`StoreError::PermissionDenied`], [`StoreError::ReadOnly`],
+    /// [`StoreError::NoAtomicCreate`]: nothing was created. [`StoreError::Io`]: unknown, read the name back.
+    fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError>;
+
+    /// The whole object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::TooLarge`] before anything is allocated when it is longer than
+    /// `max_length_bytes`; [`StoreError::PermissionDenied`], [`StoreError::Io`].
+    fn get(&self, name: &ObjectName, max_length_bytes: u64) -> Result<Vec<u8>, StoreError>;
+
+    /// Exactly `length` bytes of the object, from byte `offset` on. No bytes may be asked for, at its end at most.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Truncated`] before anything is allocated when the object ends
+    /// earlier; [`StoreError::PermissionDenied`], [`StoreError::Io`].
+    fn get_range(&self, name: &ObjectName, offset: u64, length: u64) -> Result<Vec<u8>, StoreError>;
+
+    /// Length and time of the object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::PermissionDenied`], [`StoreError::Io`].
+    fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError>;
+
+    /// Calls `visit` with every object whose name begins with `prefix`, in the order of the names' bytes.
+    ///
+    /// A prefix is text, not a folder: `packs/3` finds `packs/3f/…`, and the empty one everything. What is there
+    /// from before the call until its end is visited once; what comes or goes meanwhile, once or not at all.
+    /// Unfinished objects and files that are no objects are never visited. A prefix that nothing has is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidName`] for a prefix no name can have; [`StoreError::PermissionDenied`],
+    /// [`StoreError::Io`]; and whatever `visit` answers, which ends the list.
+    fn list(
+        &self,
+        prefix: &str,
+        visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// Deletes the object. A crash soon after may bring it back: whoever relies on its absence lists again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::PermissionDenied`], [`StoreError::ReadOnly`], [`StoreError::Io`].
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError>;
+
+    /// Where the store is, for messages: a path or URL without secrets.
+    fn location(&self) -> String;
+}
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {$(
+        impl<S: Store + ?Sized> Store for $pointer {
+            fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError> {
+                (**self).put_if_absent(name, bytes)
+            }
+
+            fn get(&self, name: &ObjectName, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
+                (**self).get(name, max_length_bytes)
+            }
+
+            fn get_range(&self, name: &ObjectName, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+                (**self).get_range(name, offset, length)
+            }
+
+            fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
+                (**self).stat(name)
+            }
+
+            fn list(
+                &self,
+                prefix: &str,
+                visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+            ) -> Result<(), StoreError> {
+                (**self).list(prefix, visit)
+            }
+
+            fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+                (**self).delete(name)
+            }
+
+            fn location(&self) -> String {
+                (**self).location()
+            }
+        }
+    )+};
+}
+
+forward!(Arc<S>, Box<S>, &S);
