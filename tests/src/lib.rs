@@ -1,1 +1,16 @@
-//! End-to-end tests.
+//! What the end-to-end tests stand on: real servers and realistic data.
+//!
+//! It tests nothing itself (the tests are in `tests/tests/`, one file a subject), and knows nothing of
+//! Strongroom's crates: the tests drive the `strongroom` binary as an operator does, and `cargo xtask race`
+//! uses the same data for the binary and its rivals.
+//!
+//! Servers are owned values: [`services::postgres::Postgres::start`] gives a server of its own to whoever asks,
+//! on a free loopback port with its data in a temporary folder, and dropping it stops it. No test shares one,
+//! so none depends on the order in which they run. Where a server is not to be had, `start` gives `None`, the
+//! test returns early, and [`services::unavailable`] sees to it that this is counted as skipped and not as passed.
+//!
+//! Start reading at [`services`], then [`dump`].
+
+pub mod binary;
+pub mod dump;
+pub mod services;

@@ -1,3 +1,48 @@
-//! Build tasks.
+//! The chores of this repository: `cargo xtask COMMAND`, one file a command.
+//!
+//! It is a tool for developers and CI and no part of what is shipped. It downloads nothing but named packages of
+//! Debian and PyPI by their own clients, and keeps what is slow to install in one folder outside the checkout.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
-fn main() {}
+mod checkout;
+mod install;
+mod race;
+mod services;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The chores of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the real servers that the tests need, then run every test
+    Test(test::Arguments),
+    /// List, install or start the real servers and tools
+    Services(services::Arguments),
+    /// Check the house rules that the compiler does not
+    Tidy,
+    /// Race strongroom against restic and borg over the same data
+    Race(race::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Services(arguments) => services::run(&arguments),
+        Command::Tidy => tidy::run(),
+        Command::Race(arguments) => race::run(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,111 @@
+//! Installing by the machine's own package clients: Debian's packages for the system, PyPI's in virtual
+//! environments of the tools folder.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::checkout::{output, tools_folder};
+
+/// Written into a virtual environment last: an interrupted install has none and is done again.
+const STAMP: &str = "installed";
+
+/// Installs Debian packages, as root or by a `sudo` that asks nothing.
+pub(crate) fn debian(packages: &[&str]) -> Result<()> {
+    let Some(mut install) = apt_get() else {
+        bail!(
+            "cannot install {} here: that needs apt-get, and root or a sudo without password",
+            packages.join(" ")
+        )
+    };
+    eprintln!("installing Debian's {}", packages.join(" "));
+    let _lock = lock("apt")?;
+    let arguments = ["install", "--yes", "--no-install-recommends"];
+    if output(install.args(arguments).args(packages)).is_ok() {
+        return Ok(());
+    }
+    // A new machine has no package lists, an old one has stale ones.
+    let (Some(mut update), Some(mut again)) = (apt_get(), apt_get()) else { bail!("apt-get went away") };
+    output(update.arg("update"))?;
+    output(again.args(arguments).args(packages))?;
+    Ok(())
+}
+
+/// A virtual environment of the tools folder.
+pub(crate) struct PythonEnvironment {
+    /// The name of its folder.
+    pub(crate) name: &'static str,
+    /// What it holds, as pip writes it.
+    pub(crate) requirements: &'static [&'static str],
+}
+
+impl PythonEnvironment {
+    /// The folder of its programs, if an earlier run installed exactly these requirements.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        let folder = tools_folder().ok()?.join(self.name);
+        let installed = std::fs::read_to_string(folder.join(STAMP)).ok()?;
+        (installed == self.requirements.join("\n")).then(|| folder.join("bin"))
+    }
+
+    /// Makes it anew, unless another run does so meanwhile.
+    pub(crate) fn install(&self) -> Result<()> {
+        let _lock = lock(self.name)?;
+        if self.find().is_some() {
+            return Ok(());
+        }
+        eprintln!("installing PyPI's {}", self.requirements.join(" "));
+        let folder = tools_folder()?.join(self.name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        make_environment(&folder)?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        output(pip.args(self.requirements))?;
+        let stamp = folder.join(STAMP);
+        std::fs::write(&stamp, self.requirements.join("\n"))
+            .with_context(|| format!("cannot write {}", stamp.display()))
+    }
+}
+
+/// The program of that name on `PATH`.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn make_environment(folder: &Path) -> Result<()> {
+    let make = || output(Command::new("python3").args(["-m", "venv"]).arg(folder));
+    // Debian's python3 comes without the module; its package of that name brings it.
+    make().map(drop).or_else(|error| {
+        debian(&["python3", "python3-venv"]).map_err(|_| error)?;
+        make().map(drop)
+    })
+}
+
+fn apt_get() -> Option<Command> {
+    on_path("apt-get")?;
+    let is_root = output(Command::new("id").arg("-u")).is_ok_and(|said| said.stdout == b"0\n");
+    let mut command = if is_root {
+        Command::new("apt-get")
+    } else {
+        on_path("sudo")?;
+        output(Command::new("sudo").args(["--non-interactive", "true"])).ok()?;
+        let mut sudo = Command::new("sudo");
+        sudo.args(["--non-interactive", "--preserve-env=DEBIAN_FRONTEND", "apt-get"]);
+        sudo
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    Some(command)
+}
+
+/// Two runs at once install one after the other; the lock goes with the value, or with the process.
+fn lock(name: &str) -> Result<File> {
+    let path = tools_folder()?.join(format!("{name}.lock"));
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}

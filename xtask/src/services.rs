@@ -1,0 +1,170 @@
+//! `cargo xtask services`: the real servers and tools, how they are had, and where they are.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use strongroom_tests::services::postgres::{self, Postgres};
+
+use crate::install::{self, PythonEnvironment};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Say where each is, or that it is not installed
+    List,
+    /// Install one where it is missing
+    Install {
+        /// A name of the list
+        name: String,
+    },
+    /// Start a server and keep it until interrupted
+    Start {
+        /// A name of the list
+        name: String,
+    },
+}
+
+/// Something that tests or the race need and that is not built here.
+pub(crate) struct Service {
+    name: &'static str,
+    needed_by: &'static str,
+    /// How it is had.
+    source: &'static str,
+    /// Where it is, if it is installed: a program, or a folder of programs.
+    find: fn() -> Option<PathBuf>,
+    install: fn() -> Result<()>,
+    /// Starts it and runs until interrupted, if it is a server.
+    serve: Option<fn() -> Result<()>>,
+}
+
+/// The folder of PostgreSQL's programs.
+pub(crate) const POSTGRES: Service = Service {
+    name: "postgres",
+    needed_by: "test",
+    source: "Debian postgresql-15, or any from 13 on",
+    find: || postgres::find_binaries().ok(),
+    install: || install::debian(&["postgresql-15"]),
+    serve: Some(serve_postgres),
+};
+
+/// The Python that has the libraries of the reader.
+pub(crate) const PYTHON: Service = Service {
+    name: "python",
+    needed_by: "test",
+    source: "PyPI, a virtual environment for the reader of format-spec/",
+    find: || Some(READER_PYTHON.find()?.join("python")),
+    install: || READER_PYTHON.install(),
+    serve: None,
+};
+
+/// The restic of the race.
+pub(crate) const RESTIC: Service = Service {
+    name: "restic",
+    needed_by: "race",
+    source: "Debian restic",
+    find: || install::on_path("restic"),
+    install: || install::debian(&["restic"]),
+    serve: None,
+};
+
+/// The borg of the race.
+pub(crate) const BORG: Service = Service {
+    name: "borg",
+    needed_by: "race",
+    source: "PyPI borgbackup 1.4, a virtual environment",
+    find: || Some(BORG_PYTHON.find()?.join("borg")),
+    install: || install::debian(&BORG_BUILD_PACKAGES).and_then(|()| BORG_PYTHON.install()),
+    serve: None,
+};
+
+/// GNU time, which measures the race.
+pub(crate) const TIME: Service = Service {
+    name: "time",
+    needed_by: "race",
+    source: "Debian time",
+    find: || Some(PathBuf::from("/usr/bin/time")).filter(|path| path.is_file()),
+    install: || install::debian(&["time"]),
+    serve: None,
+};
+
+const SERVICES: [&Service; 5] = [&POSTGRES, &PYTHON, &RESTIC, &BORG, &TIME];
+
+const READER_PYTHON: PythonEnvironment = PythonEnvironment {
+    name: "reader-python",
+    requirements: &["argon2-cffi==25.1.0", "blake3==1.0.11", "cryptography==50.0.2", "zstandard==0.25.0"],
+};
+
+const BORG_PYTHON: PythonEnvironment =
+    PythonEnvironment { name: "borg-python", requirements: &["borgbackup==1.4.*"] };
+
+/// What borg's extension modules are compiled against.
+const BORG_BUILD_PACKAGES: [&str; 8] = [
+    "build-essential",
+    "libacl1-dev",
+    "liblz4-dev",
+    "libssl-dev",
+    "libxxhash-dev",
+    "libzstd-dev",
+    "pkg-config",
+    "python3-dev",
+];
+
+impl Service {
+    /// Where it is, installed first if it is missing.
+    ///
+    /// # Errors
+    /// When it is not installed and cannot be.
+    pub(crate) fn ensure(&self) -> Result<PathBuf> {
+        if let Some(path) = (self.find)() {
+            return Ok(path);
+        }
+        (self.install)().with_context(|| format!("{} is not to be had ({})", self.name, self.source))?;
+        (self.find)().with_context(|| format!("{} was installed and is not found", self.name))
+    }
+
+    fn named(name: &str) -> Result<&'static Self> {
+        let names = SERVICES.map(|service| service.name).join(", ");
+        let found = SERVICES.into_iter().find(|service| service.name == name);
+        found.with_context(|| format!("no service {name}; there are {names}"))
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    match arguments.action.as_ref().unwrap_or(&Action::List) {
+        Action::List => list(),
+        Action::Install { name } => {
+            println!("{}", Service::named(name)?.ensure()?.display());
+        }
+        Action::Start { name } => {
+            let service = Service::named(name)?;
+            service.ensure()?;
+            service.serve.with_context(|| format!("{name} is a tool and no server"))?()?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list() {
+    println!("{:10} {:6} {:60} WHERE", "NAME", "FOR", "HAD FROM");
+    for service in SERVICES {
+        let place = (service.find)().map_or("not installed".to_owned(), |path| path.display().to_string());
+        println!("{:10} {:6} {:60} {place}", service.name, service.needed_by, service.source);
+    }
+}
+
+fn serve_postgres() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
+    let server = Postgres::start()?.context("PostgreSQL does not start")?;
+    println!("{}\ninterrupt to stop it", server.url("postgres"));
+    signals.forever().next();
+    Ok(())
+}
