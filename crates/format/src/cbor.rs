@@ -392,7 +392,7 @@ mod tests {
                 hex::encode(&bytes)
             );
         }
-        let deep = [0x81; 17];
+        let deep = [0x81; 18];
         assert_eq!(Decoder::new(&deep).skip(), Err(FormatError::Cbor { rule: "nested deeper than 16" }));
     }
 

@@ -5,7 +5,7 @@ use crate::cbor::{Decoder, Encoder};
 use crate::entry::{IndexRef, PackRef, PolicyBody, decode_index, decode_pack, encode_index, encode_pack};
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
-use crate::{ContentHash, FormatError, Signature, SnapshotId};
+use crate::{ContentHash, FormatError, Signature, SnapshotId, WriterId};
 
 /// Largest checkpoint a reader accepts, bytes.
 pub const CHECKPOINT_LIMIT_BYTES: u64 = 128 << 20;
@@ -17,6 +17,8 @@ pub struct SnapshotState {
     pub number: u64,
     /// Its ID.
     pub id: SnapshotId,
+    /// Who signed its entry.
+    pub signer: WriterId,
     /// BLAKE3-256 of its entry's stored bytes.
     pub entry_hash: ContentHash,
     /// The store's time of its entry, ms since 1970; 0 until the next entry says it.
@@ -45,7 +47,7 @@ pub struct Checkpoint {
     pub number: u64,
     /// BLAKE3-256 of its stored bytes.
     pub entry_hash: ContentHash,
-    /// Policies that changed the root key, and the one in force, with their numbers.
+    /// Every policy with its entry's number; each is signed by the root key that the one before names.
     pub policies: Vec<(u64, PolicyBody)>,
     /// Snapshots, by number.
     pub snapshots: Vec<SnapshotState>,
@@ -127,9 +129,10 @@ impl Checkpoint {
 }
 
 fn encode_snapshot(encoder: &mut Encoder, snapshot: &SnapshotState) {
-    encoder.array_head(7);
+    encoder.array_head(8);
     encoder.uint(snapshot.number);
     encoder.bytes(&snapshot.id.0);
+    encoder.bytes(&snapshot.signer.0);
     encoder.bytes(&snapshot.entry_hash.0);
     encoder.uint(snapshot.time_ms);
     encoder.bytes(&snapshot.manifest);
@@ -138,10 +141,11 @@ fn encode_snapshot(encoder: &mut Encoder, snapshot: &SnapshotState) {
 }
 
 fn decode_snapshot(decoder: &mut Decoder<'_>) -> Result<SnapshotState, FormatError> {
-    decoder.tuple(7, |v| {
+    decoder.tuple(8, |v| {
         Ok(SnapshotState {
             number: v.uint()?,
             id: SnapshotId::try_from(v.bytes()?)?,
+            signer: WriterId::try_from(v.bytes()?)?,
             entry_hash: ContentHash::try_from(v.bytes()?)?,
             time_ms: v.uint()?,
             manifest: v.bytes()?.to_vec(),
@@ -180,6 +184,7 @@ mod tests {
             snapshots: vec![SnapshotState {
                 number: 4,
                 id: SnapshotId([3; 32]),
+                signer: WriterId([8; 16]),
                 entry_hash: ContentHash([4; 32]),
                 time_ms: 5,
                 manifest: body.manifest.clone(),

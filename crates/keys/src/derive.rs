@@ -2,7 +2,9 @@
 //! `keyed_hash`, of the BLAKE3 paper sections 2.3 and 6.
 
 use strongroom_format::registry::Purpose;
-use strongroom_format::{ChunkId, Commitment, ContentHash, KeyId, NodeId, RepositoryId, SnapshotId, SourceTag};
+use strongroom_format::{
+    ChunkId, Commitment, ContentHash, KeyId, NodeId, RepositoryId, SnapshotId, SourceTag,
+};
 use zeroize::ZeroizeOnDrop;
 
 use crate::Secret;
@@ -17,7 +19,9 @@ pub(crate) fn derive<const N: usize>(context: &'static str, key: &[u8]) -> [u8; 
 /// `KH(key, message, 64)`, split into two halves.
 pub(crate) fn key_and_commitment(key: &[u8; 32], message: &[&[u8]]) -> ([u8; 32], Commitment) {
     let mut hasher = blake3::Hasher::new_keyed(key);
-    message.iter().for_each(|part| drop(hasher.update(part)));
+    message.iter().for_each(|part| {
+        hasher.update(part);
+    });
     let (mut first, mut second) = ([0; 32], [0; 32]);
     let mut output = hasher.finalize_xof();
     output.fill(&mut first);
@@ -99,7 +103,11 @@ impl Identity {
     #[must_use]
     pub fn source_tag(&self, source: &str) -> SourceTag {
         let mut tag = [0; 16];
-        blake3::Hasher::new_keyed(&self.object_name).update(b"source").update(source.as_bytes()).finalize_xof().fill(&mut tag);
+        blake3::Hasher::new_keyed(&self.object_name)
+            .update(b"source")
+            .update(source.as_bytes())
+            .finalize_xof()
+            .fill(&mut tag);
         SourceTag(tag)
     }
 

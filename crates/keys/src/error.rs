@@ -32,7 +32,9 @@ pub enum KeysError {
     #[error("its signature does not hold")]
     Signature,
     /// No credential at hand opens the vault.
-    #[error("wrong passphrase or key file: none of the {tried} recipients of the repository's vault opens with it")]
+    #[error(
+        "wrong passphrase or key file: none of the {tried} recipients of the repository's vault opens with it"
+    )]
     WrongCredential {
         /// How many recipients there are of the kinds that were tried.
         tried: usize,

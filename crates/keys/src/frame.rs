@@ -47,7 +47,8 @@ impl FrameKey {
     }
 
     fn cipher(&self, salt: &Salt) -> (ChaCha20Poly1305, Commitment) {
-        let (key, commitment) = key_and_commitment(self.subkey.expose(), &[&self.repository.0, &self.id.0, &salt.0]);
+        let (key, commitment) =
+            key_and_commitment(self.subkey.expose(), &[&self.repository.0, &self.id.0, &salt.0]);
         let key = Zeroizing::new(key);
         (ChaCha20Poly1305::new(&(*key).into()), commitment)
     }
@@ -57,7 +58,14 @@ impl FrameKey {
     ///
     /// # Errors
     /// `Tampered` never: the payload is far below the cipher's limit.
-    pub fn seal(&self, record: &BoundRecord, payload: &[u8], author: &Signer, salt: Salt, out: &mut Vec<u8>) -> Result<(), KeysError> {
+    pub fn seal(
+        &self,
+        record: &BoundRecord,
+        payload: &[u8],
+        author: &Signer,
+        salt: Salt,
+        out: &mut Vec<u8>,
+    ) -> Result<(), KeysError> {
         debug_assert_eq!(record.sealed_length(), payload.len() + FRAME_OVERHEAD as usize);
         let (cipher, commitment) = self.cipher(&salt);
         out.extend_from_slice(&salt.0);
@@ -91,7 +99,11 @@ impl FrameKey {
 pub fn verify_author(author: &PublicKey, record: &BoundRecord, sealed: &[u8]) -> Result<(), KeysError> {
     let parts = Parts::split(sealed)?;
     let (_, tag) = parts.ciphertext.split_last_chunk::<TAG_LENGTH>().ok_or(KeysError::Tampered)?;
-    verify_message(author, &author_message(parts.salt, parts.commitment, tag, record), &Signature(*parts.signature))
+    verify_message(
+        author,
+        &author_message(parts.salt, parts.commitment, tag, record),
+        &Signature(*parts.signature),
+    )
 }
 
 /// The commitment of a data key.
@@ -108,7 +120,9 @@ impl BoundRecord {
     #[must_use]
     pub fn new(record: &FrameRecord, chunks: &[ChunkRecord], bases: &[ChunkRecord]) -> Self {
         let mut hasher = blake3::Hasher::new();
-        chunks.iter().chain(bases).for_each(|chunk| drop(hasher.update(&chunk.encode())));
+        chunks.iter().chain(bases).for_each(|chunk| {
+            hasher.update(&chunk.encode());
+        });
         let mut bound = [0; AAD_LENGTH];
         bound[..FRAME_RECORD_LENGTH].copy_from_slice(&record.encode_bound());
         bound[FRAME_RECORD_LENGTH..].copy_from_slice(hasher.finalize().as_bytes());
@@ -136,7 +150,12 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn author_message(salt: &[u8; 32], commitment: &[u8; 32], tag: &[u8; TAG_LENGTH], record: &BoundRecord) -> Vec<u8> {
+fn author_message(
+    salt: &[u8; 32],
+    commitment: &[u8; 32],
+    tag: &[u8; TAG_LENGTH],
+    record: &BoundRecord,
+) -> Vec<u8> {
     [AUTHOR_LABEL, salt, commitment, tag, &record.0].concat()
 }
 
@@ -152,8 +171,18 @@ mod tests {
         let author = Signer::new(WriterId([7; 16]), &Secret::new([7; 32]));
         let chunks = [ChunkRecord { id: ChunkId([9; 32]), length: 5 }];
         let record = FrameRecord {
-            sealed_length: 149, plain_length: 5, prefix_length: 0, first_chunk: 3, first_base: 0, chunk_count: 1, base_count: 0, key: 1, author: 2,
-            codec: Codec::Raw, depth: 0, closure: 0,
+            sealed_length: 149,
+            plain_length: 5,
+            prefix_length: 0,
+            first_chunk: 3,
+            first_base: 0,
+            chunk_count: 1,
+            base_count: 0,
+            key: 1,
+            author: 2,
+            codec: Codec::Raw,
+            depth: 0,
+            closure: 0,
         };
         let bound = BoundRecord::new(&record, &chunks, &[]);
         let mut sealed = Vec::new();
@@ -166,7 +195,11 @@ mod tests {
 
         let moved = FrameRecord { first_chunk: 0, key: 0, author: 0, ..record };
         key.open(&BoundRecord::new(&moved, &chunks, &[]), &sealed, &mut plain).unwrap();
-        for other in [FrameRecord { depth: 1, ..record }, FrameRecord { plain_length: 6, ..record }, FrameRecord { closure: 1, ..record }] {
+        for other in [
+            FrameRecord { depth: 1, ..record },
+            FrameRecord { plain_length: 6, ..record },
+            FrameRecord { closure: 1, ..record },
+        ] {
             let other = BoundRecord::new(&other, &chunks, &[]);
             assert!(matches!(key.open(&other, &sealed, &mut plain), Err(KeysError::Tampered)));
             assert!(matches!(verify_author(&author.public(), &other, &sealed), Err(KeysError::Signature)));

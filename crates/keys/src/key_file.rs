@@ -38,7 +38,11 @@ pub fn decode(text: &str) -> Result<Secret, KeysError> {
         return fail("its key is not 64 hexadecimal digits");
     }
     let key = Secret::new(bytes);
-    if checksum(&key) == sum { Ok(key) } else { fail("its checksum does not match: a mistyped or damaged copy") }
+    if checksum(&key) == sum {
+        Ok(key)
+    } else {
+        fail("its checksum does not match: a mistyped or damaged copy")
+    }
 }
 
 fn checksum(key: &Secret) -> String {
@@ -54,7 +58,8 @@ mod tests {
         let key = Secret::new([0x5a; 32]);
         let text = encode(&key, "abcd");
         assert_eq!(decode(&text).unwrap(), key);
-        for (from, to) in [("5a5a", "5b5a"), ("key-1", "key-2"), ("strongroom-key-1:", "# "), ("5a5a", "zz")] {
+        for (from, to) in [("5a5a", "5b5a"), ("key-1", "key-2"), ("strongroom-key-1:", "# "), ("5a5a", "zz")]
+        {
             assert!(decode(&text.replacen(from, to, 1)).is_err(), "{from}");
         }
         assert!(decode("").is_err());

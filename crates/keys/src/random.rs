@@ -40,7 +40,9 @@ impl SeededRandom {
     /// A stream of bytes from `seed`.
     #[must_use]
     pub fn new(seed: &[u8]) -> Self {
-        Self(Mutex::new(blake3::Hasher::new_derive_key("strongroom 2026 v1 test randomness").update(seed).finalize_xof()))
+        Self(Mutex::new(
+            blake3::Hasher::new_derive_key("strongroom 2026 v1 test randomness").update(seed).finalize_xof(),
+        ))
     }
 }
 

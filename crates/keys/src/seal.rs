@@ -101,20 +101,29 @@ impl MetadataKey {
     }
 
     fn begin(&self, kind: ObjectKind, salt: Salt) -> Result<(Header, ChaCha20Poly1305), KeysError> {
-        let mut header = Header { kind, repository: self.repository, key: self.id, salt, commitment: Commitment([0; 32]) };
+        let mut header =
+            Header { kind, repository: self.repository, key: self.id, salt, commitment: Commitment([0; 32]) };
         let (key, commitment) = self.object_key(kind, &header.encode())?;
         header.commitment = commitment;
         Ok((header, key))
     }
 
-    fn object_key(&self, kind: ObjectKind, header: &[u8; HEADER_LENGTH]) -> Result<(ChaCha20Poly1305, Commitment), KeysError> {
+    fn object_key(
+        &self,
+        kind: ObjectKind,
+        header: &[u8; HEADER_LENGTH],
+    ) -> Result<(ChaCha20Poly1305, Commitment), KeysError> {
         let (key, commitment) = key_and_commitment(self.subkey(kind)?.expose(), &[&header[..BOUND_LENGTH]]);
         let key = Zeroizing::new(key);
         Ok((ChaCha20Poly1305::new(&(*key).into()), commitment))
     }
 
     /// Decodes a stored header and derives the object's key; the commitment is compared here.
-    fn resume(&self, kind: ObjectKind, stored: &[u8]) -> Result<([u8; HEADER_LENGTH], ChaCha20Poly1305), KeysError> {
+    fn resume(
+        &self,
+        kind: ObjectKind,
+        stored: &[u8],
+    ) -> Result<([u8; HEADER_LENGTH], ChaCha20Poly1305), KeysError> {
         let header = Header::decode(stored)?;
         if header.repository != self.repository {
             return Err(KeysError::WrongRepository);
@@ -138,13 +147,23 @@ impl MetadataKey {
     ///
     /// # Errors
     /// `WrongKind` for kinds that are not whole objects; `Format` for content of 4 GiB.
-    pub fn seal(&self, kind: ObjectKind, logical_path: &str, floor_bytes: u64, content: &[u8], signer: &Signer, salt: Salt) -> Result<Vec<u8>, KeysError> {
+    pub fn seal(
+        &self,
+        kind: ObjectKind,
+        logical_path: &str,
+        floor_bytes: u64,
+        content: &[u8],
+        signer: &Signer,
+        salt: Salt,
+    ) -> Result<Vec<u8>, KeysError> {
         let (header, cipher) = self.begin(kind, salt)?;
         let header = header.encode();
         let signed = body::signed_part(content, signer.id())?;
         let signature = signer.sign_object(kind, &[&header, &signed]);
         let plaintext = body::finish(signed, &signature, floor_bytes);
-        let mut out = Vec::with_capacity(HEADER_LENGTH + plaintext.len() + TAG_LENGTH * (plaintext.len() / SEGMENT_BYTES + 1));
+        let mut out = Vec::with_capacity(
+            HEADER_LENGTH + plaintext.len() + TAG_LENGTH * (plaintext.len() / SEGMENT_BYTES + 1),
+        );
         out.extend_from_slice(&header);
         let mut segments = plaintext.chunks(SEGMENT_BYTES).peekable();
         let mut counter = 0;
@@ -160,7 +179,12 @@ impl MetadataKey {
     ///
     /// # Errors
     /// `Format`, `WrongRepository`, `WrongKind`, `OtherKey`, `Commitment`, `Tampered`.
-    pub fn open(&self, kind: ObjectKind, logical_path: &str, bytes: &[u8]) -> Result<OpenedObject, KeysError> {
+    pub fn open(
+        &self,
+        kind: ObjectKind,
+        logical_path: &str,
+        bytes: &[u8],
+    ) -> Result<OpenedObject, KeysError> {
         let (header, cipher) = self.resume(kind, bytes)?;
         let sealed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
         let mut plaintext = Vec::with_capacity(sealed.len());
@@ -281,7 +305,12 @@ impl PackSealer {
 
 /// The signature of a pack's footer, over the pack's header too.
 #[must_use]
-pub fn sign_footer(signer: &Signer, kind: ObjectKind, header: &[u8; HEADER_LENGTH], signed_part: &[u8]) -> Signature {
+pub fn sign_footer(
+    signer: &Signer,
+    kind: ObjectKind,
+    header: &[u8; HEADER_LENGTH],
+    signed_part: &[u8],
+) -> Signature {
     signer.sign_object(kind, &[header, signed_part])
 }
 
@@ -292,22 +321,38 @@ fn nonce(part: u8, counter: u64) -> [u8; 12] {
     nonce
 }
 
-pub(crate) fn append_sealed(cipher: &ChaCha20Poly1305, nonce: &[u8; 12], aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), KeysError> {
+pub(crate) fn append_sealed(
+    cipher: &ChaCha20Poly1305,
+    nonce: &[u8; 12],
+    aad: &[u8],
+    plain: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), KeysError> {
     let start = out.len();
     out.extend_from_slice(plain);
-    let tag = cipher.encrypt_inout_detached(&(*nonce).into(), aad, (&mut out[start..]).into()).map_err(|_| KeysError::Tampered)?;
+    let tag = cipher
+        .encrypt_inout_detached(&(*nonce).into(), aad, (&mut out[start..]).into())
+        .map_err(|_| KeysError::Tampered)?;
     out.extend_from_slice(&tag);
     Ok(())
 }
 
-pub(crate) fn append_opened(cipher: &ChaCha20Poly1305, nonce: &[u8; 12], aad: &[u8], sealed: &[u8], out: &mut Vec<u8>) -> Result<(), KeysError> {
+pub(crate) fn append_opened(
+    cipher: &ChaCha20Poly1305,
+    nonce: &[u8; 12],
+    aad: &[u8],
+    sealed: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), KeysError> {
     let (body, tag) = sealed.split_last_chunk::<TAG_LENGTH>().ok_or(KeysError::Tampered)?;
     let start = out.len();
     out.extend_from_slice(body);
-    cipher.decrypt_inout_detached(&(*nonce).into(), aad, (&mut out[start..]).into(), &(*tag).into()).map_err(|_| {
-        out.truncate(start);
-        KeysError::Tampered
-    })
+    cipher.decrypt_inout_detached(&(*nonce).into(), aad, (&mut out[start..]).into(), &(*tag).into()).map_err(
+        |_| {
+            out.truncate(start);
+            KeysError::Tampered
+        },
+    )
 }
 
 #[cfg(test)]
@@ -323,7 +368,9 @@ mod tests {
     }
 
     fn sealed(content: &[u8]) -> Vec<u8> {
-        key().seal(ObjectKind::Entry, "journal/0000000000000000", 1024, content, &signer(), Salt([0x66; 32])).unwrap()
+        key()
+            .seal(ObjectKind::Entry, "journal/0000000000000000", 1024, content, &signer(), Salt([0x66; 32]))
+            .unwrap()
     }
 
     fn open(bytes: &[u8]) -> Result<Vec<u8>, KeysError> {
@@ -347,11 +394,46 @@ mod tests {
             bad[at] ^= 1;
             assert!(open(&bad).is_err(), "byte {at}");
         }
-        assert!(matches!(open(&{ let mut b = good.clone(); b[20] ^= 1; b }), Err(KeysError::WrongRepository)));
-        assert!(matches!(open(&{ let mut b = good.clone(); b[40] ^= 1; b }), Err(KeysError::OtherKey { .. })));
-        assert!(matches!(open(&{ let mut b = good.clone(); b[60] ^= 1; b }), Err(KeysError::Commitment)));
-        assert!(matches!(open(&{ let mut b = good.clone(); b[100] ^= 1; b }), Err(KeysError::Commitment)));
-        assert!(matches!(open(&{ let mut b = good.clone(); b[200] ^= 1; b }), Err(KeysError::Tampered)));
+        assert!(matches!(
+            open(&{
+                let mut b = good.clone();
+                b[20] ^= 1;
+                b
+            }),
+            Err(KeysError::WrongRepository)
+        ));
+        assert!(matches!(
+            open(&{
+                let mut b = good.clone();
+                b[40] ^= 1;
+                b
+            }),
+            Err(KeysError::OtherKey { .. })
+        ));
+        assert!(matches!(
+            open(&{
+                let mut b = good.clone();
+                b[60] ^= 1;
+                b
+            }),
+            Err(KeysError::Commitment)
+        ));
+        assert!(matches!(
+            open(&{
+                let mut b = good.clone();
+                b[100] ^= 1;
+                b
+            }),
+            Err(KeysError::Commitment)
+        ));
+        assert!(matches!(
+            open(&{
+                let mut b = good.clone();
+                b[200] ^= 1;
+                b
+            }),
+            Err(KeysError::Tampered)
+        ));
     }
 
     #[test]
@@ -367,7 +449,10 @@ mod tests {
         for bad in [swapped, dropped, truncated, added, good[..HEADER_LENGTH].to_vec()] {
             assert!(matches!(open(&bad), Err(KeysError::Tampered)));
         }
-        assert!(matches!(key().open(ObjectKind::Entry, "journal/0000000000000001", &good), Err(KeysError::Tampered)));
+        assert!(matches!(
+            key().open(ObjectKind::Entry, "journal/0000000000000001", &good),
+            Err(KeysError::Tampered)
+        ));
         assert!(matches!(key().open(ObjectKind::Index, "", &good), Err(KeysError::WrongKind)));
         let other = Signer::new(WriterId([7; 16]), &Secret::new([8; 32]));
         let opened = key().open(ObjectKind::Entry, "journal/0000000000000000", &good).unwrap();

@@ -54,7 +54,12 @@ impl Signer {
 ///
 /// # Errors
 /// `Signature`, `PublicKey`.
-pub fn verify_object(public: &PublicKey, kind: ObjectKind, parts: &[&[u8]], signature: &Signature) -> Result<(), KeysError> {
+pub fn verify_object(
+    public: &PublicKey,
+    kind: ObjectKind,
+    parts: &[&[u8]],
+    signature: &Signature,
+) -> Result<(), KeysError> {
     verify_message(public, &object_message(kind, parts), signature)
 }
 
@@ -68,18 +73,30 @@ pub fn sign_policy(root: &Signer, repository: RepositoryId, policy: &[u8]) -> Si
 ///
 /// # Errors
 /// `Signature`, `PublicKey`.
-pub fn verify_policy(root: &PublicKey, repository: RepositoryId, policy: &[u8], signature: &Signature) -> Result<(), KeysError> {
+pub fn verify_policy(
+    root: &PublicKey,
+    repository: RepositoryId,
+    policy: &[u8],
+    signature: &Signature,
+) -> Result<(), KeysError> {
     verify_object(root, ObjectKind::Policy, &[&repository.0, policy], signature)
 }
 
-pub(crate) fn verify_message(public: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), KeysError> {
+pub(crate) fn verify_message(
+    public: &PublicKey,
+    message: &[u8],
+    signature: &Signature,
+) -> Result<(), KeysError> {
     let key = ed25519_dalek::VerifyingKey::from_bytes(&public.0).map_err(|_| KeysError::PublicKey)?;
-    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).map_err(|_| KeysError::Signature)
+    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0))
+        .map_err(|_| KeysError::Signature)
 }
 
 fn object_message(kind: ObjectKind, parts: &[&[u8]]) -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
-    parts.iter().for_each(|part| drop(hasher.update(part)));
+    parts.iter().for_each(|part| {
+        hasher.update(part);
+    });
     [OBJECT_LABEL, &[kind.number()], hasher.finalize().as_bytes()].concat()
 }
 

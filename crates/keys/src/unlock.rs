@@ -56,7 +56,11 @@ impl<'a> Unlocker<'a> {
     pub fn read(&self, key: KeyId, recipient: RecipientId) -> Result<(SignedKey, KeyObject), KeysError> {
         let signed = SignedKey::decode(&self.store.get(&key_name(key, recipient)?, KEY_LIMIT_BYTES)?)?;
         let object = KeyObject::decode(&signed.body)?;
-        if object.key != key || object.recipient != recipient { Err(KeysError::WrongKind) } else { Ok((signed, object)) }
+        if object.key != key || object.recipient != recipient {
+            Err(KeysError::WrongKind)
+        } else {
+            Ok((signed, object))
+        }
     }
 
     /// Opens `key` with a credential: a key file's wrap is found by name, passphrases are tried one by one.
@@ -89,7 +93,8 @@ impl<'a> Unlocker<'a> {
                     }
                     (Credential::Passphrase(passphrase), Wrap::Passphrase { argon2, .. }) => {
                         tried += 1;
-                        Unwrap::Passphrase(&self.stretch(number, passphrase, argon2)?).unwrap(&object, self.repository)
+                        Unwrap::Passphrase(&self.stretch(number, passphrase, argon2)?)
+                            .unwrap(&object, self.repository)
                     }
                     _ => continue,
                 };
@@ -101,7 +106,13 @@ impl<'a> Unlocker<'a> {
         match damaged {
             Some(error) => Err(error),
             None if tried > 0 => Err(KeysError::WrongCredential { tried }),
-            None => Err(KeysError::NoCredential { kinds: if kinds.is_empty() { "nothing that is left in keys/".into() } else { kinds.into_iter().collect::<Vec<_>>().join(", ") } }),
+            None => Err(KeysError::NoCredential {
+                kinds: if kinds.is_empty() {
+                    "nothing that is left in keys/".into()
+                } else {
+                    kinds.into_iter().collect::<Vec<_>>().join(", ")
+                },
+            }),
         }
     }
 
@@ -110,7 +121,13 @@ impl<'a> Unlocker<'a> {
     /// # Errors
     /// `Store` (`NotFound` when the wrap is gone), `Format`, `Commitment`, `Tampered`; `WrongKind` for a key of
     /// another purpose.
-    pub fn with_vault(&self, key: KeyId, purpose: Purpose, vault: KeyId, private: &Secret) -> Result<Secret, KeysError> {
+    pub fn with_vault(
+        &self,
+        key: KeyId,
+        purpose: Purpose,
+        vault: KeyId,
+        private: &Secret,
+    ) -> Result<Secret, KeysError> {
         let (_, object) = self.read(key, RecipientId(vault.0))?;
         if object.purpose != purpose {
             return Err(KeysError::WrongKind);
@@ -118,9 +135,15 @@ impl<'a> Unlocker<'a> {
         Unwrap::X25519(private).unwrap(&object, self.repository)
     }
 
-    fn stretch(&self, number: usize, passphrase: &str, argon2: &Argon2Parameters) -> Result<Secret, KeysError> {
+    fn stretch(
+        &self,
+        number: usize,
+        passphrase: &str,
+        argon2: &Argon2Parameters,
+    ) -> Result<Secret, KeysError> {
         let mut stretched = self.stretched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, secret)) = stretched.iter().find(|(known, of, _)| known == argon2 && *of == number) {
+        if let Some((_, _, secret)) = stretched.iter().find(|(known, of, _)| known == argon2 && *of == number)
+        {
             return Ok(secret.clone());
         }
         let secret = stretch(passphrase, argon2)?;
@@ -134,7 +157,7 @@ impl<'a> Unlocker<'a> {
 /// # Errors
 /// `Store` never: hexadecimal digits are a valid name.
 pub fn key_name(key: KeyId, recipient: RecipientId) -> Result<ObjectName, StoreError> {
-    ObjectName::new(&format!("keys/{key}/{recipient}"))
+    ObjectName::new(format!("keys/{key}/{recipient}"))
 }
 
 fn kind_name(kind: RecipientType) -> &'static str {

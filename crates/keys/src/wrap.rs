@@ -75,7 +75,12 @@ impl WrapTo {
     /// # Errors
     /// `Random`, `Argon2`.
     pub fn passphrase(passphrase: &str, costs: Argon2Costs, random: &dyn Random) -> Result<Self, KeysError> {
-        let argon2 = Argon2Parameters { salt: random::array(random)?, memory_kib: costs.memory_kib, passes: costs.passes, lanes: costs.lanes };
+        let argon2 = Argon2Parameters {
+            salt: random::array(random)?,
+            memory_kib: costs.memory_kib,
+            passes: costs.passes,
+            lanes: costs.lanes,
+        };
         let stretched = stretch(passphrase, &argon2)?;
         Ok(Self::Passphrase { recipient: RecipientId(random::array(random)?), argon2, stretched })
     }
@@ -103,17 +108,31 @@ impl WrapTo {
     ///
     /// # Errors
     /// `Random`; `PublicKey` for an X25519 key of low order.
-    pub fn wrap(&self, key: &NamedKey, repository: RepositoryId, signer: &Signer, random: &dyn Random) -> Result<SignedKey, KeysError> {
+    pub fn wrap(
+        &self,
+        key: &NamedKey,
+        repository: RepositoryId,
+        signer: &Signer,
+        random: &dyn Random,
+    ) -> Result<SignedKey, KeysError> {
         let bound = Bound { repository, key: key.id, purpose: key.purpose, recipient: self.recipient() };
         let wrap = match self {
             Self::Passphrase { argon2, stretched, .. } => {
                 let salt = Salt(random::array(random)?);
-                let (commitment, sealed) = direct_seal(&passphrase_key(stretched), &bound.context(RecipientType::Passphrase, &salt, Some(argon2)), &key.secret)?;
+                let (commitment, sealed) = direct_seal(
+                    &passphrase_key(stretched),
+                    &bound.context(RecipientType::Passphrase, &salt, Some(argon2)),
+                    &key.secret,
+                )?;
                 Wrap::Passphrase { argon2: argon2.clone(), salt, commitment, sealed }
             }
             Self::KeyFile { key: file } => {
                 let salt = Salt(random::array(random)?);
-                let (commitment, sealed) = direct_seal(&key_file_key(file), &bound.context(RecipientType::KeyFile, &salt, None), &key.secret)?;
+                let (commitment, sealed) = direct_seal(
+                    &key_file_key(file),
+                    &bound.context(RecipientType::KeyFile, &salt, None),
+                    &key.secret,
+                )?;
                 Wrap::KeyFile { salt, commitment, sealed }
             }
             Self::X25519 { public, .. } => hpke_seal(public, &bound.hpke_info(), &key.secret, random)?,
@@ -148,19 +167,34 @@ impl Unwrap<'_> {
     /// # Errors
     /// `Commitment`, `Tampered`, `PublicKey`; `WrongKind` for a wrap of another type.
     pub fn unwrap(&self, object: &KeyObject, repository: RepositoryId) -> Result<Secret, KeysError> {
-        let bound = Bound { repository, key: object.key, purpose: object.purpose, recipient: object.recipient };
+        let bound =
+            Bound { repository, key: object.key, purpose: object.purpose, recipient: object.recipient };
         let secret = match (self, &object.wrap) {
             (Self::Passphrase(stretched), Wrap::Passphrase { argon2, salt, commitment, sealed }) => {
-                direct_open(&passphrase_key(stretched), &bound.context(RecipientType::Passphrase, salt, Some(argon2)), commitment, sealed)?
+                direct_open(
+                    &passphrase_key(stretched),
+                    &bound.context(RecipientType::Passphrase, salt, Some(argon2)),
+                    commitment,
+                    sealed,
+                )?
             }
-            (Self::KeyFile(key), Wrap::KeyFile { salt, commitment, sealed }) => {
-                direct_open(&key_file_key(key), &bound.context(RecipientType::KeyFile, salt, None), commitment, sealed)?
+            (Self::KeyFile(key), Wrap::KeyFile { salt, commitment, sealed }) => direct_open(
+                &key_file_key(key),
+                &bound.context(RecipientType::KeyFile, salt, None),
+                commitment,
+                sealed,
+            )?,
+            (Self::X25519(private), Wrap::X25519 { encapsulated, sealed }) => {
+                hpke_open(private, &bound.hpke_info(), encapsulated, sealed)?
             }
-            (Self::X25519(private), Wrap::X25519 { encapsulated, sealed }) => hpke_open(private, &bound.hpke_info(), encapsulated, sealed)?,
             _ => return Err(KeysError::WrongKind),
         };
         let expected = commitment(&secret, repository, object.key, object.purpose);
-        if bool::from(expected.0.ct_eq(&object.commitment.0)) { Ok(secret) } else { Err(KeysError::Commitment) }
+        if bool::from(expected.0.ct_eq(&object.commitment.0)) {
+            Ok(secret)
+        } else {
+            Err(KeysError::Commitment)
+        }
     }
 }
 
@@ -180,10 +214,13 @@ pub fn verify_key_object(signed: &SignedKey, public: &PublicKey) -> Result<KeyOb
 /// `Argon2`.
 pub fn stretch(passphrase: &str, parameters: &Argon2Parameters) -> Result<Secret, KeysError> {
     let normalized = Zeroizing::new(passphrase.nfc().collect::<String>());
-    let costs = argon2::Params::new(parameters.memory_kib, parameters.passes, parameters.lanes, Some(32)).map_err(|_| KeysError::Argon2)?;
+    let costs = argon2::Params::new(parameters.memory_kib, parameters.passes, parameters.lanes, Some(32))
+        .map_err(|_| KeysError::Argon2)?;
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, costs);
     let mut out = [0; 32];
-    argon2.hash_password_into(normalized.as_bytes(), &parameters.salt, &mut out).map_err(|_| KeysError::Argon2)?;
+    argon2
+        .hash_password_into(normalized.as_bytes(), &parameters.salt, &mut out)
+        .map_err(|_| KeysError::Argon2)?;
     Ok(Secret::new(out))
 }
 
@@ -198,7 +235,8 @@ pub fn key_file_recipient(key: &Secret) -> RecipientId {
 /// # Errors
 /// `PublicKey` never: every 32 bytes are a private key.
 pub fn x25519_public(private: &Secret) -> Result<PublicKey, KeysError> {
-    let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private.expose()).map_err(|_| KeysError::PublicKey)?;
+    let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private.expose())
+        .map_err(|_| KeysError::PublicKey)?;
     let public = <X25519HkdfSha256 as Kem>::sk_to_pk(&private).to_bytes();
     let mut out = [0; 32];
     out.copy_from_slice(&public);
@@ -242,7 +280,11 @@ fn key_file_key(file: &Secret) -> Secret {
     Secret::new(derive("strongroom 2026 v1 wrap key file", file.expose()))
 }
 
-fn direct_seal(wrap_key: &Secret, context: &[u8], secret: &Secret) -> Result<(Commitment, [u8; 48]), KeysError> {
+fn direct_seal(
+    wrap_key: &Secret,
+    context: &[u8],
+    secret: &Secret,
+) -> Result<(Commitment, [u8; 48]), KeysError> {
     let (key, commitment) = key_and_commitment(wrap_key.expose(), &[context]);
     let key = Zeroizing::new(key);
     let mut out = Vec::with_capacity(48);
@@ -250,7 +292,12 @@ fn direct_seal(wrap_key: &Secret, context: &[u8], secret: &Secret) -> Result<(Co
     Ok((commitment, out.try_into().map_err(|_| KeysError::Tampered)?))
 }
 
-fn direct_open(wrap_key: &Secret, context: &[u8], commitment: &Commitment, sealed: &[u8; 48]) -> Result<Secret, KeysError> {
+fn direct_open(
+    wrap_key: &Secret,
+    context: &[u8],
+    commitment: &Commitment,
+    sealed: &[u8; 48],
+) -> Result<Secret, KeysError> {
     let (key, expected) = key_and_commitment(wrap_key.expose(), &[context]);
     let key = Zeroizing::new(key);
     if !bool::from(expected.0.ct_eq(&commitment.0)) {
@@ -261,21 +308,50 @@ fn direct_open(wrap_key: &Secret, context: &[u8], commitment: &Commitment, seale
     to_secret(&out)
 }
 
-fn hpke_seal(public: &PublicKey, info: &[u8], secret: &Secret, random: &dyn Random) -> Result<Wrap, KeysError> {
-    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public.0).map_err(|_| KeysError::PublicKey)?;
+fn hpke_seal(
+    public: &PublicKey,
+    info: &[u8],
+    secret: &Secret,
+    random: &dyn Random,
+) -> Result<Wrap, KeysError> {
+    let public =
+        <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public.0).map_err(|_| KeysError::PublicKey)?;
     let mut rng = HpkeRandom { bytes: random::array(random)?, used: 0 };
-    let (encapsulated, sealed) =
-        hpke::single_shot_seal_with_rng::<HpkeAead, HkdfSha256, X25519HkdfSha256>(&OpModeS::Base, &public, info, secret.expose(), &[], &mut rng)
-            .map_err(|_| KeysError::PublicKey)?;
-    let encapsulated: [u8; 32] = encapsulated.to_bytes().as_slice().try_into().map_err(|_| KeysError::PublicKey)?;
+    let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<HpkeAead, HkdfSha256, X25519HkdfSha256>(
+        &OpModeS::Base,
+        &public,
+        info,
+        secret.expose(),
+        &[],
+        &mut rng,
+    )
+    .map_err(|_| KeysError::PublicKey)?;
+    let encapsulated: [u8; 32] =
+        encapsulated.to_bytes().as_slice().try_into().map_err(|_| KeysError::PublicKey)?;
     Ok(Wrap::X25519 { encapsulated, sealed: sealed.try_into().map_err(|_| KeysError::PublicKey)? })
 }
 
-fn hpke_open(private: &Secret, info: &[u8], encapsulated: &[u8; 32], sealed: &[u8; 48]) -> Result<Secret, KeysError> {
-    let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private.expose()).map_err(|_| KeysError::PublicKey)?;
-    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| KeysError::PublicKey)?;
-    let opened = hpke::single_shot_open::<HpkeAead, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &private, &encapsulated, info, sealed, &[])
-        .map_err(|error| if matches!(error, hpke::HpkeError::OpenError) { KeysError::Tampered } else { KeysError::PublicKey })?;
+fn hpke_open(
+    private: &Secret,
+    info: &[u8],
+    encapsulated: &[u8; 32],
+    sealed: &[u8; 48],
+) -> Result<Secret, KeysError> {
+    let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private.expose())
+        .map_err(|_| KeysError::PublicKey)?;
+    let encapsulated =
+        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| KeysError::PublicKey)?;
+    let opened = hpke::single_shot_open::<HpkeAead, HkdfSha256, X25519HkdfSha256>(
+        &OpModeR::Base,
+        &private,
+        &encapsulated,
+        info,
+        sealed,
+        &[],
+    )
+    .map_err(|error| {
+        if matches!(error, hpke::HpkeError::OpenError) { KeysError::Tampered } else { KeysError::PublicKey }
+    })?;
     to_secret(&Zeroizing::new(opened))
 }
 
@@ -308,7 +384,10 @@ impl rand_core::TryRng for HpkeRandom {
         // More than was drawn is never asked for; if it ever were, a stream keyed by the drawn bytes goes on.
         for chunk in out.chunks_mut(32) {
             let counter = self.used as u64;
-            let seed: [u8; 32] = derive("strongroom 2026 v1 hpke randomness", &[&self.bytes[..], &counter.to_le_bytes()].concat());
+            let seed: [u8; 32] = derive(
+                "strongroom 2026 v1 hpke randomness",
+                &[&self.bytes[..], &counter.to_le_bytes()].concat(),
+            );
             chunk.copy_from_slice(&seed[..chunk.len()]);
             self.used += 1;
         }
@@ -353,7 +432,11 @@ mod tests {
         let cases = [
             (&passphrase, Unwrap::Passphrase(&composed), Unwrap::Passphrase(&wrong)),
             (&WrapTo::KeyFile { key: file.clone() }, Unwrap::KeyFile(&file), Unwrap::KeyFile(&wrong)),
-            (&WrapTo::X25519 { recipient: RecipientId([1; 16]), public: x25519_public(&private).unwrap() }, Unwrap::X25519(&private), Unwrap::X25519(&wrong)),
+            (
+                &WrapTo::X25519 { recipient: RecipientId([1; 16]), public: x25519_public(&private).unwrap() },
+                Unwrap::X25519(&private),
+                Unwrap::X25519(&wrong),
+            ),
         ];
         for (to, right, wrong) in cases {
             let signed = to.wrap(&key(), REPOSITORY, &signer(), &random).unwrap();
@@ -372,20 +455,36 @@ mod tests {
     #[test]
     fn low_order_points_are_refused() {
         let to = WrapTo::X25519 { recipient: RecipientId([1; 16]), public: PublicKey([0; 32]) };
-        assert!(matches!(to.wrap(&key(), REPOSITORY, &signer(), &SeededRandom::new(b"x")), Err(KeysError::PublicKey)));
+        assert!(matches!(
+            to.wrap(&key(), REPOSITORY, &signer(), &SeededRandom::new(b"x")),
+            Err(KeysError::PublicKey)
+        ));
     }
 
     /// RFC 9180 appendix A.2.1 (DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305, base): sequence 0.
     #[test]
     fn rfc_9180_vector() {
-        let private = hex::decode("8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb").unwrap();
-        let encapsulated = hex::decode("1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a").unwrap();
+        let private =
+            hex::decode("8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb").unwrap();
+        let encapsulated =
+            hex::decode("1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a").unwrap();
         let info = hex::decode("4f6465206f6e2061204772656369616e2055726e").unwrap();
         let aad = hex::decode("436f756e742d30").unwrap();
-        let sealed = hex::decode("1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28").unwrap();
+        let sealed = hex::decode(
+            "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28",
+        )
+        .unwrap();
         let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&private).unwrap();
         let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&encapsulated).unwrap();
-        let plain = hpke::single_shot_open::<HpkeAead, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &private, &encapsulated, &info, &sealed, &aad).unwrap();
+        let plain = hpke::single_shot_open::<HpkeAead, HkdfSha256, X25519HkdfSha256>(
+            &OpModeR::Base,
+            &private,
+            &encapsulated,
+            &info,
+            &sealed,
+            &aad,
+        )
+        .unwrap();
         assert_eq!(hex::encode(plain), "4265617574792069732074727574682c20747275746820626561757479");
     }
 }

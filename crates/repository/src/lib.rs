@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The repository: open it, back up into it, restore from it, check it.
+//!
+//! What this crate does not do: it knows no database and no file system (engines do), prints nothing, and reads
+//! neither environment nor configuration.
+//!
+//! The decision that shapes it: *the journal is the only thing that changes what a repository is*. All else is
+//! immutable content under create-only names, and counts once a journal entry names it. So there are no locks,
+//! a crash leaves garbage and never damage, and a backup commits by one entry, last.
+//!
+//! Data flows, on backup: producer → [`backup`] lanes (chunk, hash, look up) → frames (compress, seal) → packs
+//! → store → index → journal entry. On restore: snapshot → [`tree`] → [`restore`] plan → [`reader`] (fetch, open,
+//! verify) → target. [`check`] goes the same ways and writes nothing it checks.
+//!
+//! Start reading at [`Repository`] and [`state`]. Implements `format-spec/journal.md` and `format-spec/tree.md`.
+
+pub mod backup;
+pub mod cache;
+//CHECK pub mod check;
+pub mod clock;
+//CHECK pub mod compare;
+mod compact;
+mod error;
+mod index_writer;
+mod init;
+mod journal;
+pub mod monitor;
+mod names;
+mod open;
+mod pack_writer;
+pub mod reader;
+mod repository;
+pub mod restore;
+pub mod select;
+pub mod state;
+//CHECK pub mod statistics;
+pub mod tree;
+mod zstd;
+
+pub use error::RepositoryError;
+pub use init::init;
+pub use repository::{OpenOptions, Repository};

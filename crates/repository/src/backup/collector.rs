@@ -1,0 +1,125 @@
+//! Collectors: one a lane. They put batches in order again, group new chunks into frames, and build contents.
+
+use std::collections::BTreeMap;
+
+use crossbeam_channel::{Receiver, Sender};
+use strongroom_format::ChunkId;
+use strongroom_format::node::ListItem;
+use strongroom_format::pack::ChunkRecord;
+use strongroom_format::tree_entry::{EntryKind, TreeEntry};
+
+use super::Run;
+use super::lane::Item;
+use super::nodes::NodeWriter;
+use super::worker::{FrameJob, Hashed};
+use crate::error::RepositoryError;
+use crate::tree::ContentBuilder;
+
+/// Plain bytes of a full frame.
+pub(crate) const FRAME_BYTES: usize = 1 << 20;
+
+/// Receives a lane's batches until the lane ends; `take` gets its entries in order.
+pub(crate) fn collect(
+    run: &Run<'_>,
+    results: &Receiver<Hashed>,
+    frames: &Sender<FrameJob>,
+    nodes: NodeWriter<'_, '_>,
+    mut take: impl FnMut(TreeEntry, &mut NodeWriter<'_, '_>) -> Result<(), RepositoryError>,
+) -> Result<(), RepositoryError> {
+    let mut collector = Collector {
+        run,
+        frames,
+        nodes,
+        content: ContentBuilder::default(),
+        frame: FrameJob { plain: Vec::new(), chunks: Vec::new() },
+    };
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    while let Some(hashed) = run.failure.receive(results)? {
+        early.insert(hashed.number, hashed);
+        while let Some(hashed) = early.remove(&next) {
+            next += 1;
+            collector.batch(hashed, &mut take)?;
+        }
+    }
+    if !early.is_empty() {
+        return Err(RepositoryError::Cancelled);
+    }
+    collector.end_frame()?;
+    collector.nodes.finish()
+}
+
+struct Collector<'r, 'a> {
+    run: &'r Run<'a>,
+    frames: &'r Sender<FrameJob>,
+    nodes: NodeWriter<'r, 'a>,
+    content: ContentBuilder,
+    frame: FrameJob,
+}
+
+impl<'r, 'a> Collector<'r, 'a> {
+    fn batch(
+        &mut self,
+        hashed: Hashed,
+        take: &mut impl FnMut(TreeEntry, &mut NodeWriter<'_, '_>) -> Result<(), RepositoryError>,
+    ) -> Result<(), RepositoryError> {
+        let mut at = 0;
+        let mut chunks = hashed.chunks.iter();
+        for item in hashed.items {
+            match item {
+                Item::Entry(entry) => take(*entry, &mut self.nodes)?,
+                Item::Chunk(length) => {
+                    let chunk = chunks.next().ok_or(RepositoryError::Cancelled)?;
+                    let bytes = &hashed.data[at..at + length as usize];
+                    at += bytes.len();
+                    if chunk.is_new {
+                        self.add(chunk.item, bytes)?;
+                    }
+                    self.push(chunk.item)?;
+                }
+                Item::Hole(length) => self.push(ListItem { id: ChunkId::HOLE, length })?,
+                Item::End(mut entry) => {
+                    let nodes = &mut self.nodes;
+                    let content = std::mem::take(&mut self.content)
+                        .finish(self.run.identity, &mut |node| nodes.write(node))?;
+                    match &mut entry.kind {
+                        EntryKind::File(place) | EntryKind::Stream(place) => *place = content,
+                        _ => {}
+                    }
+                    take(*entry, &mut self.nodes)?;
+                }
+                Item::Discard => self.content = ContentBuilder::default(),
+            }
+        }
+        self.run.give_buffer(hashed.data);
+        Ok(())
+    }
+
+    fn push(&mut self, item: ListItem) -> Result<(), RepositoryError> {
+        let nodes = &mut self.nodes;
+        self.content.push(item, self.run.identity, &mut |node| nodes.write(node))
+    }
+
+    fn add(&mut self, item: ListItem, bytes: &[u8]) -> Result<(), RepositoryError> {
+        if self.frame.plain.len() + bytes.len() > FRAME_BYTES
+            || self.frame.chunks.len() >= usize::from(u16::MAX)
+        {
+            self.end_frame()?;
+        }
+        if self.frame.plain.capacity() == 0 {
+            self.frame.plain = self.run.frame_buffers.take();
+        }
+        self.frame.plain.extend_from_slice(bytes);
+        self.frame.chunks.push(ChunkRecord { id: item.id, length: item.length });
+        self.run.count_new(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn end_frame(&mut self) -> Result<(), RepositoryError> {
+        if self.frame.chunks.is_empty() {
+            return Ok(());
+        }
+        let job = std::mem::replace(&mut self.frame, FrameJob { plain: Vec::new(), chunks: Vec::new() });
+        self.run.failure.send(self.frames, job)
+    }
+}

@@ -1,0 +1,64 @@
+//! Storing: frames are assembled into packs, packs are stored by a few threads, and indexed once they are durable.
+
+use std::sync::Mutex;
+
+use crossbeam_channel::{Receiver, Sender};
+use strongroom_format::entry::PackRef;
+use strongroom_format::registry::ObjectKind;
+
+use super::Run;
+use crate::error::RepositoryError;
+use crate::index_writer::IndexWriter;
+use crate::names;
+use crate::pack_writer::{FinishedPack, PackWriter, SealedFrame};
+
+/// Packs being stored at the same time.
+pub(crate) const UPLOADS: usize = 2;
+
+/// Assembles packs until no more frames come.
+pub(crate) fn assemble(
+    run: &Run<'_>,
+    frames: &Receiver<(ObjectKind, SealedFrame)>,
+    packs: &Sender<FinishedPack>,
+) -> Result<(), RepositoryError> {
+    let new = |kind| PackWriter::new(kind, run.metadata, run.random);
+    let mut data = new(ObjectKind::DataPack)?;
+    let mut nodes = new(ObjectKind::MetadataPack)?;
+    while let Some((kind, frame)) = run.failure.receive(frames)? {
+        let pack = if kind == ObjectKind::DataPack { &mut data } else { &mut nodes };
+        if !pack.fits(&frame) {
+            let full = std::mem::replace(pack, new(kind)?);
+            run.failure.send(packs, full.finish(run.signer, false)?)?;
+        }
+        pack.push(frame)?;
+    }
+    for last in [data, nodes] {
+        if !last.is_empty() {
+            run.failure.send(packs, last.finish(run.signer, true)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Stores packs until no more come.
+pub(crate) fn store(
+    run: &Run<'_>,
+    packs: &Receiver<FinishedPack>,
+    stored: &Mutex<Stored<'_>>,
+) -> Result<(), RepositoryError> {
+    while let Some(pack) = run.failure.receive(packs)? {
+        let _ = run.store.put_if_absent(&names::pack(pack.kind, pack.id)?, &pack.bytes)?;
+        let mut stored = stored.lock().map_err(|_| RepositoryError::Cancelled)?;
+        stored.bytes += pack.bytes.len() as u64;
+        stored.packs.push(PackRef { kind: pack.kind, id: pack.id, length: pack.bytes.len() as u64 });
+        stored.index.push(pack.indexed)?;
+    }
+    Ok(())
+}
+
+/// What has been stored, durably.
+pub(crate) struct Stored<'a> {
+    pub(crate) packs: Vec<PackRef>,
+    pub(crate) bytes: u64,
+    pub(crate) index: IndexWriter<'a>,
+}

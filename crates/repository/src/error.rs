@@ -1,0 +1,228 @@
+//! What can go wrong with a repository.
+
+use strongroom_format::{ChunkId, FormatError, KeyId, PackId, SnapshotId};
+use strongroom_keys::KeysError;
+use strongroom_store::StoreError;
+
+/// Why something could not be done with a repository.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no repository at this place.
+    #[error("there is no repository at {location}")]
+    NotARepository {
+        /// The place.
+        location: String,
+    },
+    /// There is a repository already.
+    #[error("there is a repository at {location} already")]
+    AlreadyARepository {
+        /// The place.
+        location: String,
+    },
+    /// `config` is not the one that was pinned.
+    #[error("this is another repository: its fingerprint is {found}, but {expected} is expected")]
+    Fingerprint {
+        /// What was pinned.
+        expected: String,
+        /// What `config` has.
+        found: String,
+    },
+    /// A newer version wrote this.
+    #[error("{object} needs a newer version of strongroom")]
+    NewerFormat {
+        /// The object.
+        object: String,
+        /// What is not known.
+        source: FormatError,
+    },
+    /// The policy requires a feature this version lacks.
+    #[error(
+        "the repository requires the feature `{feature}`, which this version of strongroom does not have; use a newer one"
+    )]
+    UnknownFeature {
+        /// The feature.
+        feature: String,
+    },
+    /// Credentials, or keys that cannot be opened.
+    #[error("cannot unlock the repository ({what})")]
+    Unlock {
+        /// Which key.
+        what: &'static str,
+        /// Why.
+        source: KeysError,
+    },
+    /// A stored object is not what it should be.
+    #[error("{object} is damaged")]
+    Damaged {
+        /// The object.
+        object: String,
+        /// How.
+        source: KeysError,
+    },
+    /// A stored object breaks a rule between objects.
+    #[error("{object} is damaged: {reason}")]
+    Inconsistent {
+        /// The object.
+        object: String,
+        /// How.
+        reason: String,
+    },
+    /// The journal is older than what this client has seen.
+    #[error(
+        "the journal ends at entry {found}, but this host has seen entry {remembered} (or another entry {remembered}): the store shows an older or another state; \
+             if it was restored from a copy on purpose, delete the cache {cache} and check the repository"
+    )]
+    Rollback {
+        /// The entry remembered.
+        remembered: u64,
+        /// The last entry found.
+        found: u64,
+        /// Where this host remembers.
+        cache: String,
+    },
+    /// No snapshot has this ID or selector.
+    #[error("no snapshot matches `{query}`{}", hint(.candidates))]
+    NoSuchSnapshot {
+        /// What was asked for.
+        query: String,
+        /// Some that exist.
+        candidates: Vec<String>,
+    },
+    /// More than one snapshot begins with these digits.
+    #[error("`{query}` matches {} snapshots: {}", .candidates.len(), .candidates.join(", "))]
+    AmbiguousSnapshot {
+        /// What was asked for.
+        query: String,
+        /// Those that match.
+        candidates: Vec<String>,
+    },
+    /// Too few digits.
+    #[error("`{query}` is too short for a snapshot ID: give at least 4 hexadecimal digits")]
+    SnapshotIdTooShort {
+        /// What was asked for.
+        query: String,
+    },
+    /// There is no such path in the snapshot.
+    #[error("snapshot {snapshot} has no entry `{path}`")]
+    NoSuchPath {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The path.
+        path: String,
+    },
+    /// Every place a chunk should be at failed.
+    #[error("chunk {id} cannot be read: {reasons}")]
+    ChunkUnavailable {
+        /// The chunk or node.
+        id: ChunkId,
+        /// What happened at each place.
+        reasons: String,
+    },
+    /// A data key is missing or does not open.
+    #[error("data key {key} cannot be opened")]
+    DataKey {
+        /// The key.
+        key: KeyId,
+        /// Why.
+        source: KeysError,
+    },
+    /// A pack that this run relies on was retired meanwhile.
+    #[error(
+        "pack {pack}, which this backup relies on, was retired by another host meanwhile: nothing was lost, run the backup again"
+    )]
+    PackRetired {
+        /// The pack.
+        pack: PackId,
+    },
+    /// The local cache failed in a way that could not be worked around.
+    #[error("the local cache {path} failed")]
+    Cache {
+        /// Where it is.
+        path: String,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// No signing key with the needed role is at hand.
+    #[error("no signing key at hand that the policy lists with the role `{role}`")]
+    NoSigner {
+        /// The role.
+        role: &'static str,
+    },
+    /// What is to be written breaks a rule of the format.
+    #[error("{what} cannot be stored")]
+    Unstorable {
+        /// What.
+        what: String,
+        /// Why.
+        source: FormatError,
+    },
+    /// Encoding or sealing failed.
+    #[error("sealing {what} failed")]
+    Seal {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: KeysError,
+    },
+    /// Reading the source failed.
+    #[error("reading {path} failed")]
+    Read {
+        /// The path or stream.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Writing what is restored failed.
+    #[error("writing the output failed")]
+    Write {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Compression failed: never with a working zstd.
+    #[error("zstd failed: {reason}")]
+    Compression {
+        /// zstd's own words.
+        reason: &'static str,
+    },
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// Another thread of the run failed first; its error is the one to report.
+    #[error("another part of the run failed")]
+    Cancelled,
+    /// The journal grew faster than this entry could be appended.
+    #[error(
+        "other hosts appended to the journal {attempts} times while this entry was being appended; run again"
+    )]
+    Contention {
+        /// How often it was tried.
+        attempts: u32,
+    },
+}
+
+fn hint(candidates: &[String]) -> String {
+    if candidates.is_empty() {
+        "; there are no snapshots".into()
+    } else {
+        format!("; the latest are {}", candidates.join(", "))
+    }
+}
+
+impl RepositoryError {
+    pub(crate) fn damaged(object: impl std::fmt::Display) -> impl FnOnce(KeysError) -> Self {
+        move |source| match source {
+            KeysError::Format(error @ (FormatError::Unknown { .. } | FormatError::UnknownField { .. })) => {
+                Self::NewerFormat { object: object.to_string(), source: error }
+            }
+            source => Self::Damaged { object: object.to_string(), source },
+        }
+    }
+
+    pub(crate) fn malformed(object: impl std::fmt::Display) -> impl FnOnce(FormatError) -> Self {
+        move |source| Self::damaged(object)(KeysError::Format(source))
+    }
+}

@@ -1,0 +1,205 @@
+//! Reading and appending the journal (`format-spec/journal.md`).
+
+use strongroom_format::checkpoint::CHECKPOINT_LIMIT_BYTES;
+use strongroom_format::entry::{ENTRY_LIMIT_BYTES, JournalEntry, Statement};
+use strongroom_format::registry::{ObjectKind, Roles};
+use strongroom_format::{Salt, body};
+use strongroom_keys::random;
+use strongroom_store::{PutOutcome, StoreError};
+
+use crate::error::RepositoryError;
+use crate::names;
+use crate::repository::Repository;
+use crate::state::State;
+
+/// Entries between two checkpoints.
+const CHECKPOINT_INTERVAL: u64 = 256;
+const ATTEMPTS: u32 = 64;
+
+impl Repository {
+    /// Folds all entries that came since; the state is then that of the journal's head.
+    ///
+    /// # Errors
+    /// `Store`, `NewerFormat`, `UnknownFeature`.
+    pub fn refresh(&mut self) -> Result<(), RepositoryError> {
+        while self.fold_next()? {}
+        self.cache_head()
+    }
+
+    fn fold_next(&mut self) -> Result<bool, RepositoryError> {
+        let name = names::entry(self.state.number + 1)?;
+        match self.store.get(&name, ENTRY_LIMIT_BYTES) {
+            Ok(bytes) => {
+                self.state.fold(name.as_str(), &bytes, &self.metadata, &self.identity).map(|()| true)
+            }
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(StoreError::TooLarge { .. }) => {
+                self.state.fold_damaged(None, "it is larger than an entry can be".into());
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Folds to the head, and over entries that are missing below later ones. `listed_head` is the highest entry
+    /// that a listing shows.
+    pub(crate) fn fold_to_head(&mut self, listed_head: Option<u64>) -> Result<(), RepositoryError> {
+        loop {
+            while self.fold_next()? {}
+            match listed_head {
+                Some(head) if head > self.state.number => {
+                    self.state.fold_damaged(None, "it is missing".into())
+                }
+                _ => return self.cache_head(),
+            }
+        }
+    }
+
+    fn cache_head(&self) -> Result<(), RepositoryError> {
+        match self.cache.remember_head(self.state.number, self.state.entry_hash) {
+            Ok(()) => Ok(()),
+            // Memory of the head guards against rollback; a full cache disk must not stop a backup.
+            Err(RepositoryError::Cache { .. }) => self.cache.replace_by_memory(&self.fingerprint()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The highest number among the names in `journal/`.
+    pub(crate) fn listed_head(&self) -> Result<Option<u64>, RepositoryError> {
+        let mut head = None;
+        self.store.list("journal/", &mut |name, _| {
+            if let Some(number) = name
+                .as_str()
+                .strip_prefix("journal/")
+                .filter(|digits| digits.len() == 16)
+                .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            {
+                head = head.max(Some(number));
+            }
+            Ok(())
+        })?;
+        Ok(head)
+    }
+
+    /// Appends an entry: `decide` says it for a state; when another host appends first, its entries are folded
+    /// and `decide` is asked again. The entry is durable when this returns.
+    ///
+    /// # Errors
+    /// What `decide` fails with; `Store`, `Contention`, `NoSigner`.
+    pub(crate) fn append(
+        &mut self,
+        mut decide: impl FnMut(&State) -> Result<Statement, RepositoryError>,
+    ) -> Result<u64, RepositoryError> {
+        for _ in 0..ATTEMPTS {
+            self.refresh()?;
+            let statement = decide(&self.state)?;
+            let bytes = self.seal_entry(statement)?;
+            let number = self.state.number + 1;
+            if self.put_entry(number, &bytes)? {
+                self.state.fold(names::entry(number)?.as_str(), &bytes, &self.metadata, &self.identity)?;
+                if let Some(void) = self.state.voids.last().filter(|void| void.number == number) {
+                    return Err(RepositoryError::Inconsistent {
+                        object: format!("the entry just appended ({number})"),
+                        reason: void.reason.clone(),
+                    });
+                }
+                self.cache_head()?;
+                self.checkpoint_if_due();
+                return Ok(number);
+            }
+        }
+        Err(RepositoryError::Contention { attempts: ATTEMPTS })
+    }
+
+    fn seal_entry(&self, statement: Statement) -> Result<Vec<u8>, RepositoryError> {
+        let number = self.state.number + 1;
+        let previous = names::entry(self.state.number)?;
+        let previous_time_ms = match self.store.stat(&previous) {
+            Ok(info) => info.modified_ms,
+            Err(StoreError::NotFound { .. })
+                if self.state.damaged.last().is_some_and(|(damaged, _)| *damaged == self.state.number) =>
+            {
+                0
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let entry = JournalEntry {
+            number,
+            base: self.state.number,
+            previous: self.state.entry_hash,
+            previous_time_ms,
+            statement,
+        };
+        let content = entry.encode();
+        if JournalEntry::decode(&content).as_ref() != Ok(&entry) {
+            return Err(RepositoryError::Inconsistent {
+                object: format!("entry {number}, before it was written,"),
+                reason: "it does not decode to itself".into(),
+            });
+        }
+        let signer = self.signer()?;
+        let salt = Salt(
+            random::array(&*self.random)
+                .map_err(|source| RepositoryError::Seal { what: "a journal entry", source })?,
+        );
+        self.metadata
+            .seal(
+                ObjectKind::Entry,
+                names::entry(number)?.as_str(),
+                body::ENTRY_FLOOR_BYTES,
+                &content,
+                signer,
+                salt,
+            )
+            .map_err(|source| RepositoryError::Seal { what: "a journal entry", source })
+    }
+
+    /// Creates entry `number`, or finds it taken by other bytes (`false`). After an ambiguous answer the number is
+    /// read back: one's own bytes are success.
+    fn put_entry(&self, number: u64, bytes: &[u8]) -> Result<bool, RepositoryError> {
+        let name = names::entry(number)?;
+        match self.store.put_if_absent(&name, bytes) {
+            Ok(PutOutcome::Created) => Ok(true),
+            Ok(PutOutcome::AlreadyExists) => Ok(self.store.get(&name, ENTRY_LIMIT_BYTES)? == bytes),
+            Err(error) => match self.store.get(&name, ENTRY_LIMIT_BYTES) {
+                Ok(stored) => Ok(stored == bytes),
+                Err(_) => Err(error.into()),
+            },
+        }
+    }
+
+    /// A checkpoint is a cache: failing to write one is no failure.
+    fn checkpoint_if_due(&self) {
+        if self.state.number.is_multiple_of(CHECKPOINT_INTERVAL)
+            && self.state.damaged.is_empty()
+            && let Err(error) = self.write_checkpoint()
+        {
+            tracing::warn!(%error, number = self.state.number, "writing a checkpoint failed");
+        }
+    }
+
+    /// Stores the folded state, signed in the role *maintain*.
+    ///
+    /// # Errors
+    /// `NoSigner`, `Store`, `Seal`.
+    pub fn write_checkpoint(&self) -> Result<(), RepositoryError> {
+        let signer = self.signer()?;
+        if !self.state.policy.signer(signer.id()).is_some_and(|signer| signer.roles.holds(Roles::MAINTAIN)) {
+            return Err(RepositoryError::NoSigner { role: "maintain" });
+        }
+        let name = names::checkpoint(self.state.number)?;
+        let salt = Salt(
+            random::array(&*self.random)
+                .map_err(|source| RepositoryError::Seal { what: "a checkpoint", source })?,
+        );
+        let content = self.state.to_checkpoint().encode();
+        let bytes = self
+            .metadata
+            .seal(ObjectKind::Checkpoint, name.as_str(), body::OBJECT_FLOOR_BYTES, &content, signer, salt)
+            .map_err(|source| RepositoryError::Seal { what: "a checkpoint", source })?;
+        if bytes.len() as u64 <= CHECKPOINT_LIMIT_BYTES {
+            let _ = self.store.put_if_absent(&name, &bytes)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! The names of objects (`format-spec/registry.md#names`).
+
+use strongroom_format::entry::{IndexRef, PackRef};
+use strongroom_format::registry::ObjectKind;
+use strongroom_format::{PackId, SourceTag};
+use strongroom_store::{ObjectName, StoreError};
+
+/// `config`.
+pub(crate) fn config() -> Result<ObjectName, StoreError> {
+    ObjectName::new("config")
+}
+
+/// `journal/<n>`: 16 hexadecimal digits.
+pub(crate) fn entry(number: u64) -> Result<ObjectName, StoreError> {
+    ObjectName::new(format!("journal/{number:016x}"))
+}
+
+/// `checkpoints/<2^64-1-n>`: the newest is listed first.
+pub(crate) fn checkpoint(number: u64) -> Result<ObjectName, StoreError> {
+    ObjectName::new(format!("checkpoints/{:016x}", u64::MAX - number))
+}
+
+/// `packs/<aa>/<id>` or `meta/<aa>/<id>`.
+pub(crate) fn pack(kind: ObjectKind, id: PackId) -> Result<ObjectName, StoreError> {
+    let folder = if kind == ObjectKind::MetadataPack { "meta" } else { "packs" };
+    ObjectName::new(format!("{folder}/{:02x}/{id}", id.0[0]))
+}
+
+/// As [`pack`].
+pub(crate) fn pack_ref(pack_ref: &PackRef) -> Result<ObjectName, StoreError> {
+    pack(pack_ref.kind, pack_ref.id)
+}
+
+/// `index/<source-tag>/<id>`.
+pub(crate) fn index(tag: SourceTag, id: strongroom_format::IndexId) -> Result<ObjectName, StoreError> {
+    ObjectName::new(format!("index/{tag}/{id}"))
+}
+
+/// As [`index`].
+pub(crate) fn index_ref(index_ref: &IndexRef) -> Result<ObjectName, StoreError> {
+    index(index_ref.source_tag, index_ref.id)
+}

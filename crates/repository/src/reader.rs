@@ -1,0 +1,331 @@
+//! Reading chunks and nodes: find, fetch, open, decompress, verify.
+//!
+//! Every byte is verified against its chunk's ID before it is given out. Every place a chunk lies at is tried
+//! before it counts as damaged; when the cache knows no good one, the index is read again from the store.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use lru::LruCache;
+use strongroom_format::node::Node;
+use strongroom_format::pack::{ChunkRecord, FrameRecord};
+use strongroom_format::registry::{Codec, ObjectKind};
+use strongroom_format::{ChunkId, NodeId, PackId};
+use strongroom_keys::KeysError;
+use strongroom_keys::frame::BoundRecord;
+
+use crate::cache::{Cache, Location, PackEntry};
+use crate::error::RepositoryError;
+use crate::names;
+use crate::repository::Repository;
+use crate::state::describe;
+use crate::tree::NodeSource;
+use crate::zstd::Decompressor;
+
+/// Decoded frames kept, bytes.
+const FRAME_CACHE_BYTES: usize = 48 << 20;
+const FOOTERS_KEPT: usize = 256;
+
+/// An opened and verified frame.
+pub struct Frame {
+    plain: Vec<u8>,
+    chunks: HashMap<ChunkId, Range<usize>>,
+}
+
+/// A chunk inside its frame.
+#[derive(Clone)]
+pub struct ChunkBytes {
+    frame: Arc<Frame>,
+    range: Range<usize>,
+}
+
+impl ChunkBytes {
+    /// The chunk's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.frame.plain[self.range.clone()]
+    }
+}
+
+/// Reads chunks and nodes of one repository; used from many threads.
+pub struct Reader<'a> {
+    repository: &'a Repository,
+    /// The index read again from the store, once the cache has failed.
+    fallback: OnceLock<Option<Cache>>,
+    footers: Mutex<LruCache<(bool, Location), Arc<PackEntry>>>,
+    frames: Mutex<Frames>,
+    decompressors: Mutex<Vec<Decompressor>>,
+}
+
+struct Frames {
+    entries: LruCache<(PackId, u32), Arc<Frame>>,
+    bytes: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `repository`, whose index must have been loaded.
+    #[must_use]
+    pub fn new(repository: &'a Repository) -> Self {
+        Self {
+            repository,
+            fallback: OnceLock::new(),
+            footers: Mutex::new(LruCache::new(
+                std::num::NonZeroUsize::new(FOOTERS_KEPT).unwrap_or(std::num::NonZeroUsize::MIN),
+            )),
+            frames: Mutex::new(Frames { entries: LruCache::unbounded(), bytes: 0 }),
+            decompressors: Mutex::default(),
+        }
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> &'a Repository {
+        self.repository
+    }
+
+    /// Reads and verifies a chunk.
+    ///
+    /// # Errors
+    /// `ChunkUnavailable` when no place gives it; `Store` is told as a reason within.
+    pub fn chunk(&self, id: ChunkId) -> Result<ChunkBytes, RepositoryError> {
+        self.read(ObjectKind::DataPack, id, u8::MAX)
+    }
+
+    /// Where a chunk lies first, for grouping reads; `None` when the cache does not know.
+    #[must_use]
+    pub fn first_location(&self, id: ChunkId) -> Option<Location> {
+        self.repository.cache.locations(ObjectKind::DataPack, id).ok()?.first().copied()
+    }
+
+    /// Reads a blob of metadata.
+    ///
+    /// # Errors
+    /// As [`Reader::chunk`].
+    pub fn blob(&self, id: NodeId) -> Result<Vec<u8>, RepositoryError> {
+        match self.node(id)? {
+            Node::Blob(bytes) => Ok(bytes),
+            _ => Err(RepositoryError::Inconsistent {
+                object: format!("node {id}"),
+                reason: "it is no blob".into(),
+            }),
+        }
+    }
+
+    /// `below`: a base must lie in a frame of smaller depth than the frame it serves, so no cycle can form.
+    fn read(&self, kind: ObjectKind, id: ChunkId, below: u8) -> Result<ChunkBytes, RepositoryError> {
+        let mut reasons = Vec::new();
+        if let Some(found) = self.read_from(&self.repository.cache, false, kind, id, below, &mut reasons) {
+            return Ok(found);
+        }
+        if let Some(fallback) = self.fallback.get_or_init(|| self.read_index_again())
+            && let Some(found) = self.read_from(fallback, true, kind, id, below, &mut reasons)
+        {
+            return Ok(found);
+        }
+        reasons.dedup();
+        let reasons =
+            if reasons.is_empty() { "no index object knows it".to_owned() } else { reasons.join("; ") };
+        Err(RepositoryError::ChunkUnavailable { id, reasons })
+    }
+
+    fn read_from(
+        &self,
+        cache: &Cache,
+        is_fallback: bool,
+        kind: ObjectKind,
+        id: ChunkId,
+        below: u8,
+        reasons: &mut Vec<String>,
+    ) -> Option<ChunkBytes> {
+        let locations = match cache.locations(kind, id) {
+            Ok(locations) => locations,
+            Err(error) => {
+                reasons.push(describe(&error));
+                return None;
+            }
+        };
+        for location in locations {
+            match self.frame(cache, is_fallback, location, below) {
+                Ok(frame) => match frame.chunks.get(&id) {
+                    Some(range) => return Some(ChunkBytes { range: range.clone(), frame }),
+                    None => reasons.push("the cache points to another frame".into()),
+                },
+                Err(error) => reasons.push(describe(&error)),
+            }
+        }
+        None
+    }
+
+    fn read_index_again(&self) -> Option<Cache> {
+        let (cache, _) = Cache::open(None, &self.repository.fingerprint()).ok()?;
+        let load = |index: &_| {
+            Ok(self
+                .repository
+                .read_index(index)
+                .map(|packs| packs.into_iter().map(|(stored, entry)| (stored, entry, false)).collect())
+                .unwrap_or_default())
+        };
+        cache.synchronize(&self.repository.state, None, load).ok()?;
+        Some(cache)
+    }
+
+    fn pack(
+        &self,
+        cache: &Cache,
+        is_fallback: bool,
+        location: Location,
+    ) -> Result<Arc<PackEntry>, RepositoryError> {
+        let key = (is_fallback, Location { frame: 0, ..location });
+        if let Some(entry) = self.footers.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(entry));
+        }
+        let entry = cache.pack(location.pack)?.map(Arc::new);
+        let entry = entry.ok_or_else(|| RepositoryError::Inconsistent {
+            object: "the local cache".into(),
+            reason: "it lacks a pack it refers to".into(),
+        })?;
+        self.footers.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    fn frame(
+        &self,
+        cache: &Cache,
+        is_fallback: bool,
+        location: Location,
+        below: u8,
+    ) -> Result<Arc<Frame>, RepositoryError> {
+        let pack = self.pack(cache, is_fallback, location)?;
+        let missing = || RepositoryError::Inconsistent {
+            object: format!("the index of pack {}", pack.id),
+            reason: format!("it has no frame {}", location.frame),
+        };
+        let record = *pack.footer.frames.get(location.frame as usize).ok_or_else(missing)?;
+        if record.depth >= below {
+            return Err(RepositoryError::Inconsistent {
+                object: format!("pack {}", pack.id),
+                reason: "a base lies in a frame that is no shallower".into(),
+            });
+        }
+        let key = (pack.id, location.frame);
+        if let Some(frame) = self.frames.lock().unwrap_or_else(PoisonError::into_inner).entries.get(&key) {
+            return Ok(Arc::clone(frame));
+        }
+        let range = pack.footer.frame_range(location.frame as usize).ok_or_else(missing)?;
+        let sealed = self.repository.store.get_range(
+            &names::pack(pack.kind, pack.id)?,
+            range.start,
+            range.end - range.start,
+        )?;
+        let frame = Arc::new(self.open_frame(&pack, &record, &sealed)?);
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.bytes += frame.plain.len();
+        if let Some(old) = frames.entries.put(key, Arc::clone(&frame)) {
+            frames.bytes -= old.plain.len();
+        }
+        while frames.bytes > FRAME_CACHE_BYTES {
+            let Some((_, old)) = frames.entries.pop_lru() else { break };
+            frames.bytes -= old.plain.len();
+        }
+        Ok(frame)
+    }
+
+    /// Opens a sealed frame of `pack`, decompresses it and verifies every chunk.
+    ///
+    /// # Errors
+    /// `Damaged`, `Inconsistent`, `DataKey`; `ChunkUnavailable` for a base that cannot be read.
+    pub fn open_frame(
+        &self,
+        pack: &PackEntry,
+        record: &FrameRecord,
+        sealed: &[u8],
+    ) -> Result<Frame, RepositoryError> {
+        let object =
+            || names::pack(pack.kind, pack.id).map_or_else(|_| pack.id.to_string(), |name| name.to_string());
+        let damaged = |error: KeysError| RepositoryError::damaged(object())(error);
+        let inconsistent =
+            |reason: &str| RepositoryError::Inconsistent { object: object(), reason: reason.into() };
+        let (chunks, bases) = (pack.footer.chunks_of(record), pack.footer.bases_of(record));
+        let bound = BoundRecord::new(record, chunks, bases);
+        let key = pack
+            .footer
+            .keys
+            .get(usize::from(record.key))
+            .ok_or_else(|| inconsistent("a frame names no key"))?;
+        let mut payload = Vec::with_capacity(sealed.len());
+        if pack.kind == ObjectKind::DataPack {
+            self.repository.data_key(key)?.open(&bound, sealed, &mut payload).map_err(damaged)?;
+        } else {
+            let metadata = &self.repository.metadata;
+            if key.id != metadata.id() {
+                return Err(damaged(KeysError::OtherKey { needed: key.id }));
+            }
+            metadata.node_key().open(&bound, sealed, &mut payload).map_err(damaged)?;
+        }
+        let plain = match record.codec {
+            Codec::Raw => payload,
+            Codec::Zstd => {
+                let prefix = self.prefix(pack.kind, record, bases)?;
+                let mut decompressor = self
+                    .decompressors
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop()
+                    .unwrap_or_else(Decompressor::new);
+                let plain = decompressor.decompress(&payload, &prefix, record.plain_length);
+                self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).push(decompressor);
+                plain.map_err(damaged)?
+            }
+        };
+        if plain.len() != record.plain_length as usize {
+            return Err(inconsistent("a frame has another length than its record says"));
+        }
+        self.verify(pack.kind, chunks, plain).ok_or_else(|| inconsistent("a chunk does not hash to its ID"))
+    }
+
+    fn prefix(
+        &self,
+        kind: ObjectKind,
+        record: &FrameRecord,
+        bases: &[ChunkRecord],
+    ) -> Result<Vec<u8>, RepositoryError> {
+        let mut prefix = Vec::with_capacity(record.prefix_length as usize);
+        for base in bases {
+            let chunk = self.read(kind, base.id, record.depth)?;
+            if chunk.as_bytes().len() != base.length as usize {
+                return Err(RepositoryError::Inconsistent {
+                    object: format!("base chunk {}", base.id),
+                    reason: "it has another length than the frame says".into(),
+                });
+            }
+            prefix.extend_from_slice(chunk.as_bytes());
+        }
+        Ok(prefix)
+    }
+
+    fn verify(&self, kind: ObjectKind, records: &[ChunkRecord], plain: Vec<u8>) -> Option<Frame> {
+        let identity = &self.repository.identity;
+        let mut chunks = HashMap::with_capacity(records.len());
+        let mut at = 0;
+        for record in records {
+            let range = at..at + record.length as usize;
+            let bytes = plain.get(range.clone())?;
+            let id =
+                if kind == ObjectKind::DataPack { identity.chunk_id(bytes) } else { identity.node_id(bytes) };
+            if id != record.id {
+                return None;
+            }
+            at = range.end;
+            chunks.insert(record.id, range);
+        }
+        Some(Frame { plain, chunks })
+    }
+}
+
+impl NodeSource for Reader<'_> {
+    fn node(&self, id: NodeId) -> Result<Node, RepositoryError> {
+        let bytes = self.read(ObjectKind::MetadataPack, id, u8::MAX)?;
+        Node::decode(bytes.as_bytes()).map_err(RepositoryError::malformed(format!("tree node {id}")))
+    }
+}

@@ -1,0 +1,233 @@
+//! An open repository.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use strongroom_format::config::Config;
+use strongroom_format::index::{INDEX_LIMIT_BYTES, Index, IndexedPack};
+use strongroom_format::pack::KeyRef;
+use strongroom_format::registry::{ObjectKind, Purpose};
+use strongroom_format::{ContentHash, KeyId, entry::IndexRef};
+use strongroom_keys::Secret;
+use strongroom_keys::derive::{Identity, commitment, content_hash};
+use strongroom_keys::frame::FrameKey;
+use strongroom_keys::random::Random;
+use strongroom_keys::seal::MetadataKey;
+use strongroom_keys::sign::{Signer, verify_object};
+use strongroom_keys::unlock::{Credential, Unlocker};
+use strongroom_store::Store;
+
+use crate::cache::{Cache, PackEntry, decode_packs};
+use crate::clock::Clock;
+use crate::error::RepositoryError;
+use crate::names;
+use crate::state::{Snapshot, State};
+
+/// What a repository is opened with.
+pub struct OpenOptions {
+    /// Passphrases and key files at hand.
+    pub credentials: Vec<Credential>,
+    /// Folder of local caches; `None` for a cache in memory.
+    pub cache_folder: Option<PathBuf>,
+    /// The fingerprint that `config` must have.
+    pub fingerprint: Option<String>,
+    /// Random bytes.
+    pub random: Arc<dyn Random>,
+    /// The client's clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// An open repository: unlocked, its journal folded, its index in the cache.
+pub struct Repository {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: Config,
+    pub(crate) config_hash: ContentHash,
+    pub(crate) metadata: MetadataKey,
+    pub(crate) identity: Identity,
+    pub(crate) vault: Secret,
+    pub(crate) signer: Option<Signer>,
+    pub(crate) state: State,
+    pub(crate) cache: Cache,
+    pub(crate) data_keys: Mutex<HashMap<KeyId, Arc<FrameKey>>>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) credentials: Vec<Credential>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Repository({})", self.store.location())
+    }
+}
+
+/// The fingerprint of a repository: the first half of BLAKE3-256 of `config`, for people to compare.
+#[must_use]
+pub(crate) fn fingerprint(config_hash: &ContentHash) -> String {
+    let digits = config_hash.to_hex();
+    (0..8).map(|group| &digits[group * 4..group * 4 + 4]).collect::<Vec<_>>().join(" ")
+}
+
+impl Repository {
+    /// What `config` says.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The fingerprint: 8 groups of 4 hexadecimal digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.config_hash)
+    }
+
+    /// The state after the last entry that was folded.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Snapshots, oldest first.
+    #[must_use]
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.state.snapshots
+    }
+
+    /// Where the repository lies.
+    #[must_use]
+    pub fn location(&self) -> String {
+        self.store.location()
+    }
+
+    /// What was odd while opening, for people.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Where the cache lies.
+    #[must_use]
+    pub fn cache_path(&self) -> &str {
+        self.cache.path()
+    }
+
+    /// The client's clock, ns since 1970.
+    #[must_use]
+    pub fn now_ns(&self) -> i64 {
+        self.clock.now_ns()
+    }
+
+    pub(crate) fn signer(&self) -> Result<&Signer, RepositoryError> {
+        self.signer.as_ref().ok_or(RepositoryError::NoSigner { role: "write" })
+    }
+
+    pub(crate) fn unlocker(&self) -> Unlocker<'_> {
+        Unlocker::new(&*self.store, self.config.repository, &self.credentials)
+    }
+
+    /// Opens a data key through the vault; each is opened once.
+    pub(crate) fn data_key(&self, key: &KeyRef) -> Result<Arc<FrameKey>, RepositoryError> {
+        let known = self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).get(&key.id).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let failed = |source| RepositoryError::DataKey { key: key.id, source };
+        let secret = self
+            .unlocker()
+            .with_vault(key.id, Purpose::Data, self.state.policy.vault.id, &self.vault)
+            .map_err(failed)?;
+        if commitment(&secret, self.config.repository, key.id, Purpose::Data) != key.commitment {
+            return Err(failed(strongroom_keys::KeysError::Commitment));
+        }
+        let opened = Arc::new(FrameKey::from_data_key(key.id, self.config.repository, &secret));
+        self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Brings the cache of the index up to the state. A damaged index object is noted in `warnings`; what it
+    /// covers is then unknown to this client.
+    ///
+    /// # Errors
+    /// `Store`; `Cache` when even a cache in memory fails.
+    pub fn load_index(&mut self) -> Result<(), RepositoryError> {
+        let mut damaged = Vec::new();
+        let result = self.synchronize_cache(&mut damaged);
+        let result = match result {
+            Err(RepositoryError::Cache { path, source }) => {
+                self.warnings.push(format!("the cache {path} failed ({source}); working without it"));
+                self.cache.replace_by_memory(&self.fingerprint())?;
+                damaged.clear();
+                self.synchronize_cache(&mut damaged)
+            }
+            other => other,
+        };
+        self.warnings.append(&mut damaged);
+        result
+    }
+
+    /// Throws the cached index away and loads it again from the store, in memory.
+    pub(crate) fn reload_index(&mut self) -> Result<(), RepositoryError> {
+        self.cache.replace_by_memory(&self.fingerprint())?;
+        self.load_index()
+    }
+
+    fn synchronize_cache(&self, damaged: &mut Vec<String>) -> Result<(), RepositoryError> {
+        let me = self.signer.as_ref().map(Signer::id);
+        self.cache.synchronize(&self.state, me, |index| match self.read_index(index) {
+            Ok(packs) => Ok(packs
+                .into_iter()
+                .map(|(stored, entry)| (self.footer_verifies(&entry), stored, entry))
+                .map(|(verified, stored, entry)| (stored, entry, verified))
+                .collect()),
+            Err(
+                error @ (RepositoryError::Damaged { .. }
+                | RepositoryError::Inconsistent { .. }
+                | RepositoryError::Store(strongroom_store::StoreError::NotFound { .. })),
+            ) => {
+                damaged.push(format!(
+                    "{}; what it covers cannot be read until the index is repaired",
+                    crate::state::describe(&error)
+                ));
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Reads and verifies an index object.
+    pub(crate) fn read_index(
+        &self,
+        index: &IndexRef,
+    ) -> Result<Vec<(IndexedPack, PackEntry)>, RepositoryError> {
+        let name = names::index_ref(index)?;
+        let bytes = self.store.get(&name, INDEX_LIMIT_BYTES)?;
+        if content_hash(&bytes).0 != index.id.0 {
+            return Err(RepositoryError::Inconsistent {
+                object: name.to_string(),
+                reason: "its bytes do not hash to its name".into(),
+            });
+        }
+        let opened =
+            self.metadata.open(ObjectKind::Index, "", &bytes).map_err(RepositoryError::damaged(&name))?;
+        let signer = opened.claimed_signer().map_err(RepositoryError::damaged(&name))?;
+        let Some(signer) = self.state.policy.signer(signer) else {
+            return Err(RepositoryError::Inconsistent {
+                object: name.to_string(),
+                reason: "signed by nobody the policy lists".into(),
+            });
+        };
+        let content = opened.verify(&signer.public).map_err(RepositoryError::damaged(&name))?;
+        let decoded = Index::decode(content).map_err(RepositoryError::malformed(&name))?;
+        decode_packs(name.as_str(), decoded)
+    }
+
+    /// Whether a footer's signature holds for a signer that the policy lists.
+    pub(crate) fn footer_verifies(&self, entry: &PackEntry) -> bool {
+        let Some(signer) = self.state.policy.signer(entry.footer.signer) else { return false };
+        entry.footer.signed_part().is_ok_and(|signed| {
+            verify_object(&signer.public, entry.kind, &[&entry.header, &signed], &entry.footer.signature)
+                .is_ok()
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! One content in order, to a pipe, with bounded look-ahead.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use strongroom_format::node::ListItem;
+use strongroom_format::tree_entry::Content;
+
+use crate::error::RepositoryError;
+use crate::monitor::Monitor;
+use crate::reader::{ChunkBytes, Reader};
+use crate::tree::ListCursor;
+
+/// Items of a run that lie in one frame.
+const RUN_ITEMS: usize = 256;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+type Run = (u64, Vec<ListItem>);
+type Opened = (u64, Result<Vec<(ListItem, Option<ChunkBytes>)>, RepositoryError>);
+
+/// Writes a content in order; every chunk is verified before it is written.
+///
+/// # Errors
+/// `ChunkUnavailable`, `Write`, `Interrupted`; all before the failing chunk has been written then.
+pub fn write_in_order(
+    reader: &Reader<'_>,
+    content: &Content,
+    out: &mut dyn Write,
+    monitor: &dyn Monitor,
+    workers: usize,
+) -> Result<(), RepositoryError> {
+    let workers = workers.max(1);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (runs, runs_in) = bounded::<Run>(workers);
+        let (opened, opened_in) = bounded::<Opened>(workers);
+        // A permit a run under way: the look-ahead is bounded however late the first run comes.
+        let (permits, permits_in) = bounded::<()>(workers * 3);
+        for _ in 0..workers {
+            let (runs_in, opened) = (runs_in.clone(), opened.clone());
+            scope.spawn(move || open_runs(reader, &runs_in, &opened));
+        }
+        let failed = opened.clone();
+        drop((runs_in, opened));
+        let stop = &stop;
+        scope.spawn(move || plan(reader, content, stop, &runs, &permits, &failed));
+        let result = write_runs(&opened_in, &permits_in, out, monitor);
+        stop.store(true, Ordering::Relaxed);
+        drop((opened_in, permits_in));
+        result
+    })
+}
+
+fn plan(
+    reader: &Reader<'_>,
+    content: &Content,
+    stop: &AtomicBool,
+    runs: &Sender<Run>,
+    permits: &Sender<()>,
+    failed: &Sender<Opened>,
+) {
+    let mut number = 0;
+    let mut send = |run: Vec<ListItem>| {
+        let sent = permits.send(()).is_ok() && runs.send((number, run)).is_ok();
+        number += 1;
+        sent && !stop.load(Ordering::Relaxed)
+    };
+    let mut walk = || -> Result<(), RepositoryError> {
+        let mut items = ListCursor::new(reader, content)?;
+        let (mut run, mut place) = (Vec::new(), None);
+        while let Some(item) = items.next_item()? {
+            let location = if item.is_hole() { place } else { reader.first_location(item.id) };
+            if !run.is_empty()
+                && (location != place || run.len() >= RUN_ITEMS)
+                && !send(std::mem::take(&mut run))
+            {
+                return Ok(());
+            }
+            place = location;
+            run.push(item);
+        }
+        if !run.is_empty() {
+            send(run);
+        }
+        Ok(())
+    };
+    if let Err(error) = walk() {
+        let _ = failed.send((number, Err(error)));
+    }
+}
+
+fn open_runs(reader: &Reader<'_>, runs: &Receiver<Run>, opened: &Sender<Opened>) {
+    for (number, run) in runs {
+        let result = run
+            .into_iter()
+            .map(|item| {
+                if item.is_hole() {
+                    return Ok((item, None));
+                }
+                let chunk = reader.chunk(item.id)?;
+                if chunk.as_bytes().len() == item.length as usize {
+                    Ok((item, Some(chunk)))
+                } else {
+                    Err(RepositoryError::Inconsistent {
+                        object: format!("chunk {}", item.id),
+                        reason: "it has another length than the list says".into(),
+                    })
+                }
+            })
+            .collect();
+        if opened.send((number, result)).is_err() {
+            return;
+        }
+    }
+}
+
+fn write_runs(
+    opened: &Receiver<Opened>,
+    permits: &Receiver<()>,
+    out: &mut dyn Write,
+    monitor: &dyn Monitor,
+) -> Result<(), RepositoryError> {
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    for (number, result) in opened {
+        early.insert(number, result);
+        while let Some(result) = early.remove(&next) {
+            next += 1;
+            for (item, chunk) in result? {
+                match chunk {
+                    Some(chunk) => out.write_all(chunk.as_bytes()),
+                    None => write_zeros(out, item.length),
+                }
+                .map_err(|source| RepositoryError::Write { source })?;
+                monitor.advance(item.length.into());
+            }
+            let _ = permits.try_recv();
+            if monitor.is_cancelled() {
+                return Err(RepositoryError::Interrupted);
+            }
+        }
+    }
+    if !early.is_empty() {
+        return Err(RepositoryError::Cancelled);
+    }
+    out.flush().map_err(|source| RepositoryError::Write { source })
+}
+
+fn write_zeros(out: &mut dyn Write, length: u32) -> std::io::Result<()> {
+    let mut left = length as usize;
+    while left > 0 {
+        let part = left.min(ZEROS.len());
+        out.write_all(&ZEROS[..part])?;
+        left -= part;
+    }
+    Ok(())
+}

@@ -1,0 +1,430 @@
+//! The state of a repository: the fold of its journal (`format-spec/journal.md#state`).
+//!
+//! Pure: entries in, state out. Whether a signature holds is decided here, with the policy that was in force
+//! before the entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use strongroom_format::checkpoint::{Checkpoint, SnapshotState, VoidEntry};
+use strongroom_format::entry::{IndexRef, JournalEntry, PackRef, PolicyBody, Statement};
+use strongroom_format::manifest::Manifest;
+use strongroom_format::policy::Policy;
+use strongroom_format::registry::{ObjectKind, Roles};
+use strongroom_format::{
+    ContentHash, FormatError, IndexId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,
+};
+use strongroom_keys::derive::{Identity, content_hash};
+use strongroom_keys::seal::{MetadataKey, OpenedObject};
+use strongroom_keys::sign::verify_policy;
+
+use crate::error::RepositoryError;
+
+/// A snapshot that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// As the state knows it.
+    pub state: SnapshotState,
+    /// Its manifest, decoded.
+    pub manifest: Manifest,
+}
+
+impl Snapshot {
+    /// Its ID.
+    #[must_use]
+    pub fn id(&self) -> SnapshotId {
+        self.state.id
+    }
+}
+
+/// Why an entry is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VoidReason {
+    /// Sealed under a key that was not in force.
+    KeyNotInForce,
+    /// Its signer is not in the policy.
+    UnlistedSigner,
+    /// Its signature does not hold.
+    Signature,
+    /// Its signer lacks the role.
+    Role,
+    /// Its signer may not write this source.
+    Source,
+    /// Its number is not that of its name.
+    Number,
+    /// It was decided at another entry than the one before.
+    Base,
+    /// It does not name the bytes of the entry before.
+    PreviousHash,
+    /// A snapshot with this ID has been seen.
+    SnapshotSeen,
+    /// A policy that the root key in force did not sign, or that does not count up by one.
+    RootSignature,
+    /// It names what is not there.
+    Unknown,
+    /// Its manifest cannot be read.
+    Manifest,
+}
+
+impl std::fmt::Display for VoidReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::KeyNotInForce => "sealed under a key that was not in force",
+            Self::UnlistedSigner => "signed by nobody the policy lists",
+            Self::Signature => "its signature does not hold",
+            Self::Role => "its signer lacks the role",
+            Self::Source => "its signer may not write this source",
+            Self::Number => "it has another number than its name",
+            Self::Base => "it was not decided at the entry before",
+            Self::PreviousHash => "it does not follow the entry before",
+            Self::SnapshotSeen => "a snapshot with this ID was seen before",
+            Self::RootSignature => "the root key did not sign this policy",
+            Self::Unknown => "it names what is not there",
+            Self::Manifest => "its manifest cannot be read",
+        })
+    }
+}
+
+/// The state after an entry.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The last entry folded.
+    pub number: u64,
+    /// BLAKE3-256 of its stored bytes.
+    pub entry_hash: ContentHash,
+    /// Every policy with its entry's number; the last is in force.
+    pub policies: Vec<(u64, PolicyBody)>,
+    /// The policy in force.
+    pub policy: Policy,
+    /// Snapshots, by number.
+    pub snapshots: Vec<Snapshot>,
+    /// Index objects that count.
+    pub indexes: BTreeMap<IndexId, IndexRef>,
+    /// Packs that count.
+    pub packs: BTreeMap<PackId, PackRef>,
+    /// Void entries.
+    pub voids: Vec<VoidEntry>,
+    /// Entries that are missing or cannot be opened: number and why. Not part of checkpoints.
+    pub damaged: Vec<(u64, String)>,
+    seen: BTreeSet<SnapshotId>,
+}
+
+impl State {
+    /// The state after entry 0, which must be a policy signed by the root key of `config`.
+    ///
+    /// # Errors
+    /// `Damaged`, `Inconsistent`, `UnknownFeature`, `NewerFormat`.
+    pub fn genesis(
+        object: &str,
+        bytes: &[u8],
+        opened: &OpenedObject,
+        repository: RepositoryId,
+        root: &PublicKey,
+        config_hash: ContentHash,
+    ) -> Result<Self, RepositoryError> {
+        let inconsistent = |reason: &str| RepositoryError::Inconsistent {
+            object: object.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let content = opened.body().map_err(RepositoryError::damaged(object))?.content;
+        let entry = JournalEntry::decode(content).map_err(RepositoryError::malformed(object))?;
+        let Statement::Policy(body) = &entry.statement else {
+            return Err(inconsistent("the first entry is no policy"));
+        };
+        verify_policy(root, repository, &body.policy, &body.root_signature)
+            .map_err(RepositoryError::damaged(object))?;
+        let policy = decode_policy(object, &body.policy)?;
+        if policy.root != *root {
+            return Err(inconsistent("the first policy names another root key than config"));
+        }
+        let signer = opened.claimed_signer().map_err(RepositoryError::damaged(object))?;
+        let signer =
+            policy.signer(signer).ok_or_else(|| inconsistent("signed by nobody the policy lists"))?;
+        opened.verify(&signer.public).map_err(RepositoryError::damaged(object))?;
+        if entry.number != 0 || entry.base != 0 || entry.previous != config_hash || policy.sequence != 0 {
+            return Err(inconsistent("the first entry does not follow config"));
+        }
+        Ok(Self {
+            repository,
+            number: 0,
+            entry_hash: content_hash(bytes),
+            policies: vec![(0, body.clone())],
+            policy,
+            snapshots: Vec::new(),
+            indexes: BTreeMap::new(),
+            packs: BTreeMap::new(),
+            voids: Vec::new(),
+            damaged: Vec::new(),
+            seen: BTreeSet::new(),
+        })
+    }
+
+    /// The state that a checkpoint holds; its policies are verified back to `root`.
+    ///
+    /// # Errors
+    /// `Damaged`, `Inconsistent`, `UnknownFeature`, `NewerFormat`.
+    pub fn from_checkpoint(
+        object: &str,
+        checkpoint: Checkpoint,
+        repository: RepositoryId,
+        root: &PublicKey,
+    ) -> Result<Self, RepositoryError> {
+        let mut root = *root;
+        let mut policy = None;
+        for (_, body) in &checkpoint.policies {
+            verify_policy(&root, repository, &body.policy, &body.root_signature)
+                .map_err(RepositoryError::damaged(object))?;
+            let decoded = decode_policy(object, &body.policy)?;
+            root = decoded.root;
+            policy = Some(decoded);
+        }
+        let policy = policy.ok_or_else(|| RepositoryError::Inconsistent {
+            object: object.to_owned(),
+            reason: "it has no policy".into(),
+        })?;
+        let mut snapshots = Vec::with_capacity(checkpoint.snapshots.len());
+        for state in checkpoint.snapshots {
+            let manifest = Manifest::decode(&state.manifest).map_err(RepositoryError::malformed(object))?;
+            snapshots.push(Snapshot { state, manifest });
+        }
+        Ok(Self {
+            repository,
+            number: checkpoint.number,
+            entry_hash: checkpoint.entry_hash,
+            policies: checkpoint.policies,
+            policy,
+            seen: snapshots.iter().map(Snapshot::id).collect(),
+            snapshots,
+            indexes: checkpoint.indexes.into_iter().map(|index| (index.id, index)).collect(),
+            packs: checkpoint.packs.into_iter().map(|pack| (pack.id, pack)).collect(),
+            voids: checkpoint.voids,
+            damaged: Vec::new(),
+        })
+    }
+
+    /// The checkpoint of this state.
+    #[must_use]
+    pub fn to_checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            number: self.number,
+            entry_hash: self.entry_hash,
+            policies: self.policies.clone(),
+            snapshots: self.snapshots.iter().map(|snapshot| snapshot.state.clone()).collect(),
+            indexes: self.indexes.values().copied().collect(),
+            packs: self.packs.values().copied().collect(),
+            voids: self.voids.clone(),
+        }
+    }
+
+    /// Folds the stored bytes of the next entry.
+    ///
+    /// A void entry keeps its number and changes nothing; an entry that cannot be opened is noted in `damaged`.
+    ///
+    /// # Errors
+    /// `NewerFormat`, `UnknownFeature`: the journal says something this version does not understand.
+    pub fn fold(
+        &mut self,
+        object: &str,
+        bytes: &[u8],
+        metadata: &MetadataKey,
+        identity: &Identity,
+    ) -> Result<(), RepositoryError> {
+        let number = self.number + 1;
+        let opened = match metadata.open(ObjectKind::Entry, object, bytes) {
+            Ok(opened) => opened,
+            Err(strongroom_keys::KeysError::OtherKey { .. }) => {
+                self.advance(bytes);
+                self.void(number, VoidReason::KeyNotInForce);
+                return Ok(());
+            }
+            Err(error) => match RepositoryError::damaged(object)(error) {
+                newer @ RepositoryError::NewerFormat { .. }
+                    if bytes.starts_with(&strongroom_format::header::MAGIC) =>
+                {
+                    // A flipped bit in the head looks like a newer format; damage is the safer word unless the next reader agrees.
+                    self.fold_damaged(Some(bytes), describe(&newer));
+                    return Ok(());
+                }
+                error => {
+                    self.fold_damaged(Some(bytes), describe(&error));
+                    return Ok(());
+                }
+            },
+        };
+        let content = opened.body().map_err(RepositoryError::damaged(object))?.content;
+        let entry = JournalEntry::decode(content).map_err(RepositoryError::malformed(object))?;
+        let outcome = self.judge(&entry, &opened);
+        let after_damage = self.damaged.last().is_some_and(|(damaged, _)| *damaged == self.number);
+        let outcome = outcome.and_then(|signer| {
+            if entry.previous != self.entry_hash && !after_damage {
+                Err(VoidReason::PreviousHash)
+            } else {
+                Ok(signer)
+            }
+        });
+        if outcome.is_ok() {
+            self.record_time(entry.previous_time_ms);
+        }
+        self.advance(bytes);
+        let applied = match outcome {
+            Ok(signer) => self.apply(object, number, &entry, signer, identity)?,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = applied {
+            self.void(number, reason);
+        }
+        Ok(())
+    }
+
+    /// Passes over an entry that is missing (`None`) or cannot be opened.
+    pub fn fold_damaged(&mut self, bytes: Option<&[u8]>, reason: String) {
+        self.number += 1;
+        self.entry_hash = bytes.map_or(ContentHash([0; 32]), content_hash);
+        self.damaged.push((self.number, reason));
+    }
+
+    fn advance(&mut self, bytes: &[u8]) {
+        self.number += 1;
+        self.entry_hash = content_hash(bytes);
+    }
+
+    fn void(&mut self, number: u64, reason: VoidReason) {
+        self.voids.push(VoidEntry { number, reason: reason.to_string() });
+    }
+
+    fn record_time(&mut self, time_ms: u64) {
+        if let Some(last) = self.snapshots.last_mut().filter(|last| last.state.number == self.number) {
+            last.state.time_ms = time_ms;
+        }
+    }
+
+    fn judge(&self, entry: &JournalEntry, opened: &OpenedObject) -> Result<WriterId, VoidReason> {
+        let claimed = opened.claimed_signer().map_err(|_| VoidReason::Signature)?;
+        let signer = self.policy.signer(claimed).ok_or(VoidReason::UnlistedSigner)?;
+        opened.verify(&signer.public).map_err(|_| VoidReason::Signature)?;
+        let role = match &entry.statement {
+            Statement::Policy(_) => Roles::ADMIN,
+            Statement::Snapshot(_) => Roles::WRITE,
+            Statement::Reindex(_) => Roles::MAINTAIN,
+            Statement::Tag(_) | Statement::Note(_) => Roles(0),
+        };
+        if !signer.roles.holds(role) {
+            return Err(VoidReason::Role);
+        }
+        if entry.number != self.number + 1 {
+            return Err(VoidReason::Number);
+        }
+        if entry.base != self.number {
+            return Err(VoidReason::Base);
+        }
+        Ok(claimed)
+    }
+
+    fn apply(
+        &mut self,
+        object: &str,
+        number: u64,
+        entry: &JournalEntry,
+        signer: WriterId,
+        identity: &Identity,
+    ) -> Result<Result<(), VoidReason>, RepositoryError> {
+        match &entry.statement {
+            Statement::Policy(body) => return self.apply_policy(object, number, body),
+            Statement::Snapshot(body) => {
+                let Ok(manifest) = Manifest::decode(&body.manifest) else {
+                    return Ok(Err(VoidReason::Manifest));
+                };
+                let id = identity.snapshot_id(&body.manifest);
+                if !self.policy.signer(signer).is_some_and(|signer| signer.may_write(&manifest.source)) {
+                    return Ok(Err(VoidReason::Source));
+                }
+                if !self.seen.insert(id) {
+                    return Ok(Err(VoidReason::SnapshotSeen));
+                }
+                self.packs.extend(body.packs.iter().map(|pack| (pack.id, *pack)));
+                self.indexes.extend(body.indexes.iter().map(|index| (index.id, *index)));
+                let mut tags = manifest.tags.clone();
+                tags.sort();
+                tags.dedup();
+                let state = SnapshotState {
+                    number,
+                    id,
+                    signer,
+                    entry_hash: self.entry_hash,
+                    time_ms: 0,
+                    manifest: body.manifest.clone(),
+                    keys: body.keys.clone(),
+                    tags,
+                };
+                self.snapshots.push(Snapshot { state, manifest });
+            }
+            Statement::Reindex(body) => {
+                if body.removed.iter().any(|id| !self.indexes.contains_key(id)) {
+                    return Ok(Err(VoidReason::Unknown));
+                }
+                self.indexes.retain(|id, _| !body.removed.contains(id));
+                self.indexes.extend(body.added.iter().map(|index| (index.id, *index)));
+            }
+            Statement::Tag(body) => {
+                let Some(snapshot) =
+                    self.snapshots.iter_mut().find(|snapshot| snapshot.state.id == body.snapshot)
+                else {
+                    return Ok(Err(VoidReason::Unknown));
+                };
+                let tags = &mut snapshot.state.tags;
+                tags.retain(|tag| !body.remove.contains(tag));
+                tags.extend(body.add.iter().cloned());
+                tags.sort();
+                tags.dedup();
+            }
+            Statement::Note(_) => {}
+        }
+        Ok(Ok(()))
+    }
+
+    fn apply_policy(
+        &mut self,
+        object: &str,
+        number: u64,
+        body: &PolicyBody,
+    ) -> Result<Result<(), VoidReason>, RepositoryError> {
+        if verify_policy(&self.policy.root, self.repository, &body.policy, &body.root_signature).is_err() {
+            return Ok(Err(VoidReason::RootSignature));
+        }
+        let policy = decode_policy(object, &body.policy)?;
+        if policy.sequence != self.policy.sequence + 1 {
+            return Ok(Err(VoidReason::RootSignature));
+        }
+        self.policies.push((number, body.clone()));
+        self.snapshots.retain(|snapshot| !policy.forgotten.contains(&snapshot.state.id));
+        self.policy = policy;
+        Ok(Ok(()))
+    }
+}
+
+fn decode_policy(object: &str, bytes: &[u8]) -> Result<Policy, RepositoryError> {
+    let policy = Policy::decode(bytes).map_err(|error| match error {
+        FormatError::Unknown { .. } | FormatError::UnknownField { .. } => {
+            RepositoryError::NewerFormat { object: object.to_owned(), source: error }
+        }
+        error => RepositoryError::malformed(object)(error),
+    })?;
+    match policy.unknown_feature() {
+        Some(feature) => Err(RepositoryError::UnknownFeature { feature: feature.to_owned() }),
+        None => Ok(policy),
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

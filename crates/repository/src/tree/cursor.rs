@@ -1,0 +1,196 @@
+//! Walking trees in order; memory holds one node a level.
+
+use strongroom_format::NodeId;
+use strongroom_format::node::{EntryChild, ListChild, ListItem, ListRef, Node, TreeRef};
+use strongroom_format::path::EntryPath;
+use strongroom_format::tree_entry::{Content, TreeEntry};
+
+use crate::error::RepositoryError;
+
+/// Where nodes come from.
+pub trait NodeSource {
+    /// Reads and verifies a node.
+    ///
+    /// # Errors
+    /// `ChunkUnavailable`, `Damaged`, `Store`.
+    fn node(&self, id: NodeId) -> Result<Node, RepositoryError>;
+}
+
+fn wrong(id: NodeId, reason: &str) -> RepositoryError {
+    RepositoryError::Inconsistent { object: format!("tree node {id}"), reason: reason.into() }
+}
+
+/// Entries of a tree in path order.
+pub struct EntryCursor<'a> {
+    source: &'a dyn NodeSource,
+    /// Children still to visit, a level each, the next one last.
+    pending: Vec<(u8, Vec<EntryChild>)>,
+    leaf: std::vec::IntoIter<TreeEntry>,
+    peeked: Option<TreeEntry>,
+}
+
+impl<'a> EntryCursor<'a> {
+    /// Begins at the first entry.
+    ///
+    /// # Errors
+    /// As [`NodeSource::node`].
+    pub fn new(source: &'a dyn NodeSource, tree: &TreeRef) -> Result<Self, RepositoryError> {
+        let mut cursor = Self { source, pending: Vec::new(), leaf: Vec::new().into_iter(), peeked: None };
+        cursor.descend(tree.root, tree.level, None)?;
+        Ok(cursor)
+    }
+
+    fn descend(
+        &mut self,
+        id: NodeId,
+        level: u8,
+        expected: Option<&EntryChild>,
+    ) -> Result<(), RepositoryError> {
+        let node = self.source.node(id)?;
+        if node.level() != level {
+            return Err(wrong(id, "it has another level than its parent says"));
+        }
+        match node {
+            Node::Entries(entries) => {
+                if expected.is_some_and(|child| {
+                    child.entries != entries.len() as u64
+                        || entries.last().map(|entry| &entry.path) != Some(&child.last)
+                }) {
+                    return Err(wrong(id, "it holds other entries than its parent says"));
+                }
+                self.leaf = entries.into_iter();
+            }
+            Node::EntryBranch { level, mut children } => {
+                if expected.is_some_and(|child| {
+                    children.iter().map(|c| c.entries).fold(0, u64::saturating_add) != child.entries
+                }) {
+                    return Err(wrong(id, "it holds other entries than its parent says"));
+                }
+                children.reverse();
+                self.pending.push((level, children));
+            }
+            _ => return Err(wrong(id, "it is no node of entries")),
+        }
+        Ok(())
+    }
+
+    /// The next entry.
+    ///
+    /// # Errors
+    /// As [`NodeSource::node`]. After an error the cursor goes on behind the node that could not be read.
+    pub fn next_entry(&mut self) -> Result<Option<TreeEntry>, RepositoryError> {
+        if let Some(entry) = self.peeked.take() {
+            return Ok(Some(entry));
+        }
+        loop {
+            if let Some(entry) = self.leaf.next() {
+                return Ok(Some(entry));
+            }
+            let Some((level, children)) = self.pending.last_mut() else { return Ok(None) };
+            let level = *level;
+            match children.pop() {
+                Some(child) => self.descend(child.node, level - 1, Some(&child))?,
+                None => drop(self.pending.pop()),
+            }
+        }
+    }
+
+    /// Moves to the first entry at or behind `path`, reading only the nodes on the way, and gives it if it is there.
+    ///
+    /// # Errors
+    /// As [`NodeSource::node`].
+    pub fn seek(&mut self, path: &EntryPath) -> Result<Option<TreeEntry>, RepositoryError> {
+        loop {
+            while let Some(entry) = self.peeked.take().or_else(|| self.leaf.next()) {
+                match entry.path.cmp(path) {
+                    std::cmp::Ordering::Less => {}
+                    std::cmp::Ordering::Equal => return Ok(Some(entry)),
+                    std::cmp::Ordering::Greater => {
+                        self.peeked = Some(entry);
+                        return Ok(None);
+                    }
+                }
+            }
+            let Some((level, children)) = self.pending.last_mut() else { return Ok(None) };
+            let level = *level;
+            while children.last().is_some_and(|child| child.last < *path) {
+                children.pop();
+            }
+            match children.pop() {
+                Some(child) => self.descend(child.node, level - 1, Some(&child))?,
+                None => drop(self.pending.pop()),
+            }
+        }
+    }
+}
+
+/// Chunks and holes of a content in order.
+pub struct ListCursor<'a> {
+    source: &'a dyn NodeSource,
+    pending: Vec<(u8, Vec<ListChild>)>,
+    leaf: std::vec::IntoIter<ListItem>,
+}
+
+impl<'a> ListCursor<'a> {
+    /// Begins at the first chunk.
+    ///
+    /// # Errors
+    /// As [`NodeSource::node`].
+    pub fn new(source: &'a dyn NodeSource, content: &Content) -> Result<Self, RepositoryError> {
+        let mut cursor = Self { source, pending: Vec::new(), leaf: Vec::new().into_iter() };
+        match content {
+            Content::Inline(items) => cursor.leaf = items.clone().into_iter(),
+            Content::List(ListRef { root, level, bytes, chunks }) => {
+                cursor.descend(*root, *level, &ListChild { node: *root, bytes: *bytes, chunks: *chunks })?
+            }
+        }
+        Ok(cursor)
+    }
+
+    fn descend(&mut self, id: NodeId, level: u8, expected: &ListChild) -> Result<(), RepositoryError> {
+        let node = self.source.node(id)?;
+        if node.level() != level {
+            return Err(wrong(id, "it has another level than its parent says"));
+        }
+        let (bytes, chunks) = match node {
+            Node::Chunks(items) => {
+                let sums = (items.iter().map(|item| u64::from(item.length)).sum(), items.len() as u64);
+                self.leaf = items.into_iter();
+                sums
+            }
+            Node::ChunkBranch { level, mut children } => {
+                let sums = (
+                    children.iter().map(|c| c.bytes).fold(0, u64::saturating_add),
+                    children.iter().map(|c| c.chunks).fold(0, u64::saturating_add),
+                );
+                children.reverse();
+                self.pending.push((level, children));
+                sums
+            }
+            _ => return Err(wrong(id, "it is no node of chunks")),
+        };
+        if (bytes, chunks) == (expected.bytes, expected.chunks) {
+            Ok(())
+        } else {
+            Err(wrong(id, "it holds other chunks than its parent says"))
+        }
+    }
+
+    /// The next chunk or hole.
+    ///
+    /// # Errors
+    /// As [`NodeSource::node`].
+    pub fn next_item(&mut self) -> Result<Option<ListItem>, RepositoryError> {
+        loop {
+            if let Some(item) = self.leaf.next() {
+                return Ok(Some(item));
+            }
+            let Some((level, children)) = self.pending.last_mut() else { return Ok(None) };
+            let level = *level;
+            match children.pop() {
+                Some(child) => self.descend(child.node, level - 1, &child)?,
+                None => drop(self.pending.pop()),
+            }
+        }
+    }
+}

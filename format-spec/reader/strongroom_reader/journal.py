@@ -1,0 +1,226 @@
+"""Opening a repository and folding its journal (sealing.md, "Opening"; journal.md)."""
+
+import hmac
+import os
+import re
+from types import SimpleNamespace
+
+from . import crypto
+from . import objects as o
+from .cbor import decode
+from .errors import Damaged, Refused, Unknown, require
+
+class Store:
+    """A folder of objects."""
+
+    def __init__(self, root):
+        self._root = root
+
+    def _path(self, name):
+        require(re.fullmatch(r"[0-9a-z]+(/[0-9a-z]+)*", name), f"{name} is not the name of an object")
+        return os.path.join(self._root, name)
+
+    def read(self, name, limit, start=0, length=None):
+        try:
+            with open(self._path(name), "rb") as file:
+                require(os.fstat(file.fileno()).st_size <= limit, f"{name} is larger than {limit} bytes")
+                file.seek(start)
+                data = file.read() if length is None else file.read(length)
+        except FileNotFoundError:
+            raise Damaged(f"{name} is missing") from None
+        require(length is None or len(data) == length, f"{name} is cut short")
+        return data
+
+    def has(self, name):
+        return os.path.exists(self._path(name))
+
+    def time_ms(self, name):
+        return os.stat(self._path(name)).st_mtime_ns // 1_000_000
+
+    def list(self, folder):
+        """The names directly below a folder, sorted."""
+        try:
+            return sorted(name for name in os.listdir(self._path(folder)) if re.fullmatch("[0-9a-z]+", name))
+        except FileNotFoundError:
+            return []
+
+
+class Keys:
+    """Unwraps keys: with the credential, or with a vault that the credential opens."""
+
+    def __init__(self, store, repository, credential):
+        self._store, self._repository, self._credential, self._open = store, repository, credential, {}
+
+    def read(self, key_id, recipient):
+        """A key object and its signed bytes and signature; the signature is not verified."""
+        signed = o.SIGNED_KEY(decode(self._store.read(f"keys/{key_id}/{recipient}", o.KEY_LIMIT)))
+        body = o.decode_key_body(signed.body)
+        names = (body.key.hex(), body.recipient.hex())
+        require(names == (key_id, recipient), "a key object lies under another's name")
+        return body, signed
+
+    def open(self, key_id, purpose, commitment=None):
+        if key_id not in self._open:
+            self._open[key_id] = self._unwrap(key_id.hex(), purpose)
+        key = self._open[key_id]
+        found = crypto.key_commitment(key, self._repository, key_id, purpose)
+        if commitment is not None and not hmac.compare_digest(found, commitment):
+            raise Damaged(f"key {key_id.hex()} is not the one that was committed to")
+        return key
+
+    def _unwrap(self, key_id, purpose):
+        why = "no recipient that the credential is for"
+        for recipient in self._store.list(f"keys/{key_id}"):
+            try:
+                body, _ = self.read(key_id, recipient)
+                require(body.purpose == purpose, "it is for another purpose")
+                if body.type == 3 and purpose != o.PURPOSE_VAULT:
+                    vault = self.open(body.recipient, o.PURPOSE_VAULT)
+                    return crypto.unwrap_x25519(body, self._repository, vault)
+                wrap_key = self._credential.wrap_key(body)
+                if wrap_key is not None:
+                    return crypto.unwrap_direct(body, self._repository, wrap_key)
+            except Refused as error:
+                why = error
+        raise Damaged(f"key {key_id} does not open: {why}")
+
+    def metadata(self, key_id, commitment=None):
+        secret = self.open(key_id, o.PURPOSE_METADATA, commitment)
+        return crypto.MetadataKey(key_id, self._repository, secret)
+
+
+class Journal:
+    """The state after the last entry: policy, signers, snapshots, index objects and packs that count."""
+
+    def __init__(self, store, credential, fingerprint=None, after_entry=lambda journal: None):
+        self.store = store
+        config = store.read("config", o.CONFIG_LIMIT)
+        self.fingerprint = crypto.digest(config)[:16].hex()
+        require(fingerprint in (None, self.fingerprint), f"the repository's fingerprint is {self.fingerprint}")
+        self.config = o.CONFIG(decode(config))
+        self.repository = self.config.repository
+        self.keys = Keys(store, self.repository, credential)
+        self.policy, self.policies, self.signers = None, [], {}
+        self.snapshots, self.seen, self.indexes, self.packs = {}, set(), {}, {}
+        self.voids, self.damaged, self._unopened, self._waiting = [], [], [], []
+        self.number, self.previous = -1, crypto.digest(config)
+        while store.has(f"journal/{self.number + 1:016x}"):
+            self._take()
+            after_entry(self)
+        self.damaged += self._unopened  # nothing behind them tells whether they ever opened
+        if self.number < 0:
+            raise Damaged("there is no journal/0000000000000000: the repository was never finished")
+        beyond = sum(int(name, 16) > self.number for name in store.list("journal"))
+        if beyond:
+            self.damaged.append((self.number + 1, f"it is missing; {beyond} entries behind it are not looked at"))
+
+    def _take(self):
+        """Folds the next entry; one that breaks a rule of journal.md is void."""
+        self.number += 1
+        name = f"journal/{self.number:016x}"
+        data = self.store.read(name, 1 << 40)
+        try:
+            body = self._opened(name, data)
+        except Refused as error:
+            if self.number == 0:
+                raise Damaged(f"{name}: {error}") from None
+            body = None
+            self._unopened.append((self.number, str(error)))
+        try:
+            if body:
+                self._apply(body, self._signer_of(data, body), crypto.digest(data))
+        except (Unknown, Damaged) as error:
+            raise type(error)(f"{name}: {error}") from None
+        except Refused as error:
+            if self.number == 0:
+                raise Refused(f"{name}: {error}") from None
+            self.voids.append((self.number, str(error)))
+        self.previous = crypto.digest(data)
+
+    def _opened(self, name, data):
+        require(len(data) <= o.ENTRY_LIMIT, "it is larger than an entry may be")
+        header = o.decode_header(data)
+        if self.number == 0:
+            self.metadata = self.keys.metadata(header.key)
+        require(header.key == self.metadata.id, "it is sealed under a key that was not in force")
+        return o.decode_body(self.metadata.open(o.ENTRY, name, data))
+
+    def _signer_of(self, data, body):
+        """The signer, if the policy before lists it and its signature holds."""
+        if self.number == 0:  # the root key vouches for the first policy, and that for its signer
+            entry = o.decode_entry(body.content)
+            require(entry.kind == o.POLICY, "the first entry is not a policy")
+            signers = self._next_policy(entry.body).signers
+        else:
+            signers = self.policy.signers
+        signer = next((signer for signer in signers if signer.id == body.signer), None)
+        require(signer, "its signer is not listed")
+        crypto.verify_object(signer.public, o.ENTRY, data[: o.HEADER_LENGTH] + body.signed, body.signature)
+        return signer
+
+    def _apply(self, body, signer, entry_hash):
+        entry = o.decode_entry(body.content)
+        require((entry.number, entry.base) == (self.number, max(self.number - 1, 0)), "its number or base is wrong")
+        follows = entry.previous == self.previous
+        require(follows or self._unopened, "it does not follow the entry before")
+        # Garbage that was there when this entry was decided is void; what it knew and does not open now is damaged.
+        (self.voids if follows else self.damaged).extend(self._unopened)
+        self._unopened = []
+        role, apply = {
+            o.POLICY: (o.ADMIN, self._policy), o.SNAPSHOT: (o.WRITE, self._snapshot), o.NOTE: (0, None),
+            o.REINDEX: (o.MAINTAIN, self._reindex), o.TAG: (0, self._tag),
+        }[entry.kind]
+        require(signer.roles & role == role, "its signer lacks the role")
+        if apply:
+            apply(entry, signer, entry_hash)
+        for snapshot in self._waiting:
+            snapshot.time_ms = entry.previous_time_ms
+        self._waiting = [self.snapshots[self.number]] if entry.kind == o.SNAPSHOT else []
+
+    def _next_policy(self, body):
+        before = self.policy
+        root, sequence = (before.root, before.sequence + 1) if before else (self.config.root, 0)
+        crypto.verify_object(root, crypto.KIND_POLICY, self.repository + body.policy, body.root_signature)
+        policy = o.decode_policy(body.policy)
+        require(policy.sequence == sequence, "the policy's sequence does not follow")
+        require(before or policy.root == root, "the first policy names another root key than config")
+        require(not before or policy.identity == before.identity, "the policy changes the identity secret")
+        return policy
+
+    def _policy(self, entry, _signer, _hash):
+        policy = self._next_policy(entry.body)
+        self.metadata = self.keys.metadata(*policy.metadata)
+        identity, commitment = policy.identity
+        self.identity = crypto.Identity(self.keys.open(identity, o.PURPOSE_IDENTITY, commitment))
+        self.policy = policy
+        self.policies.append((entry.number, entry.body.policy, entry.body.root_signature))
+        self.signers.update({signer.id: signer.public for signer in policy.signers})
+        self.snapshots = {n: s for n, s in self.snapshots.items() if s.id not in policy.forgotten}
+
+    def _snapshot(self, entry, signer, entry_hash):
+        body = entry.body
+        manifest = o.MANIFEST(decode(body.manifest))
+        require({"*", manifest.source} & set(signer.sources), "its signer may not write that source")
+        snapshot_id = self.identity.snapshot_id(body.manifest)
+        require(snapshot_id not in self.seen, "a snapshot of that ID was there before")
+        self.seen.add(snapshot_id)
+        self.snapshots[entry.number] = SimpleNamespace(
+            number=entry.number, id=snapshot_id, entry_hash=entry_hash, time_ms=0, signer=signer,
+            manifest=manifest, encoded=body.manifest, keys=body.keys, tags=set(manifest.tags),
+        )
+        for kind, pack_id, length in body.packs:  # what an earlier entry said of it stays
+            self.packs.setdefault(pack_id, (kind, length))
+        for index in body.indexes:
+            self.indexes.setdefault(index[0], index)
+
+    def _reindex(self, entry, _signer, _hash):
+        removed = set(entry.body.removed)
+        require(removed <= self.indexes.keys(), "it removes an index object that does not count")
+        self.indexes = {index_id: index for index_id, index in self.indexes.items() if index_id not in removed}
+        for index in entry.body.added:
+            self.indexes.setdefault(index[0], index)
+
+    def _tag(self, entry, _signer, _hash):
+        snapshot = next((s for s in self.snapshots.values() if s.id == entry.body.snapshot), None)
+        require(snapshot, "it tags a snapshot that is not there")
+        snapshot.tags = (snapshot.tags - set(entry.body.remove)) | set(entry.body.add)
