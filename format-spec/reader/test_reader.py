@@ -369,7 +369,7 @@ class Whole(unittest.TestCase):
         s = journal.snapshots[1]
         state = {
             1: 1, 2: journal.previous, 3: [list(p) for p in journal.policies],
-            4: [[1, s.id, s.entry_hash, 0, s.encoded, [], ["nightly"]]],
+            4: [[1, s.id, OWNER.id, s.entry_hash, 0, s.encoded, [], ["nightly"]]],
             5: [list(i) for i in journal.indexes.values()], 6: [[k, p, n] for p, (k, n) in journal.packs.items()], 7: [],
         }
         name = f"checkpoints/{(1 << 64) - 2:016x}"

@@ -1,3 +1,18 @@
-//! Placeholder.
+//! Engines: each knows how to read one kind of data consistently, and how to give it back.
+//!
+//! What this crate does not do: engines know nothing of packs or stores. They write entries and named streams
+//! into a [`Sink`](strongroom_repository::backup::Sink), and print nothing.
+//!
+//! The decision that shapes it: an engine either hands over everything it was asked for, or fails the whole run.
+//! What could not be read of a tree of files is counted and named; a stream that ends badly is never kept.
+//!
+//! Data flows: engine → lane of the sink → repository. Start reading at [`Engine`], then [`files`].
 
+mod command;
+mod engine;
 pub mod files;
+mod stdin;
+
+pub use command::{Command, CommandStream};
+pub use engine::{Engine, EngineError};
+pub use stdin::Stdin;

@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Operations: what is done with engines and repositories, run by people or by schedules.
+//!
+//! What this crate does not do: it prints nothing and parses no arguments; it reports to a
+//! [`Monitor`](strongroom_repository::monitor::Monitor) and returns what happened.
+//!
+//! The decision that shapes it: every run leaves its trace in the journal, also a run that failed.
+//!
+//! Start reading at [`backup`].
+
+mod backup;
+//T mod quickstart;
+
+pub use backup::backup;
+//T pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -4,12 +4,12 @@
 //! present only in packs that the journal's state names, every chunk is verified when it is read, and a cache
 //! that fails is replaced by one in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use strongroom_format::entry::IndexRef;
+use strongroom_format::entry::{IndexRef, PackRef};
 use strongroom_format::header::HEADER_LENGTH;
 use strongroom_format::index::{Index, IndexedPack};
 use strongroom_format::pack::Footer;
@@ -19,17 +19,17 @@ use strongroom_format::{ChunkId, ContentHash, IndexId, PackId, WriterId};
 use crate::error::RepositoryError;
 use crate::state::State;
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE index_object (id BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE pack (
-        no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, trusted INTEGER NOT NULL,
-        header BLOB NOT NULL, footer BLOB NOT NULL);
+        no INTEGER PRIMARY KEY, id BLOB NOT NULL, description BLOB NOT NULL, kind INTEGER NOT NULL,
+        trusted INTEGER NOT NULL, header BLOB NOT NULL, footer BLOB NOT NULL, UNIQUE (id, description));
     CREATE TABLE chunk (id BLOB NOT NULL, pack INTEGER NOT NULL, frame INTEGER NOT NULL, PRIMARY KEY (id, pack, frame)) WITHOUT ROWID;
     CREATE INDEX chunk_by_pack ON chunk (pack);";
 
-/// A pack's number in this cache.
+/// The number of a pack in this cache; a pack that is described in several ways has several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackNumber(i64);
 
@@ -61,6 +61,9 @@ pub(crate) struct Cache {
     path: String,
 }
 
+/// A pack as somebody describes it, and whether the footer's signature holds.
+pub(crate) type DescribedPack = (IndexedPack, PackEntry, bool);
+
 type Sql<T> = Result<T, rusqlite::Error>;
 
 impl Cache {
@@ -72,7 +75,14 @@ impl Cache {
     ) -> Result<(Self, Option<String>), RepositoryError> {
         let Some(folder) = folder else { return Ok((Self::in_memory(fingerprint)?, None)) };
         let path = folder.join(fingerprint.replace(' ', "")).join("index.sqlite");
-        let opened = Self::open_file(&path, fingerprint).or_else(|_| {
+        let mut rebuilt = None;
+        let opened = Self::open_file(&path, fingerprint).or_else(|error| {
+            rebuilt = path.exists().then(|| {
+                format!(
+                    "the cache {} was unusable ({error}) and is built anew; what this host had seen of the journal is forgotten",
+                    path.display()
+                )
+            });
             for suffix in ["", "-wal", "-shm"] {
                 let mut name = path.clone().into_os_string();
                 name.push(suffix);
@@ -82,7 +92,7 @@ impl Cache {
         });
         match opened {
             Ok(connection) => {
-                Ok((Self { connection: Mutex::new(connection), path: path.display().to_string() }, None))
+                Ok((Self { connection: Mutex::new(connection), path: path.display().to_string() }, rebuilt))
             }
             Err(error) => Ok((
                 Self::in_memory(fingerprint)?,
@@ -167,7 +177,8 @@ impl Cache {
         })
     }
 
-    /// Brings the cache to `state`: forgets packs that no longer count, loads index objects that are new.
+    /// Brings the cache to `state`: forgets packs that no longer count, loads index objects that are new. One for
+    /// which `load` gives `None` is asked for again the next time.
     ///
     /// # Errors
     /// `Cache`, and what `load` fails with.
@@ -175,7 +186,7 @@ impl Cache {
         &self,
         state: &State,
         me: Option<WriterId>,
-        mut load: impl FnMut(&IndexRef) -> Result<Vec<(IndexedPack, PackEntry, bool)>, RepositoryError>,
+        mut load: impl FnMut(&IndexRef) -> Result<Option<Vec<DescribedPack>>, RepositoryError>,
     ) -> Result<(), RepositoryError> {
         let known: Vec<Vec<u8>> = self.run(|connection| {
             connection.prepare("SELECT id FROM index_object")?.query_map([], |row| row.get(0))?.collect()
@@ -191,23 +202,10 @@ impl Cache {
         if !gone.is_empty() {
             self.write(|transaction| forget(transaction, &gone, state))?;
         }
-        let trust_all = state.policy.trust == Trust::All;
         for index in missing.values() {
-            let packs = load(index)?;
+            let Some(packs) = load(index)? else { continue };
             self.write(|transaction| {
-                for (stored, entry, verified) in &packs {
-                    // An index may repeat packs of others, or name packs that no entry brought: those never count.
-                    if state.packs.get(&entry.id).is_some_and(|pack| {
-                        pack.kind == entry.kind && pack.length == entry.footer.pack_length
-                    }) {
-                        let own = *verified
-                            && me.is_some_and(|me| {
-                                entry.footer.signer == me
-                                    && entry.footer.authors.iter().all(|author| *author == me)
-                            });
-                        insert(transaction, stored, entry, own || trust_all)?;
-                    }
-                }
+                insert_counting(transaction, state, me, &packs)?;
                 transaction
                     .prepare_cached("INSERT OR IGNORE INTO index_object VALUES (?1)")?
                     .execute([&index.id.0[..]])
@@ -215,6 +213,25 @@ impl Cache {
             })?;
         }
         Ok(())
+    }
+
+    /// Adds what a pack says of itself.
+    pub(crate) fn add(
+        &self,
+        state: &State,
+        me: Option<WriterId>,
+        pack: DescribedPack,
+    ) -> Result<(), RepositoryError> {
+        self.write(|transaction| insert_counting(transaction, state, me, &[pack]))
+    }
+
+    /// Packs that count and that no index object describes.
+    pub(crate) fn undescribed(&self, state: &State) -> Result<Vec<PackRef>, RepositoryError> {
+        let known: Vec<Vec<u8>> = self.run(|connection| {
+            connection.prepare("SELECT DISTINCT id FROM pack")?.query_map([], |row| row.get(0))?.collect()
+        })?;
+        let known: BTreeSet<PackId> = known.iter().filter_map(|id| PackId::try_from(&id[..]).ok()).collect();
+        Ok(state.packs.values().filter(|pack| !known.contains(&pack.id)).copied().collect())
     }
 
     fn write(&self, change: impl FnOnce(&Transaction<'_>) -> Sql<()>) -> Result<(), RepositoryError> {
@@ -236,17 +253,19 @@ impl Cache {
         })
     }
 
-    /// For each chunk the pack in which this writer may count it as present.
+    /// For each chunk the pack in which this writer may count it as present. It is given by its ID: another process
+    /// that shares the cache may number it anew.
     pub(crate) fn trusted(
         &self,
         kind: ObjectKind,
         ids: &[ChunkId],
-    ) -> Result<Vec<Option<PackNumber>>, RepositoryError> {
+    ) -> Result<Vec<Option<PackId>>, RepositoryError> {
         self.run(|connection| {
             let mut query = connection
-                .prepare_cached("SELECT chunk.pack FROM chunk JOIN pack ON pack.no = chunk.pack WHERE chunk.id = ?1 AND pack.kind = ?2 AND pack.trusted = 1 LIMIT 1")?;
-            ids.iter().map(|id| query.query_row(params![&id.0[..], kind.number()], |row| row.get(0).map(PackNumber)).optional()).collect()
+                .prepare_cached("SELECT pack.id FROM chunk JOIN pack ON pack.no = chunk.pack WHERE chunk.id = ?1 AND pack.kind = ?2 AND pack.trusted = 1 LIMIT 1")?;
+            ids.iter().map(|id| query.query_row(params![&id.0[..], kind.number()], |row| row.get::<_, Vec<u8>>(0)).optional()).collect::<Sql<Vec<_>>>()
         })
+        .map(|packs| packs.into_iter().map(|pack| PackId::try_from(&pack?[..]).ok()).collect())
     }
 
     /// A pack by its number.
@@ -254,9 +273,19 @@ impl Cache {
         self.pack_where("SELECT id, kind, header, footer FROM pack WHERE no = ?1", params![number.0])
     }
 
-    /// A pack by its ID.
-    pub(crate) fn pack_by_id(&self, id: PackId) -> Result<Option<PackEntry>, RepositoryError> {
-        self.pack_where("SELECT id, kind, header, footer FROM pack WHERE id = ?1", params![&id.0[..]])
+    /// All descriptions of a pack.
+    pub(crate) fn numbers_of(&self, id: PackId) -> Result<Vec<PackNumber>, RepositoryError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached("SELECT no FROM pack WHERE id = ?1 ORDER BY no")?
+                .query_map([&id.0[..]], |row| row.get(0).map(PackNumber))?
+                .collect()
+        })
+    }
+
+    /// Numbers of all packs.
+    pub(crate) fn pack_numbers(&self) -> Result<Vec<PackNumber>, RepositoryError> {
+        self.run(|connection| connection.prepare("SELECT no FROM pack ORDER BY no")?.query_map([], |row| row.get(0).map(PackNumber))?.collect())
     }
 
     fn pack_where(
@@ -325,12 +354,44 @@ fn forget(transaction: &Transaction<'_>, gone: &[Vec<u8>], state: &State) -> Sql
     Ok(())
 }
 
+fn insert_counting(
+    transaction: &Transaction<'_>,
+    state: &State,
+    me: Option<WriterId>,
+    packs: &[DescribedPack],
+) -> Sql<()> {
+    for (stored, entry, verified) in packs {
+        // An index may repeat packs of others, or name packs that no entry brought: those never count. What nobody
+        // signed is passed over.
+        let counts = state
+            .packs
+            .get(&entry.id)
+            .is_some_and(|pack| pack.kind == entry.kind && pack.length == entry.footer.pack_length);
+        if *verified && counts {
+            let own = me.is_some_and(|me| {
+                entry.footer.signer == me && entry.footer.authors.iter().all(|author| *author == me)
+            });
+            insert(transaction, stored, entry, own || state.policy.trust == Trust::All)?;
+        }
+    }
+    Ok(())
+}
+
 fn insert(transaction: &Transaction<'_>, stored: &IndexedPack, entry: &PackEntry, trusted: bool) -> Sql<()> {
+    // Whoever describes a pack wrongly must not hide what others say of it.
+    let description = blake3::Hasher::new().update(&stored.header).update(&stored.footer).finalize();
     let inserted = transaction
         .prepare_cached(
-            "INSERT OR IGNORE INTO pack (id, kind, trusted, header, footer) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR IGNORE INTO pack (id, description, kind, trusted, header, footer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![&entry.id.0[..], entry.kind.number(), trusted, &stored.header[..], stored.footer])?;
+        .execute(params![
+            &entry.id.0[..],
+            &description.as_bytes()[..],
+            entry.kind.number(),
+            trusted,
+            &stored.header[..],
+            stored.footer
+        ])?;
     if inserted == 0 {
         return Ok(());
     }

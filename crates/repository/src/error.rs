@@ -23,6 +23,14 @@ pub enum RepositoryError {
         /// The place.
         location: String,
     },
+    /// There is `config` without a first journal entry.
+    #[error(
+        "an `init` at {location} did not finish, or the first journal entry was deleted; if no snapshot was ever made there, empty the place and run init again"
+    )]
+    UnfinishedInit {
+        /// The place.
+        location: String,
+    },
     /// `config` is not the one that was pinned.
     #[error("this is another repository: its fingerprint is {found}, but {expected} is expected")]
     Fingerprint {

@@ -15,7 +15,7 @@ use strongroom_keys::sign::{Signer, sign_policy};
 use strongroom_keys::unlock::key_name;
 use strongroom_keys::wrap::{NamedKey, WrapTo, x25519_public};
 use strongroom_keys::{KeysError, Secret};
-use strongroom_store::{PutOutcome, Store, StoreError};
+use strongroom_store::{ObjectName, PutOutcome, Store, StoreError};
 
 use crate::error::RepositoryError;
 use crate::names;
@@ -26,7 +26,7 @@ use crate::repository::fingerprint;
 /// the first signer, who gets every role. Gives the fingerprint.
 ///
 /// # Errors
-/// `AlreadyARepository`; `Store`, `Seal`.
+/// `AlreadyARepository`, `UnfinishedInit`; `Store`, `Seal`.
 pub fn init(
     store: &Arc<dyn Store>,
     recipients: &[WrapTo],
@@ -34,7 +34,15 @@ pub fn init(
     random: &dyn Random,
 ) -> Result<String, RepositoryError> {
     match store.stat(&names::config()?) {
-        Ok(_) => return Err(RepositoryError::AlreadyARepository { location: store.location() }),
+        Ok(_) => {
+            return Err(match store.stat(&names::entry(0)?) {
+                Err(StoreError::NotFound { .. }) => {
+                    RepositoryError::UnfinishedInit { location: store.location() }
+                }
+                Ok(_) => RepositoryError::AlreadyARepository { location: store.location() },
+                Err(error) => error.into(),
+            });
+        }
         Err(StoreError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),
     }
@@ -42,7 +50,7 @@ pub fn init(
     let keys = NewKeys::generate(random).map_err(sealing)?;
     keys.store(&**store, recipients, random)?;
     let config = Config { repository: keys.repository, root: keys.root_signer.public() }.encode();
-    if store.put_if_absent(&names::config()?, &config)? == PutOutcome::AlreadyExists {
+    if put(&**store, &names::config()?, &config)? == PutOutcome::AlreadyExists {
         return Err(RepositoryError::AlreadyARepository { location: store.location() });
     }
     let policy = keys.policy(recipients, host).map_err(sealing)?.encode();
@@ -60,9 +68,20 @@ pub fn init(
     let bytes = metadata
         .seal(ObjectKind::Entry, name.as_str(), body::ENTRY_FLOOR_BYTES, &entry.encode(), &keys.signer, salt)
         .map_err(sealing)?;
-    match store.put_if_absent(&name, &bytes)? {
+    match put(&**store, &name, &bytes)? {
         PutOutcome::Created => Ok(fingerprint(&content_hash(&config))),
         PutOutcome::AlreadyExists => Err(RepositoryError::AlreadyARepository { location: store.location() }),
+    }
+}
+
+/// Creates an object. After an ambiguous answer it is read back: one's own bytes are success.
+fn put(store: &dyn Store, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError> {
+    match store.put_if_absent(name, bytes) {
+        Err(error) if !error.is_without_effect() => match store.get(name, bytes.len() as u64) {
+            Ok(stored) if stored == bytes => Ok(PutOutcome::Created),
+            _ => Err(error),
+        },
+        other => other,
     }
 }
 
@@ -115,7 +134,7 @@ impl NewKeys {
             let signed = recipient
                 .wrap(key, self.repository, &self.signer, random)
                 .map_err(|source| RepositoryError::Seal { what: "a wrapped key", source })?;
-            let _ = store.put_if_absent(&key_name(key.id, recipient.recipient())?, &signed.encode())?;
+            let _ = put(store, &key_name(key.id, recipient.recipient())?, &signed.encode())?;
         }
         Ok(())
     }

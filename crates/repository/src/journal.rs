@@ -3,9 +3,9 @@
 use strongroom_format::checkpoint::CHECKPOINT_LIMIT_BYTES;
 use strongroom_format::entry::{ENTRY_LIMIT_BYTES, JournalEntry, Statement};
 use strongroom_format::registry::{ObjectKind, Roles};
-use strongroom_format::{Salt, body};
+use strongroom_format::{ContentHash, Salt, body};
 use strongroom_keys::random;
-use strongroom_store::{PutOutcome, StoreError};
+use strongroom_store::{ObjectName, PutOutcome, StoreError};
 
 use crate::error::RepositoryError;
 use crate::names;
@@ -15,6 +15,9 @@ use crate::state::State;
 /// Entries between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 256;
 const ATTEMPTS: u32 = 64;
+/// Entries behind a longer gap are none: whoever may create objects can create `journal/ffffffffffffffff`.
+const GAP_LIMIT: u64 = 1024;
+const PART_BYTES: u64 = 8 << 20;
 
 impl Repository {
     /// Folds all entries that came since; the state is then that of the journal's head.
@@ -34,7 +37,7 @@ impl Repository {
             }
             Err(StoreError::NotFound { .. }) => Ok(false),
             Err(StoreError::TooLarge { .. }) => {
-                self.state.fold_damaged(None, "it is larger than an entry can be".into());
+                self.state.fold_damaged(self.hash_of(&name)?, "it is larger than an entry can be".into());
                 Ok(true)
             }
             Err(error) => Err(error.into()),
@@ -48,7 +51,7 @@ impl Repository {
             while self.fold_next()? {}
             match listed_head {
                 Some(head) if head > self.state.number => {
-                    self.state.fold_damaged(None, "it is missing".into())
+                    self.state.fold_damaged(ContentHash([0; 32]), "it is missing".into())
                 }
                 _ => return self.cache_head(),
             }
@@ -64,21 +67,31 @@ impl Repository {
         }
     }
 
-    /// The highest number among the names in `journal/`.
+    /// The highest number among the names in `journal/`, short of a gap that no damage makes.
     pub(crate) fn listed_head(&self) -> Result<Option<u64>, RepositoryError> {
         let mut head = None;
         self.store.list("journal/", &mut |name, _| {
-            if let Some(number) = name
-                .as_str()
-                .strip_prefix("journal/")
-                .filter(|digits| digits.len() == 16)
-                .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            // Names come in the order of their numbers.
+            if let Some(number) = names::entry_number(&name)
+                && number.saturating_sub(head.unwrap_or(0)) <= GAP_LIMIT
             {
-                head = head.max(Some(number));
+                head = Some(number);
             }
             Ok(())
         })?;
         Ok(head)
+    }
+
+    /// BLAKE3-256 of an object of any length.
+    fn hash_of(&self, name: &ObjectName) -> Result<ContentHash, RepositoryError> {
+        let mut hasher = blake3::Hasher::new();
+        let (mut at, length) = (0, self.store.stat(name)?.length_bytes);
+        while at < length {
+            let part = (length - at).min(PART_BYTES);
+            hasher.update(&self.store.get_range(name, at, part)?);
+            at += part;
+        }
+        Ok(ContentHash(*hasher.finalize().as_bytes()))
     }
 
     /// Appends an entry: `decide` says it for a state; when another host appends first, its entries are folded

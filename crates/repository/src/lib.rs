@@ -17,7 +17,7 @@ pub mod backup;
 pub mod cache;
 //CHECK pub mod check;
 pub mod clock;
-//CHECK pub mod compare;
+pub mod compare;
 mod compact;
 mod error;
 mod index_writer;
@@ -32,7 +32,8 @@ mod repository;
 pub mod restore;
 pub mod select;
 pub mod state;
-//CHECK pub mod statistics;
+mod statements;
+pub mod statistics;
 pub mod tree;
 mod zstd;
 

@@ -1,6 +1,6 @@
 //! The names of objects (`format-spec/registry.md#names`).
 
-use strongroom_format::entry::{IndexRef, PackRef};
+use strongroom_format::entry::IndexRef;
 use strongroom_format::registry::ObjectKind;
 use strongroom_format::{PackId, SourceTag};
 use strongroom_store::{ObjectName, StoreError};
@@ -15,6 +15,21 @@ pub(crate) fn entry(number: u64) -> Result<ObjectName, StoreError> {
     ObjectName::new(format!("journal/{number:016x}"))
 }
 
+/// The number of the entry that has this name.
+pub(crate) fn entry_number(name: &ObjectName) -> Option<u64> {
+    number("journal/", name)
+}
+
+/// The number of the entry whose state a checkpoint of this name holds.
+pub(crate) fn checkpoint_number(name: &ObjectName) -> Option<u64> {
+    number("checkpoints/", name).map(|number| u64::MAX - number)
+}
+
+fn number(folder: &str, name: &ObjectName) -> Option<u64> {
+    let digits = name.as_str().strip_prefix(folder).filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
 /// `checkpoints/<2^64-1-n>`: the newest is listed first.
 pub(crate) fn checkpoint(number: u64) -> Result<ObjectName, StoreError> {
     ObjectName::new(format!("checkpoints/{:016x}", u64::MAX - number))
@@ -24,11 +39,6 @@ pub(crate) fn checkpoint(number: u64) -> Result<ObjectName, StoreError> {
 pub(crate) fn pack(kind: ObjectKind, id: PackId) -> Result<ObjectName, StoreError> {
     let folder = if kind == ObjectKind::MetadataPack { "meta" } else { "packs" };
     ObjectName::new(format!("{folder}/{:02x}/{id}", id.0[0]))
-}
-
-/// As [`pack`].
-pub(crate) fn pack_ref(pack_ref: &PackRef) -> Result<ObjectName, StoreError> {
-    pack(pack_ref.kind, pack_ref.id)
 }
 
 /// `index/<source-tag>/<id>`.

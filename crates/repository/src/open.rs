@@ -9,7 +9,7 @@ use strongroom_format::entry::ENTRY_LIMIT_BYTES;
 use strongroom_format::header::Header;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ObjectKind, Purpose, Roles};
-use strongroom_format::{FormatError, KeyId, RecipientId};
+use strongroom_format::{ContentHash, FormatError, KeyId, RecipientId};
 use strongroom_keys::derive::{Identity, commitment, content_hash};
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
@@ -23,6 +23,9 @@ use crate::error::RepositoryError;
 use crate::names;
 use crate::repository::{OpenOptions, Repository, fingerprint};
 use crate::state::{State, describe};
+
+/// Higher numbers are no journal's.
+const NUMBER_LIMIT: u64 = u64::MAX / 2;
 
 impl Repository {
     /// Opens the repository in `store` and folds its journal to the head. The index is not loaded yet: see
@@ -44,16 +47,15 @@ impl Repository {
         let unlocker = Unlocker::new(&*store, config.repository, &options.credentials);
 
         let start = Start::find(&*store, &mut warnings)?;
-        let unlocked = Unlocked::open(&unlocker, start.metadata_key, &config)?;
-        let state = match start.state(&*store, &unlocked.metadata, &config, config_hash) {
-            Ok(state) => state,
-            Err(error) if start.is_checkpoint() => {
+        let opened = match start.open(&unlocker, &config, config_hash) {
+            // Nothing that a checkpoint says counts before it opens, not even which key to ask for.
+            Err(error) if start.checkpoint && error_is_of_checkpoint(&error) => {
                 warnings.push(format!("the newest checkpoint is not used: {}", describe(&error)));
-                Start::genesis(&*store)?.state(&*store, &unlocked.metadata, &config, config_hash)?
+                Start::genesis(&*store)?.open(&unlocker, &config, config_hash)
             }
-            Err(error) => return Err(error),
+            other => other,
         };
-        unlocked.agrees_with(&state)?;
+        let (unlocked, state) = opened?;
         let identity_key =
             unlocked.with_vault(&unlocker, &state.policy.identity, Purpose::Identity, &config)?;
         let signer = unlocked.signer(&unlocker, &state);
@@ -83,6 +85,14 @@ impl Repository {
         Ok(repository)
     }
 
+    /// The fingerprint of the repository in `store`, before anything is opened.
+    ///
+    /// # Errors
+    /// `NotARepository`, `NewerFormat`, `Damaged`, `Store`.
+    pub fn fingerprint_of(store: &dyn Store) -> Result<String, RepositoryError> {
+        read_config(store).map(|(_, hash)| fingerprint(&hash))
+    }
+
     fn fold_and_compare(&mut self) -> Result<(), RepositoryError> {
         // A cache that cannot be read remembers nothing.
         let remembered = self.cache.remembered_head().unwrap_or(None);
@@ -95,29 +105,23 @@ impl Repository {
             found,
             cache: self.cache.path().to_owned(),
         };
-        if number >= self.state.number {
-            let bytes = match self.store.get(&names::entry(number)?, ENTRY_LIMIT_BYTES) {
-                Ok(bytes) => Some(bytes),
-                Err(StoreError::NotFound { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
-            if bytes.as_deref().map(content_hash) != Some(hash) {
-                let listed = self.listed_head()?.unwrap_or_default();
-                let opens = bytes.is_some_and(|bytes| {
-                    self.metadata
-                        .open(
-                            ObjectKind::Entry,
-                            names::entry(number).map_or(String::new(), |name| name.to_string()).as_str(),
-                            &bytes,
-                        )
-                        .is_ok()
-                });
-                if listed < number || opens {
-                    return Err(rollback(listed));
-                }
-                // The entry is there in name and does not open: damage, not another history.
-                return self.fold_to_head(Some(listed));
+        // Also below a checkpoint: a journal that was rolled back and has grown again is another one.
+        let name = names::entry(number)?;
+        let bytes = match self.store.get(&name, ENTRY_LIMIT_BYTES) {
+            Ok(bytes) => Some(bytes),
+            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if bytes.as_deref().map(content_hash) != Some(hash) {
+            let listed = self.listed_head()?.unwrap_or_default();
+            let opens = bytes.is_some_and(|bytes| {
+                self.metadata.open(ObjectKind::Entry, name.as_str(), &bytes).is_ok()
+            });
+            if listed < number || opens {
+                return Err(rollback(listed));
             }
+            // The entry is there in name and does not open: damage, not another history.
+            return self.fold_to_head(Some(listed));
         }
         self.fold_to_head(Some(number))
     }
@@ -126,7 +130,7 @@ impl Repository {
 /// Reads `config`.
 pub(crate) fn read_config(
     store: &dyn Store,
-) -> Result<(Config, strongroom_format::ContentHash), RepositoryError> {
+) -> Result<(Config, ContentHash), RepositoryError> {
     let name = names::config()?;
     let bytes = match store.get(&name, CONFIG_LIMIT_BYTES) {
         Ok(bytes) => bytes,
@@ -180,10 +184,7 @@ impl Start {
         let bytes = match store.get(&name, ENTRY_LIMIT_BYTES) {
             Ok(bytes) => bytes,
             Err(StoreError::NotFound { .. }) => {
-                return Err(RepositoryError::Inconsistent {
-                    object: name.to_string(),
-                    reason: "it is missing: `init` did not finish, or the entry was deleted".into(),
-                });
+                return Err(RepositoryError::UnfinishedInit { location: store.location() });
             }
             Err(error) => return Err(error.into()),
         };
@@ -191,16 +192,23 @@ impl Start {
         Ok(Self { name, bytes, metadata_key: header.key, checkpoint: false })
     }
 
-    fn is_checkpoint(&self) -> bool {
-        self.checkpoint
+    fn open(
+        &self,
+        unlocker: &Unlocker<'_>,
+        config: &Config,
+        config_hash: ContentHash,
+    ) -> Result<(Unlocked, State), RepositoryError> {
+        let unlocked = Unlocked::open(unlocker, self.metadata_key, config)?;
+        let state = self.state(&unlocked.metadata, config, config_hash)?;
+        unlocked.agrees_with(&state)?;
+        Ok((unlocked, state))
     }
 
     fn state(
         &self,
-        _store: &dyn Store,
         metadata: &MetadataKey,
         config: &Config,
-        config_hash: strongroom_format::ContentHash,
+        config_hash: ContentHash,
     ) -> Result<State, RepositoryError> {
         let object = self.name.as_str();
         if !self.checkpoint {
@@ -216,28 +224,46 @@ impl Start {
                 config_hash,
             );
         }
-        let opened = metadata
-            .open(ObjectKind::Checkpoint, object, &self.bytes)
-            .map_err(RepositoryError::damaged(object))?;
-        let content = opened.body().map_err(RepositoryError::damaged(object))?.content;
-        let checkpoint = Checkpoint::decode(content).map_err(RepositoryError::malformed(object))?;
-        let inconsistent = |reason: &str| RepositoryError::Inconsistent {
-            object: object.to_owned(),
-            reason: reason.to_owned(),
-        };
-        if names::checkpoint(checkpoint.number)? != self.name {
-            return Err(inconsistent("it has another number than its name"));
-        }
-        let state = State::from_checkpoint(object, checkpoint, config.repository, &config.root)?;
-        let signer = opened.claimed_signer().map_err(RepositoryError::damaged(object))?;
-        let signer = state
-            .policy
-            .signer(signer)
-            .filter(|signer| signer.roles.holds(Roles::MAINTAIN))
-            .ok_or_else(|| inconsistent("its signer lacks the role maintain"))?;
-        opened.verify(&signer.public).map_err(RepositoryError::damaged(object))?;
-        Ok(state)
+        read_checkpoint(&self.name, &self.bytes, metadata, config)
     }
+}
+
+/// A wrong credential is no fault of the checkpoint, and asking twice would stretch a passphrase twice.
+fn error_is_of_checkpoint(error: &RepositoryError) -> bool {
+    !matches!(error, RepositoryError::Unlock { source: KeysError::WrongCredential { .. }, .. })
+}
+
+/// The state that a stored checkpoint holds, signed in the role *maintain*.
+pub(crate) fn read_checkpoint(
+    name: &ObjectName,
+    bytes: &[u8],
+    metadata: &MetadataKey,
+    config: &Config,
+) -> Result<State, RepositoryError> {
+    let object = name.as_str();
+    let opened =
+        metadata.open(ObjectKind::Checkpoint, object, bytes).map_err(RepositoryError::damaged(object))?;
+    let content = opened.body().map_err(RepositoryError::damaged(object))?.content;
+    let checkpoint = Checkpoint::decode(content).map_err(RepositoryError::malformed(object))?;
+    let inconsistent = |reason: &str| RepositoryError::Inconsistent {
+        object: object.to_owned(),
+        reason: reason.to_owned(),
+    };
+    if names::checkpoint(checkpoint.number)? != *name {
+        return Err(inconsistent("it has another number than its name"));
+    }
+    if checkpoint.number > NUMBER_LIMIT {
+        return Err(inconsistent("no journal is so long"));
+    }
+    let state = State::from_checkpoint(object, checkpoint, config.repository, &config.root)?;
+    let signer = opened.claimed_signer().map_err(RepositoryError::damaged(object))?;
+    let signer = state
+        .policy
+        .signer(signer)
+        .filter(|signer| signer.roles.holds(Roles::MAINTAIN))
+        .ok_or_else(|| inconsistent("its signer lacks the role maintain"))?;
+    opened.verify(&signer.public).map_err(RepositoryError::damaged(object))?;
+    Ok(state)
 }
 
 /// The keys that opened before the policy was known.

@@ -51,6 +51,7 @@ impl ChunkBytes {
 /// Reads chunks and nodes of one repository; used from many threads.
 pub struct Reader<'a> {
     repository: &'a Repository,
+    cache: &'a Cache,
     /// The index read again from the store, once the cache has failed.
     fallback: OnceLock<Option<Cache>>,
     footers: Mutex<LruCache<(bool, Location), Arc<PackEntry>>>,
@@ -67,9 +68,19 @@ impl<'a> Reader<'a> {
     /// Reads `repository`, whose index must have been loaded.
     #[must_use]
     pub fn new(repository: &'a Repository) -> Self {
+        Self::with(repository, &repository.cache, OnceLock::new())
+    }
+
+    /// Reads by an index that was read from the store just now, and by no other.
+    pub(crate) fn by_index(repository: &'a Repository, cache: &'a Cache) -> Self {
+        Self::with(repository, cache, OnceLock::from(None))
+    }
+
+    fn with(repository: &'a Repository, cache: &'a Cache, fallback: OnceLock<Option<Cache>>) -> Self {
         Self {
             repository,
-            fallback: OnceLock::new(),
+            cache,
+            fallback,
             footers: Mutex::new(LruCache::new(
                 std::num::NonZeroUsize::new(FOOTERS_KEPT).unwrap_or(std::num::NonZeroUsize::MIN),
             )),
@@ -95,7 +106,19 @@ impl<'a> Reader<'a> {
     /// Where a chunk lies first, for grouping reads; `None` when the cache does not know.
     #[must_use]
     pub fn first_location(&self, id: ChunkId) -> Option<Location> {
-        self.repository.cache.locations(ObjectKind::DataPack, id).ok()?.first().copied()
+        self.cache.locations(ObjectKind::DataPack, id).ok()?.first().copied()
+    }
+
+    /// The length of a chunk as the index has it at this location.
+    pub(crate) fn indexed_length(
+        &self,
+        location: Location,
+        id: ChunkId,
+    ) -> Result<Option<u32>, RepositoryError> {
+        let pack = self.pack(self.cache, false, location)?;
+        let frame = pack.footer.frames.get(location.frame as usize);
+        let chunks = frame.map(|frame| pack.footer.chunks_of(frame)).unwrap_or_default();
+        Ok(chunks.iter().find(|chunk| chunk.id == id).map(|chunk| chunk.length))
     }
 
     /// Reads a blob of metadata.
@@ -115,7 +138,7 @@ impl<'a> Reader<'a> {
     /// `below`: a base must lie in a frame of smaller depth than the frame it serves, so no cycle can form.
     fn read(&self, kind: ObjectKind, id: ChunkId, below: u8) -> Result<ChunkBytes, RepositoryError> {
         let mut reasons = Vec::new();
-        if let Some(found) = self.read_from(&self.repository.cache, false, kind, id, below, &mut reasons) {
+        if let Some(found) = self.read_from(self.cache, false, kind, id, below, &mut reasons) {
             return Ok(found);
         }
         if let Some(fallback) = self.fallback.get_or_init(|| self.read_index_again())
@@ -163,10 +186,11 @@ impl<'a> Reader<'a> {
             Ok(self
                 .repository
                 .read_index(index)
-                .map(|packs| packs.into_iter().map(|(stored, entry)| (stored, entry, false)).collect())
-                .unwrap_or_default())
+                .map(|packs| self.repository.with_verdicts(packs))
+                .ok())
         };
         cache.synchronize(&self.repository.state, None, load).ok()?;
+        self.repository.describe_from_packs(&cache, &mut Vec::new()).ok()?;
         Some(cache)
     }
 

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use strongroom_format::config::Config;
 use strongroom_format::index::{INDEX_LIMIT_BYTES, Index, IndexedPack};
-use strongroom_format::pack::KeyRef;
+use strongroom_format::pack::{self, Footer, KeyRef, TRAILER_LENGTH};
 use strongroom_format::registry::{ObjectKind, Purpose};
-use strongroom_format::{ContentHash, KeyId, entry::IndexRef};
+use strongroom_format::entry::{IndexRef, PackRef};
+use strongroom_format::header::HEADER_LENGTH;
+use strongroom_format::{ContentHash, KeyId};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment, content_hash};
 use strongroom_keys::frame::FrameKey;
@@ -16,13 +18,13 @@ use strongroom_keys::random::Random;
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::{Signer, verify_object};
 use strongroom_keys::unlock::{Credential, Unlocker};
-use strongroom_store::Store;
+use strongroom_store::{ObjectName, Store, StoreError};
 
 use crate::cache::{Cache, PackEntry, decode_packs};
 use crate::clock::Clock;
 use crate::error::RepositoryError;
 use crate::names;
-use crate::state::{Snapshot, State};
+use crate::state::{Snapshot, State, describe};
 
 /// What a repository is opened with.
 pub struct OpenOptions {
@@ -166,33 +168,79 @@ impl Repository {
         result
     }
 
-    /// Throws the cached index away and loads it again from the store, in memory.
-    pub(crate) fn reload_index(&mut self) -> Result<(), RepositoryError> {
-        self.cache.replace_by_memory(&self.fingerprint())?;
-        self.load_index()
-    }
-
     fn synchronize_cache(&self, damaged: &mut Vec<String>) -> Result<(), RepositoryError> {
         let me = self.signer.as_ref().map(Signer::id);
+        let mut any_damaged = false;
         self.cache.synchronize(&self.state, me, |index| match self.read_index(index) {
-            Ok(packs) => Ok(packs
-                .into_iter()
-                .map(|(stored, entry)| (self.footer_verifies(&entry), stored, entry))
-                .map(|(verified, stored, entry)| (stored, entry, verified))
-                .collect()),
+            Ok(packs) => Ok(Some(self.with_verdicts(packs))),
             Err(
                 error @ (RepositoryError::Damaged { .. }
                 | RepositoryError::Inconsistent { .. }
-                | RepositoryError::Store(strongroom_store::StoreError::NotFound { .. })),
+                | RepositoryError::Store(StoreError::NotFound { .. } | StoreError::TooLarge { .. })),
             ) => {
-                damaged.push(format!(
-                    "{}; what it covers cannot be read until the index is repaired",
-                    crate::state::describe(&error)
-                ));
-                Ok(Vec::new())
+                any_damaged = true;
+                damaged.push(format!("{}; run `strongroom check`", describe(&error)));
+                Ok(None)
             }
             Err(error) => Err(error),
-        })
+        })?;
+        if any_damaged { self.describe_from_packs(&self.cache, damaged) } else { Ok(()) }
+    }
+
+    /// A damaged index object loses nothing: what it said, the packs say of themselves.
+    pub(crate) fn describe_from_packs(
+        &self,
+        cache: &Cache,
+        damaged: &mut Vec<String>,
+    ) -> Result<(), RepositoryError> {
+        let me = self.signer.as_ref().map(Signer::id);
+        for pack in cache.undescribed(&self.state)? {
+            match self.read_footer(&pack) {
+                Ok((stored, entry)) => {
+                    let verified = self.footer_verifies(&entry);
+                    cache.add(&self.state, me, (stored, entry, verified))?;
+                }
+                Err(error) => damaged.push(format!("{}; what it holds cannot be read", describe(&error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what a pack says of itself.
+    pub(crate) fn read_footer(&self, pack: &PackRef) -> Result<(IndexedPack, PackEntry), RepositoryError> {
+        let name = names::pack(pack.kind, pack.id)?;
+        let end = pack.length.saturating_sub(TRAILER_LENGTH as u64);
+        let trailer = self.store.get_range(&name, end, TRAILER_LENGTH as u64)?;
+        let trailer = trailer.try_into().unwrap_or_default();
+        let range =
+            pack::decode_trailer(&trailer, pack.length).map_err(RepositoryError::malformed(&name))?;
+        let header = self.store.get_range(&name, 0, HEADER_LENGTH as u64)?;
+        let sealed = self.store.get_range(&name, range.start, range.end - range.start)?;
+        self.open_footer(pack, &name, &header, &sealed)
+    }
+
+    /// Opens the sealed footer of a pack.
+    pub(crate) fn open_footer(
+        &self,
+        pack: &PackRef,
+        name: &ObjectName,
+        header: &[u8],
+        sealed: &[u8],
+    ) -> Result<(IndexedPack, PackEntry), RepositoryError> {
+        let sealer =
+            self.metadata.resume_pack(pack.kind, header).map_err(RepositoryError::damaged(name))?;
+        let mut plain = sealer.open_footer(sealed).map_err(RepositoryError::damaged(name))?;
+        let footer = Footer::decode(&plain).map_err(RepositoryError::malformed(name))?;
+        if footer.pack_length != pack.length {
+            return Err(RepositoryError::Inconsistent {
+                object: name.to_string(),
+                reason: "its footer is of a pack of another length".into(),
+            });
+        }
+        plain.truncate(footer.unpadded_length());
+        let header = *sealer.header();
+        let entry = PackEntry { id: pack.id, kind: pack.kind, header, footer };
+        Ok((IndexedPack { id: pack.id, header, footer: plain }, entry))
     }
 
     /// Reads and verifies an index object.
@@ -202,24 +250,54 @@ impl Repository {
     ) -> Result<Vec<(IndexedPack, PackEntry)>, RepositoryError> {
         let name = names::index_ref(index)?;
         let bytes = self.store.get(&name, INDEX_LIMIT_BYTES)?;
-        if content_hash(&bytes).0 != index.id.0 {
+        self.open_index(index, &name, &bytes)
+    }
+
+    /// Verifies the stored bytes of an index object.
+    pub(crate) fn open_index(
+        &self,
+        index: &IndexRef,
+        name: &ObjectName,
+        bytes: &[u8],
+    ) -> Result<Vec<(IndexedPack, PackEntry)>, RepositoryError> {
+        if content_hash(bytes).0 != index.id.0 {
             return Err(RepositoryError::Inconsistent {
                 object: name.to_string(),
                 reason: "its bytes do not hash to its name".into(),
             });
         }
         let opened =
-            self.metadata.open(ObjectKind::Index, "", &bytes).map_err(RepositoryError::damaged(&name))?;
-        let signer = opened.claimed_signer().map_err(RepositoryError::damaged(&name))?;
+            self.metadata.open(ObjectKind::Index, "", bytes).map_err(RepositoryError::damaged(name))?;
+        let signer = opened.claimed_signer().map_err(RepositoryError::damaged(name))?;
         let Some(signer) = self.state.policy.signer(signer) else {
             return Err(RepositoryError::Inconsistent {
                 object: name.to_string(),
                 reason: "signed by nobody the policy lists".into(),
             });
         };
-        let content = opened.verify(&signer.public).map_err(RepositoryError::damaged(&name))?;
-        let decoded = Index::decode(content).map_err(RepositoryError::malformed(&name))?;
+        let content = opened.verify(&signer.public).map_err(RepositoryError::damaged(name))?;
+        let decoded = Index::decode(content).map_err(RepositoryError::malformed(name))?;
+        if decoded.source_tag != index.source_tag {
+            return Err(RepositoryError::Inconsistent {
+                object: name.to_string(),
+                reason: "it is another source's than its name says".into(),
+            });
+        }
         decode_packs(name.as_str(), decoded)
+    }
+
+    /// Tells for each pack of an index whether its footer's signature holds.
+    pub(crate) fn with_verdicts(
+        &self,
+        packs: Vec<(IndexedPack, PackEntry)>,
+    ) -> Vec<(IndexedPack, PackEntry, bool)> {
+        packs
+            .into_iter()
+            .map(|(stored, entry)| {
+                let verified = self.footer_verifies(&entry);
+                (stored, entry, verified)
+            })
+            .collect()
     }
 
     /// Whether a footer's signature holds for a signer that the policy lists.

@@ -40,8 +40,10 @@ impl Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VoidReason {
-    /// Sealed under a key that was not in force.
-    KeyNotInForce,
+    /// It did not open when the entry behind it was decided either: garbage.
+    DoesNotOpen,
+    /// What a listed signer signed is no entry.
+    Malformed,
     /// Its signer is not in the policy.
     UnlistedSigner,
     /// Its signature does not hold.
@@ -60,6 +62,8 @@ pub enum VoidReason {
     SnapshotSeen,
     /// A policy that the root key in force did not sign, or that does not count up by one.
     RootSignature,
+    /// A policy that changes the identity secret.
+    Identity,
     /// It names what is not there.
     Unknown,
     /// Its manifest cannot be read.
@@ -69,7 +73,8 @@ pub enum VoidReason {
 impl std::fmt::Display for VoidReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::KeyNotInForce => "sealed under a key that was not in force",
+            Self::DoesNotOpen => "it does not open, and did not when the next entry was written",
+            Self::Malformed => "it is no well-formed entry",
             Self::UnlistedSigner => "signed by nobody the policy lists",
             Self::Signature => "its signature does not hold",
             Self::Role => "its signer lacks the role",
@@ -79,6 +84,7 @@ impl std::fmt::Display for VoidReason {
             Self::PreviousHash => "it does not follow the entry before",
             Self::SnapshotSeen => "a snapshot with this ID was seen before",
             Self::RootSignature => "the root key did not sign this policy",
+            Self::Identity => "it changes the identity secret",
             Self::Unknown => "it names what is not there",
             Self::Manifest => "its manifest cannot be read",
         })
@@ -108,6 +114,10 @@ pub struct State {
     pub voids: Vec<VoidEntry>,
     /// Entries that are missing or cannot be opened: number and why. Not part of checkpoints.
     pub damaged: Vec<(u64, String)>,
+    /// How many of `damaged`, at its end, did not open and may still turn out to be garbage.
+    undecided: usize,
+    /// The snapshot whose time the next entry tells.
+    waiting: Option<u64>,
     seen: BTreeSet<SnapshotId>,
 }
 
@@ -140,8 +150,10 @@ impl State {
             return Err(inconsistent("the first policy names another root key than config"));
         }
         let signer = opened.claimed_signer().map_err(RepositoryError::damaged(object))?;
-        let signer =
-            policy.signer(signer).ok_or_else(|| inconsistent("signed by nobody the policy lists"))?;
+        let signer = policy
+            .signer(signer)
+            .filter(|signer| signer.roles.holds(Roles::ADMIN))
+            .ok_or_else(|| inconsistent("its signer is not listed, or lacks the role admin"))?;
         opened.verify(&signer.public).map_err(RepositoryError::damaged(object))?;
         if entry.number != 0 || entry.base != 0 || entry.previous != config_hash || policy.sequence != 0 {
             return Err(inconsistent("the first entry does not follow config"));
@@ -157,6 +169,8 @@ impl State {
             packs: BTreeMap::new(),
             voids: Vec::new(),
             damaged: Vec::new(),
+            undecided: 0,
+            waiting: None,
             seen: BTreeSet::new(),
         })
     }
@@ -173,11 +187,14 @@ impl State {
     ) -> Result<Self, RepositoryError> {
         let mut root = *root;
         let mut policy = None;
+        // Forgetting is final: what a policy forgot was seen, though no checkpoint lists it.
+        let mut seen: BTreeSet<SnapshotId> = checkpoint.snapshots.iter().map(|state| state.id).collect();
         for (_, body) in &checkpoint.policies {
             verify_policy(&root, repository, &body.policy, &body.root_signature)
                 .map_err(RepositoryError::damaged(object))?;
             let decoded = decode_policy(object, &body.policy)?;
             root = decoded.root;
+            seen.extend(&decoded.forgotten);
             policy = Some(decoded);
         }
         let policy = policy.ok_or_else(|| RepositoryError::Inconsistent {
@@ -189,18 +206,21 @@ impl State {
             let manifest = Manifest::decode(&state.manifest).map_err(RepositoryError::malformed(object))?;
             snapshots.push(Snapshot { state, manifest });
         }
+        let waiting = snapshots.last().filter(|last: &&Snapshot| last.state.time_ms == 0);
         Ok(Self {
             repository,
+            waiting: waiting.map(|last| last.state.number),
             number: checkpoint.number,
             entry_hash: checkpoint.entry_hash,
             policies: checkpoint.policies,
             policy,
-            seen: snapshots.iter().map(Snapshot::id).collect(),
+            seen,
             snapshots,
             indexes: checkpoint.indexes.into_iter().map(|index| (index.id, index)).collect(),
             packs: checkpoint.packs.into_iter().map(|pack| (pack.id, pack)).collect(),
             voids: checkpoint.voids,
             damaged: Vec::new(),
+            undecided: 0,
         })
     }
 
@@ -220,10 +240,11 @@ impl State {
 
     /// Folds the stored bytes of the next entry.
     ///
-    /// A void entry keeps its number and changes nothing; an entry that cannot be opened is noted in `damaged`.
+    /// A void entry keeps its number and changes nothing. One that does not open is noted in `damaged`, until an
+    /// entry behind it shows that its signer saw the same bytes: then it was garbage, and is void.
     ///
     /// # Errors
-    /// `NewerFormat`, `UnknownFeature`: the journal says something this version does not understand.
+    /// `NewerFormat`, `UnknownFeature`: a listed signer says something this version does not understand.
     pub fn fold(
         &mut self,
         object: &str,
@@ -234,92 +255,110 @@ impl State {
         let number = self.number + 1;
         let opened = match metadata.open(ObjectKind::Entry, object, bytes) {
             Ok(opened) => opened,
-            Err(strongroom_keys::KeysError::OtherKey { .. }) => {
-                self.advance(bytes);
-                self.void(number, VoidReason::KeyNotInForce);
+            Err(error) => {
+                self.fold_damaged(content_hash(bytes), describe(&RepositoryError::damaged(object)(error)));
+                self.undecided += 1;
                 return Ok(());
             }
-            Err(error) => match RepositoryError::damaged(object)(error) {
-                newer @ RepositoryError::NewerFormat { .. }
-                    if bytes.starts_with(&strongroom_format::header::MAGIC) =>
-                {
-                    // A flipped bit in the head looks like a newer format; damage is the safer word unless the next reader agrees.
-                    self.fold_damaged(Some(bytes), describe(&newer));
-                    return Ok(());
-                }
-                error => {
-                    self.fold_damaged(Some(bytes), describe(&error));
-                    return Ok(());
-                }
-            },
         };
-        let content = opened.body().map_err(RepositoryError::damaged(object))?.content;
-        let entry = JournalEntry::decode(content).map_err(RepositoryError::malformed(object))?;
-        let outcome = self.judge(&entry, &opened);
-        let after_damage = self.damaged.last().is_some_and(|(damaged, _)| *damaged == self.number);
-        let outcome = outcome.and_then(|signer| {
-            if entry.previous != self.entry_hash && !after_damage {
-                Err(VoidReason::PreviousHash)
-            } else {
-                Ok(signer)
-            }
-        });
-        if outcome.is_ok() {
-            self.record_time(entry.previous_time_ms);
-        }
-        self.advance(bytes);
-        let applied = match outcome {
-            Ok(signer) => self.apply(object, number, &entry, signer, identity)?,
+        // Nothing of the content is looked at before the signature holds: anybody who ever had the metadata key
+        // can seal what looks like a newer format.
+        let outcome = match self.verified_signer(&opened) {
+            Ok(signer) => match JournalEntry::decode(opened.body().map_err(RepositoryError::damaged(object))?.content) {
+                Ok(entry) => self.take(object, number, &entry, signer, content_hash(bytes), identity)?,
+                Err(error @ (FormatError::Unknown { .. } | FormatError::UnknownField { .. })) => {
+                    return Err(RepositoryError::malformed(object)(error));
+                }
+                Err(_) => Err(VoidReason::Malformed),
+            },
             Err(reason) => Err(reason),
         };
-        if let Err(reason) = applied {
+        self.number = number;
+        self.entry_hash = content_hash(bytes);
+        if let Err(reason) = outcome {
             self.void(number, reason);
         }
         Ok(())
     }
 
-    /// Passes over an entry that is missing (`None`) or cannot be opened.
-    pub fn fold_damaged(&mut self, bytes: Option<&[u8]>, reason: String) {
+    /// Passes over an entry that is missing, or whose stored bytes (of this hash) cannot be opened.
+    pub fn fold_damaged(&mut self, hash: ContentHash, reason: String) {
         self.number += 1;
-        self.entry_hash = bytes.map_or(ContentHash([0; 32]), content_hash);
+        self.entry_hash = hash;
         self.damaged.push((self.number, reason));
-    }
-
-    fn advance(&mut self, bytes: &[u8]) {
-        self.number += 1;
-        self.entry_hash = content_hash(bytes);
     }
 
     fn void(&mut self, number: u64, reason: VoidReason) {
         self.voids.push(VoidEntry { number, reason: reason.to_string() });
     }
 
-    fn record_time(&mut self, time_ms: u64) {
-        if let Some(last) = self.snapshots.last_mut().filter(|last| last.state.number == self.number) {
-            last.state.time_ms = time_ms;
-        }
-    }
-
-    fn judge(&self, entry: &JournalEntry, opened: &OpenedObject) -> Result<WriterId, VoidReason> {
+    fn verified_signer(&self, opened: &OpenedObject) -> Result<WriterId, VoidReason> {
         let claimed = opened.claimed_signer().map_err(|_| VoidReason::Signature)?;
         let signer = self.policy.signer(claimed).ok_or(VoidReason::UnlistedSigner)?;
         opened.verify(&signer.public).map_err(|_| VoidReason::Signature)?;
-        let role = match &entry.statement {
-            Statement::Policy(_) => Roles::ADMIN,
-            Statement::Snapshot(_) => Roles::WRITE,
-            Statement::Reindex(_) => Roles::MAINTAIN,
-            Statement::Tag(_) | Statement::Note(_) => Roles(0),
-        };
-        if !signer.roles.holds(role) {
-            return Err(VoidReason::Role);
+        Ok(claimed)
+    }
+
+    /// Judges and applies a decoded entry whose signature holds.
+    fn take(
+        &mut self,
+        object: &str,
+        number: u64,
+        entry: &JournalEntry,
+        signer: WriterId,
+        hash: ContentHash,
+        identity: &Identity,
+    ) -> Result<Result<(), VoidReason>, RepositoryError> {
+        if let Err(reason) = self.judge(entry, signer) {
+            return Ok(Err(reason));
         }
+        let applied = self.apply(object, number, entry, signer, hash, identity)?;
+        if applied.is_ok() {
+            if let Some(waiting) = self.waiting.take()
+                && let Some(snapshot) = self.snapshots.iter_mut().rfind(|s| s.state.number == waiting)
+            {
+                snapshot.state.time_ms = entry.previous_time_ms;
+            }
+            self.waiting = matches!(entry.statement, Statement::Snapshot(_)).then_some(number);
+        }
+        Ok(applied)
+    }
+
+    fn judge(&mut self, entry: &JournalEntry, signer: WriterId) -> Result<(), VoidReason> {
         if entry.number != self.number + 1 {
             return Err(VoidReason::Number);
         }
         if entry.base != self.number {
             return Err(VoidReason::Base);
         }
-        Ok(claimed)
+        let follows = entry.previous == self.entry_hash;
+        let after_damage = self.damaged.last().is_some_and(|(damaged, _)| *damaged == self.number);
+        if !follows && !after_damage && self.undecided == 0 {
+            return Err(VoidReason::PreviousHash);
+        }
+        self.decide_unopened(follows);
+        let role = match &entry.statement {
+            Statement::Policy(_) => Roles::ADMIN,
+            Statement::Snapshot(_) => Roles::WRITE,
+            Statement::Reindex(_) => Roles::MAINTAIN,
+            Statement::Tag(_) | Statement::Note(_) => Roles(0),
+        };
+        if self.policy.signer(signer).is_some_and(|signer| signer.roles.holds(role)) {
+            Ok(())
+        } else {
+            Err(VoidReason::Role)
+        }
+    }
+
+    /// A signer who named the bytes that are there decided upon them: what does not open was garbage then already.
+    fn decide_unopened(&mut self, follows: bool) {
+        let undecided = std::mem::take(&mut self.undecided);
+        if follows && undecided > 0 {
+            let garbage = self.damaged.split_off(self.damaged.len().saturating_sub(undecided));
+            for (number, _) in garbage {
+                self.void(number, VoidReason::DoesNotOpen);
+            }
+        }
     }
 
     fn apply(
@@ -328,6 +367,7 @@ impl State {
         number: u64,
         entry: &JournalEntry,
         signer: WriterId,
+        hash: ContentHash,
         identity: &Identity,
     ) -> Result<Result<(), VoidReason>, RepositoryError> {
         match &entry.statement {
@@ -343,8 +383,13 @@ impl State {
                 if !self.seen.insert(id) {
                     return Ok(Err(VoidReason::SnapshotSeen));
                 }
-                self.packs.extend(body.packs.iter().map(|pack| (pack.id, *pack)));
-                self.indexes.extend(body.indexes.iter().map(|index| (index.id, *index)));
+                // What an earlier entry said of the same ID stays: nobody can misdescribe another's pack.
+                for pack in &body.packs {
+                    self.packs.entry(pack.id).or_insert(*pack);
+                }
+                for index in &body.indexes {
+                    self.indexes.entry(index.id).or_insert(*index);
+                }
                 let mut tags = manifest.tags.clone();
                 tags.sort();
                 tags.dedup();
@@ -352,7 +397,7 @@ impl State {
                     number,
                     id,
                     signer,
-                    entry_hash: self.entry_hash,
+                    entry_hash: hash,
                     time_ms: 0,
                     manifest: body.manifest.clone(),
                     keys: body.keys.clone(),
@@ -365,7 +410,9 @@ impl State {
                     return Ok(Err(VoidReason::Unknown));
                 }
                 self.indexes.retain(|id, _| !body.removed.contains(id));
-                self.indexes.extend(body.added.iter().map(|index| (index.id, *index)));
+                for index in &body.added {
+                    self.indexes.entry(index.id).or_insert(*index);
+                }
             }
             Statement::Tag(body) => {
                 let Some(snapshot) =
@@ -393,9 +440,16 @@ impl State {
         if verify_policy(&self.policy.root, self.repository, &body.policy, &body.root_signature).is_err() {
             return Ok(Err(VoidReason::RootSignature));
         }
-        let policy = decode_policy(object, &body.policy)?;
-        if policy.sequence != self.policy.sequence + 1 {
+        let policy = match decode_policy(object, &body.policy) {
+            Ok(policy) => policy,
+            Err(RepositoryError::Damaged { .. }) => return Ok(Err(VoidReason::Malformed)),
+            Err(error) => return Err(error),
+        };
+        if self.policy.sequence.checked_add(1) != Some(policy.sequence) {
             return Ok(Err(VoidReason::RootSignature));
+        }
+        if policy.identity != self.policy.identity {
+            return Ok(Err(VoidReason::Identity));
         }
         self.policies.push((number, body.clone()));
         self.snapshots.retain(|snapshot| !policy.forgotten.contains(&snapshot.state.id));

@@ -1,4 +1,5 @@
 //! Backups of streams into a repository in memory, and back.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ class Checkpoints:
         found = o.CHECKPOINT_FIELDS(decode(body.content))
         require((found.number, found.entry_hash) == (journal.number, journal.previous), "it is of another entry")
         snapshots = [
-            (s.number, s.id, s.entry_hash, s.time_ms, s.encoded, s.keys, sorted(s.tags))
+            (s.number, s.id, s.signer.id, s.entry_hash, s.time_ms, s.encoded, s.keys, sorted(s.tags))
             for s in journal.snapshots.values()
         ]
         require(found.snapshots == snapshots, "its snapshots are not the journal's")

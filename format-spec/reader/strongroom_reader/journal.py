@@ -195,6 +195,7 @@ class Journal:
         self.policy = policy
         self.policies.append((entry.number, entry.body.policy, entry.body.root_signature))
         self.signers.update({signer.id: signer.public for signer in policy.signers})
+        self.seen.update(policy.forgotten)
         self.snapshots = {n: s for n, s in self.snapshots.items() if s.id not in policy.forgotten}
 
     def _snapshot(self, entry, signer, entry_hash):

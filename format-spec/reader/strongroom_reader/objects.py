@@ -100,7 +100,7 @@ MANIFEST = record(
     streams=many(row(blob, known("chunker", 1, 2), many(uint), uint)), facts=maybe(row(ID32, uint)),
     totals=row(uint, uint, uint, uint, uint, uint), nonce=ID16, arguments=many(blob), tags=many(text),
 )
-SNAPSHOT_STATE = row(uint, ID32, ID32, uint, blob, many(KEY_REF), many(text))
+SNAPSHOT_STATE = row(uint, ID32, ID16, ID32, uint, blob, many(KEY_REF), many(text))
 CHECKPOINT_FIELDS = record(
     "checkpoint", number=uint, entry_hash=ID32, policies=many(row(uint, blob, SIGNATURE)),
     snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(PACK_REF), voids=many(row(uint, text)),
@@ -111,6 +111,7 @@ def decode_policy(data):
     policy = POLICY_FIELDS(decode(data))
     if policy.features:
         raise Unknown(f"the policy requires {policy.features[0]!r}, which this reader does not know")
+    require(len({signer.id for signer in policy.signers}) == len(policy.signers), "a signer is listed twice")
     return policy
 
 

@@ -148,6 +148,7 @@ class Repository:
         """The items below a node; what the parent says of it must be so."""
         node = o.decode_node(self._find(o.METADATA_PACK, node_id))
         require((node.kind, node.level) == (kind, level), "a node is of another kind or level than its parent says")
+        require(node.items or last is None and count == 0, "a node without items is not a root")
         seen_count = seen_size = 0
         final = None
         for item in node.items:

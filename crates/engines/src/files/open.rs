@@ -138,6 +138,23 @@ impl OpenFile {
         XattrReader::new().read_open(self.file.as_fd())
     }
 
+    /// Brings what the walk saw up to date, before the file is read again.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn refresh(&self, walked: &mut WalkedEntry) -> io::Result<()> {
+        let now = Status::of(&self.file)?;
+        walked.size = now.size;
+        if let Some(metadata) = &mut walked.entry.metadata {
+            (metadata.mode, metadata.mtime_ns, metadata.ctime_ns) = (now.mode, now.mtime_ns, now.ctime_ns);
+            if (metadata.uid, metadata.gid) != (now.uid, now.gid) {
+                (metadata.uid, metadata.gid, metadata.user, metadata.group) = (now.uid, now.gid, None, None);
+            }
+        }
+        walked.status = now;
+        Ok(())
+    }
+
     /// Whether the file was written to since the walk saw it; to be asked once all of it was read. The content is
     /// then a mixture of two moments.
     ///

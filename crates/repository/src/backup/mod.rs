@@ -28,7 +28,7 @@ use strongroom_format::node::{BlobRef, Node, TreeRef};
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ChunkerKind, ObjectKind, Purpose};
 use strongroom_format::tree_entry::TreeEntry;
-use strongroom_format::{ChunkId, KeyId, SnapshotId};
+use strongroom_format::{ChunkId, KeyId, PackId, SnapshotId};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment};
 use strongroom_keys::frame::FrameKey;
@@ -46,7 +46,7 @@ use self::nodes::NodeWriter;
 use self::pending::Pending;
 use self::storer::Stored;
 use self::worker::{FrameJob, Hashed};
-use crate::cache::{Cache, PackNumber};
+use crate::cache::Cache;
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::monitor::Monitor;
@@ -117,7 +117,7 @@ pub(crate) struct Run<'a> {
     frame_buffers: BufferPool,
     pending_chunks: Pending,
     pending_nodes: Pending,
-    relied: Mutex<BTreeSet<PackNumber>>,
+    relied: Mutex<BTreeSet<PackId>>,
     data_key: OnceLock<(FrameKey, KeyRef)>,
     data_key_lock: Mutex<()>,
     new_bytes: AtomicU64,
@@ -372,7 +372,7 @@ struct Written {
     cuts: Vec<Stream>,
     packs: Vec<PackRef>,
     indexes: Vec<IndexRef>,
-    relied: BTreeSet<PackNumber>,
+    relied: BTreeSet<PackId>,
     data_key: Option<KeyRef>,
 }
 
@@ -548,13 +548,12 @@ impl Repository {
             .chain(&written.data_key)
             .map(|key| (key.id, *key))
             .collect();
-        let mut relied = Vec::with_capacity(written.relied.len());
-        for number in written.relied {
-            let Some(pack) = self.cache.pack(number)? else { continue };
-            if pack.kind == ObjectKind::DataPack {
-                keys.extend(pack.footer.keys.iter().map(|key| (key.id, *key)));
+        for pack in &written.relied {
+            for number in self.cache.numbers_of(*pack)? {
+                if let Some(pack) = self.cache.pack(number)?.filter(|pack| pack.kind == ObjectKind::DataPack) {
+                    keys.extend(pack.footer.keys.iter().map(|key| (key.id, *key)));
+                }
             }
-            relied.push(pack.id);
         }
         let body = SnapshotBody {
             manifest: encoded,
@@ -567,7 +566,7 @@ impl Repository {
         }
         let id = self.identity.snapshot_id(&body.manifest);
         let entry = self.append(|state: &State| {
-            if let Some(pack) = relied.iter().find(|pack| !state.packs.contains_key(pack)) {
+            if let Some(pack) = written.relied.iter().find(|pack| !state.packs.contains_key(pack)) {
                 return Err(RepositoryError::PackRetired { pack: *pack });
             }
             Ok(Statement::Snapshot(Box::new(body.clone())))

@@ -27,6 +27,40 @@ pub struct EntryCursor<'a> {
     pending: Vec<(u8, Vec<EntryChild>)>,
     leaf: std::vec::IntoIter<TreeEntry>,
     peeked: Option<TreeEntry>,
+    /// The last path of the leaf before.
+    last: Option<EntryPath>,
+}
+
+/// What is said of the entries below a node.
+pub(crate) struct Below<'a> {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    /// The last path; `None` for a root, of which nothing is said.
+    pub(crate) last: Option<&'a EntryPath>,
+}
+
+impl<'a> Below<'a> {
+    pub(crate) fn child(child: &'a EntryChild) -> Self {
+        Self { entries: child.entries, bytes: child.bytes, last: Some(&child.last) }
+    }
+
+    /// Whether `node` is what was said.
+    pub(crate) fn describes(&self, node: &Node) -> bool {
+        let (entries, bytes, last) = match node {
+            Node::Entries(entries) => (
+                entries.len() as u64,
+                entries.iter().map(TreeEntry::bytes).fold(0, u64::saturating_add),
+                entries.last().map(|entry| &entry.path),
+            ),
+            Node::EntryBranch { children, .. } => (
+                children.iter().map(|child| child.entries).fold(0, u64::saturating_add),
+                children.iter().map(|child| child.bytes).fold(0, u64::saturating_add),
+                children.last().map(|child| &child.last),
+            ),
+            _ => return false,
+        };
+        (entries, bytes) == (self.entries, self.bytes) && (self.last.is_none() || last == self.last)
+    }
 }
 
 impl<'a> EntryCursor<'a> {
@@ -35,41 +69,37 @@ impl<'a> EntryCursor<'a> {
     /// # Errors
     /// As [`NodeSource::node`].
     pub fn new(source: &'a dyn NodeSource, tree: &TreeRef) -> Result<Self, RepositoryError> {
-        let mut cursor = Self { source, pending: Vec::new(), leaf: Vec::new().into_iter(), peeked: None };
-        cursor.descend(tree.root, tree.level, None)?;
+        let mut cursor = Self { source, pending: Vec::new(), leaf: Vec::new().into_iter(), peeked: None, last: None };
+        cursor.descend(tree.root, tree.level, &Below { entries: tree.entries, bytes: tree.bytes, last: None })?;
         Ok(cursor)
     }
 
-    fn descend(
-        &mut self,
-        id: NodeId,
-        level: u8,
-        expected: Option<&EntryChild>,
-    ) -> Result<(), RepositoryError> {
+    fn descend(&mut self, id: NodeId, level: u8, expected: &Below<'_>) -> Result<(), RepositoryError> {
         let node = self.source.node(id)?;
         if node.level() != level {
             return Err(wrong(id, "it has another level than its parent says"));
         }
+        if !matches!(node, Node::Entries(_) | Node::EntryBranch { .. }) {
+            return Err(wrong(id, "it is no node of entries"));
+        }
+        if !expected.describes(&node) {
+            return Err(wrong(id, "it holds other entries than its parent says"));
+        }
         match node {
             Node::Entries(entries) => {
-                if expected.is_some_and(|child| {
-                    child.entries != entries.len() as u64
-                        || entries.last().map(|entry| &entry.path) != Some(&child.last)
-                }) {
-                    return Err(wrong(id, "it holds other entries than its parent says"));
+                if let (Some(before), Some(first)) = (&self.last, entries.first())
+                    && *before >= first.path
+                {
+                    return Err(wrong(id, "its paths do not come after those before"));
                 }
+                self.last = entries.last().map(|entry| entry.path.clone()).or(self.last.take());
                 self.leaf = entries.into_iter();
             }
             Node::EntryBranch { level, mut children } => {
-                if expected.is_some_and(|child| {
-                    children.iter().map(|c| c.entries).fold(0, u64::saturating_add) != child.entries
-                }) {
-                    return Err(wrong(id, "it holds other entries than its parent says"));
-                }
                 children.reverse();
                 self.pending.push((level, children));
             }
-            _ => return Err(wrong(id, "it is no node of entries")),
+            _ => {}
         }
         Ok(())
     }
@@ -89,7 +119,7 @@ impl<'a> EntryCursor<'a> {
             let Some((level, children)) = self.pending.last_mut() else { return Ok(None) };
             let level = *level;
             match children.pop() {
-                Some(child) => self.descend(child.node, level - 1, Some(&child))?,
+                Some(child) => self.descend(child.node, level - 1, &Below::child(&child))?,
                 None => drop(self.pending.pop()),
             }
         }
@@ -117,7 +147,7 @@ impl<'a> EntryCursor<'a> {
                 children.pop();
             }
             match children.pop() {
-                Some(child) => self.descend(child.node, level - 1, Some(&child))?,
+                Some(child) => self.descend(child.node, level - 1, &Below::child(&child))?,
                 None => drop(self.pending.pop()),
             }
         }

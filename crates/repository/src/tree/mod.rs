@@ -8,5 +8,6 @@ mod cursor;
 mod shape;
 
 pub use builder::{ContentBuilder, TreeBuilder};
+pub(crate) use cursor::Below;
 pub use cursor::{EntryCursor, ListCursor, NodeSource};
 pub use shape::{ChunkShape, EntryShape, Shape};

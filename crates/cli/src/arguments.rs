@@ -1,0 +1,369 @@
+//! The arguments, and from them help and completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
+5 wrong key or no access, 6 no such snapshot; 130 and 143 interrupted.";
+
+/// Encrypted, deduplicating backups of databases and ledgers.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, about, after_help = EXIT_CODES, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The repository: a folder
+    #[arg(long, short = 'r', env = "STRONGROOM_REPO", global = true, value_name = "REPO")]
+    pub(crate) repo: Option<String>,
+    /// Key file to open the repository with (default: the one that `init` made for this user)
+    #[arg(long, env = "STRONGROOM_KEY_FILE", global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// File with the passphrase, in its first line (the passphrase itself may be in STRONGROOM_PASSPHRASE)
+    #[arg(long, env = "STRONGROOM_PASSPHRASE_FILE", global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Refuse a repository with another fingerprint
+    #[arg(long, env = "STRONGROOM_FINGERPRINT", global = true, value_name = "HEX")]
+    pub(crate) fingerprint: Option<String>,
+    /// Folder of local caches (default: $XDG_CACHE_HOME/strongroom); they may be deleted at any time
+    #[arg(long, env = "STRONGROOM_CACHE_DIR", global = true, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Keep no cache on disk
+    #[arg(long, global = true)]
+    pub(crate) no_cache: bool,
+    /// One JSON object a line on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but errors and results
+    #[arg(long, short = 'q', global = true)]
+    pub(crate) quiet: bool,
+    /// When to show progress
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "WHEN")]
+    pub(crate) progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a repository
+    Init(Init),
+    /// Back up files, standard input, or the output of commands
+    Backup(Backup),
+    /// List snapshots
+    Snapshots(Snapshots),
+    /// List the entries of a snapshot
+    Ls(Ls),
+    /// Find entries by name in all snapshots
+    Find(Find),
+    /// Show what differs between two snapshots
+    Diff(Diff),
+    /// Show all about one snapshot
+    Show(Show),
+    /// Count what the repository holds
+    Stats,
+    /// Restore a snapshot into a folder
+    Restore(Restore),
+    /// Write one file or stream of a snapshot to standard output
+    Cat(Cat),
+    /// Check the repository; changes nothing that is checked
+    Check(Check),
+    /// Add tags to snapshots, or take them off
+    Tag(Tag),
+    /// Write a completion script for a shell to standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Try the main job: three daily snapshots of a generated ledger, a restore, a check
+    Quickstart {
+        /// New folder for all of it (default: one below the system's temporary folder)
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Who can open it: `passphrase`, or `key-file:PATH` (made if missing); may be repeated. Default: the
+    /// passphrase or key file that was given, else a new key file for this user
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(crate) recipient: Vec<String>,
+    /// Name of this host as a signer
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    #[command(subcommand)]
+    pub(crate) engine: Engine,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Engine {
+    /// Files and folders
+    Files(BackupFiles),
+    /// One stream from standard input
+    Stdin(BackupStdin),
+    /// Streams from commands, side by side in one snapshot
+    Command(BackupCommand),
+}
+
+/// What every backup takes.
+#[derive(Debug, Args)]
+pub(crate) struct BackupCommon {
+    /// What is backed up, as snapshots are grouped (default: the paths, or the stream's name)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Tag of the new snapshot; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Name of this host
+    #[arg(long, env = "STRONGROOM_HOST", value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// zstd level: 1 (fast) to 19 (small), 0 for none
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19), value_name = "LEVEL")]
+    pub(crate) compression: i32,
+    /// Threads that hash, compress and encrypt (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupFiles {
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: BackupCommon,
+    /// Leave out what matches (gitignore rules); may be repeated
+    #[arg(long, short = 'e', value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what matches a pattern of this file, one a line; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_file: Vec<PathBuf>,
+    /// Leave out what lies in folders with a CACHEDIR.TAG
+    #[arg(long)]
+    pub(crate) exclude_caches: bool,
+    /// Leave out what lies in folders that contain this file; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude_if_present: Vec<std::ffi::OsString>,
+    /// Keep to the file systems of the given paths
+    #[arg(long, short = 'x')]
+    pub(crate) one_file_system: bool,
+    /// Read every file again, also those that seem unchanged since the last snapshot
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupStdin {
+    /// Name of the stream: `dump.sql`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) common: BackupCommon,
+    /// Keep a stream without a byte
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupCommand {
+    /// Name of the stream that the command after `--` writes
+    #[arg(long, value_name = "NAME", requires = "command")]
+    pub(crate) name: Option<String>,
+    /// A stream and the shell command that writes it; may be repeated
+    #[arg(long, value_name = "NAME=CMD", value_parser = parse_stream)]
+    pub(crate) stream: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) common: BackupCommon,
+    /// Keep streams without a byte
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD", requires = "name")]
+    pub(crate) command: Vec<String>,
+}
+
+fn parse_stream(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, command)) if !name.is_empty() && !command.trim().is_empty() => Ok((name.to_owned(), command.to_owned())),
+        _ => Err("write NAME=CMD".into()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Snapshots {
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Only of this host
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// Only with this tag; may be repeated: any of them
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Only the latest of each source, so many
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1")]
+    pub(crate) latest: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Snapshot: an ID (any unique prefix), `latest`, `latest:SOURCE`, `latest@TIME`
+    #[arg(default_value = "latest", value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// Only what lies in this path
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// With modes, owners, sizes and times
+    #[arg(long, short = 'l')]
+    pub(crate) long: bool,
+    /// Only the path's own entries, not what lies deeper
+    #[arg(long)]
+    pub(crate) flat: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Find {
+    /// Patterns: a name or a path with `*`, `?`, `**`, `[...]`, `{a,b}`
+    #[arg(required = true, value_name = "PATTERN")]
+    pub(crate) pattern: Vec<String>,
+    /// Only in this snapshot; may be repeated
+    #[arg(long, short = 's', value_name = "ID")]
+    pub(crate) snapshot: Vec<String>,
+    /// Capitals and small letters are the same
+    #[arg(long, short = 'i')]
+    pub(crate) ignore_case: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The older snapshot
+    #[arg(value_name = "ID")]
+    pub(crate) first: String,
+    /// The newer one
+    #[arg(default_value = "latest", value_name = "ID")]
+    pub(crate) second: String,
+    /// Also show entries that differ in metadata only
+    #[arg(long)]
+    pub(crate) metadata: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Snapshot
+    #[arg(default_value = "latest", value_name = "ID")]
+    pub(crate) snapshot: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Snapshot: an ID (any unique prefix), `latest`, `latest:SOURCE`, `latest@TIME`
+    #[arg(value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// Folder to restore into: new or empty, unless --overwrite says otherwise
+    #[arg(long, short = 't', value_name = "DIR")]
+    pub(crate) target: PathBuf,
+    /// Restore what lies in this folder of the snapshot, without the folders above it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) subtree: Option<String>,
+    /// Only what matches (a path, or a pattern with `*`); may be repeated
+    #[arg(long, short = 'i', value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Not what matches; may be repeated
+    #[arg(long, short = 'e', value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// What happens to files that are there already; files the snapshot does not have are never touched
+    #[arg(long, value_enum, default_value_t = OverwritePolicy::Never, value_name = "POLICY")]
+    pub(crate) overwrite: OverwritePolicy,
+    /// Restore numeric owners, also where the names exist here with other numbers
+    #[arg(long)]
+    pub(crate) numeric_ids: bool,
+    /// Write blocks of zeros as holes, also where the backed-up file had none
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    /// Only tell what would be restored, with sizes
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Threads (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverwritePolicy {
+    /// The target must be new or empty
+    Never,
+    /// Files of the same size and time are left alone
+    IfChanged,
+    /// Only files that are older than the snapshot's are replaced
+    IfNewer,
+    /// Everything is written again
+    Always,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// Snapshot
+    #[arg(value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// File or stream; may be left out where there is only one
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Also read every pack and compare its hash with its name
+    #[arg(long)]
+    pub(crate) packs: bool,
+    /// Also open every frame and verify every chunk
+    #[arg(long)]
+    pub(crate) read_data: bool,
+    /// Read the data of so many packs, chosen by chance: `5%`
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(crate) sample: Option<f64>,
+    /// Also open every wrapped key
+    #[arg(long)]
+    pub(crate) keys: bool,
+    /// Threads (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),
+        _ => Err("write a percentage above 0% and up to 100%".into()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tag {
+    /// Snapshots
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) snapshots: Vec<String>,
+    /// Tag to add; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub(crate) add: Vec<String>,
+    /// Tag to take off; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub(crate) remove: Vec<String>,
+}

@@ -1,0 +1,106 @@
+//! `backup files | stdin | command`.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Instant;
+
+use serde_json::json;
+use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
+use strongroom_engines::{Command, CommandStream, Engine, Stdin};
+use strongroom_repository::backup::{BackupOptions, BackupReport};
+use strongroom_repository::monitor::Monitor as _;
+
+use crate::arguments::{BackupCommand, BackupCommon, BackupFiles, BackupStdin};
+use crate::context::{Context, TOOL, host_name, user_name, workers};
+use crate::exit::{Outcome, PARTLY, Usage};
+use crate::render;
+
+pub(crate) fn files(context: &Context<'_>, arguments: &BackupFiles) -> anyhow::Result<Outcome> {
+    let options = WalkOptions {
+        excludes: Excludes::new(&arguments.exclude, &arguments.exclude_file)?,
+        one_file_system: arguments.one_file_system,
+        exclude_caches: arguments.exclude_caches,
+        exclude_if_present: arguments.exclude_if_present.clone(),
+        xattrs: XattrScope::All,
+    };
+    let mut absolute = Vec::new();
+    for path in &arguments.paths {
+        absolute.push(std::path::absolute(path)?);
+    }
+    let source = absolute.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
+    let asked = absolute.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+    let engine = Files { roots: arguments.paths.clone(), options };
+    run(context, &engine, &arguments.common, &source, asked, arguments.force)
+}
+
+pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::Result<Outcome> {
+    if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        return Err(Usage("standard input is a terminal: pipe a dump into this command".into()).into());
+    }
+    let engine = Stdin::of_process(arguments.name.clone(), arguments.allow_empty);
+    run(context, &engine, &arguments.common, &arguments.name, vec![arguments.name.clone().into_bytes()], false)
+}
+
+pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyhow::Result<Outcome> {
+    let mut streams: Vec<CommandStream> =
+        arguments.stream.iter().map(|(name, command)| CommandStream { name: name.clone(), command: vec!["sh".into(), "-c".into(), command.clone()] }).collect();
+    if let Some(name) = &arguments.name {
+        streams.push(CommandStream { name: name.clone(), command: arguments.command.clone() });
+    }
+    if streams.is_empty() {
+        return Err(Usage("which command? write --name NAME -- CMD ARGS, or --stream NAME=CMD".into()).into());
+    }
+    let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
+    if let Some(twice) = names.iter().enumerate().find_map(|(at, name)| names[..at].contains(name).then_some(name)) {
+        return Err(Usage(format!("two streams are named `{twice}`")).into());
+    }
+    let source = names.join(",");
+    let asked = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let engine = Command { streams, allow_empty: arguments.allow_empty };
+    run(context, &engine, &arguments.common, &source, asked, false)
+}
+
+fn run(context: &Context<'_>, engine: &dyn Engine, common: &BackupCommon, source: &str, asked: Vec<Vec<u8>>, force: bool) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let mut repository = context.open()?;
+    let options = BackupOptions {
+        source: common.source.clone().unwrap_or_else(|| source.to_owned()),
+        engine: engine.name().to_owned(),
+        host: common.host.clone().unwrap_or_else(host_name),
+        user: user_name(),
+        tool: TOOL.to_owned(),
+        arguments: asked,
+        tags: common.tag.clone(),
+        force,
+        compression_level: common.compression,
+        workers: workers(common.jobs),
+    };
+    context.terminal.begin("backing up", None);
+    let report = strongroom_ops::backup(&mut repository, engine, &options, &context.terminal)?;
+    context.terminal.finish();
+    show(context, &options, &report, began);
+    Ok(if report.totals.unreadable > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+}
+
+fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, began: Instant) {
+    let totals = &report.totals;
+    let seconds = began.elapsed().as_secs_f64();
+    if context.global.json {
+        context.json(&json!({
+            "type": "backup", "snapshot": report.id.to_hex(), "source": options.source, "host": options.host, "engine": options.engine,
+            "parent": report.parent.map(|parent| parent.to_hex()), "entries": totals.entries, "files": totals.files, "bytes": totals.bytes,
+            "new_bytes": totals.new_bytes, "stored_bytes": totals.stored_bytes, "unreadable": totals.unreadable, "seconds": seconds,
+        }));
+        return;
+    }
+    println!("snapshot {} of {}", report.id, render::safe(&options.source));
+    let rate = render::bytes(u64::try_from(u128::from(totals.bytes) * 1000 / began.elapsed().as_millis().max(1)).unwrap_or(u64::MAX));
+    let files = if totals.files == 1 { "1 file or stream".to_owned() } else { format!("{} files and streams", totals.files) };
+    println!("{files}, {} in {seconds:.1} s ({rate}/s); {} new, {} stored", render::bytes(totals.bytes), render::bytes(totals.new_bytes), render::bytes(totals.stored_bytes));
+    match report.parent {
+        Some(parent) => context.terminal.say(&format!("parent {}", parent.short())),
+        None => context.terminal.say("the first snapshot of this source"),
+    }
+    if totals.unreadable > 0 {
+        eprintln!("warning: {} files could not be read, or changed while they were read (each is named above); all else is in the snapshot", totals.unreadable);
+    }
+}

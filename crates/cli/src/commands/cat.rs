@@ -1,0 +1,59 @@
+//! `cat`: one file or stream to standard output.
+
+use std::io::Write;
+
+use serde_json::json;
+use strongroom_format::tree_entry::TreeEntry;
+use strongroom_repository::RepositoryError;
+use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::restore::write_in_order;
+use strongroom_repository::state::Snapshot;
+use strongroom_repository::tree::EntryCursor;
+
+use super::ls::parse_path;
+use crate::arguments::Cat;
+use crate::context::{Context, workers};
+use crate::exit::{Outcome, Usage};
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outcome> {
+    let mut repository = context.open_with_index()?;
+    let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
+    let reader = Reader::new(&repository);
+    let entry = find(&reader, &snapshot, arguments.path.as_deref())?;
+    let Some(content) = entry.content() else {
+        return Err(Usage(format!("/{} is no file or stream: only those can be written out", entry.path)).into());
+    };
+    let stdout = std::io::stdout();
+    // The widest pipe there can be; and no line buffer in between.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20);
+    let mut out = std::fs::File::from(std::os::fd::AsFd::as_fd(&stdout).try_clone_to_owned()?);
+    if !std::io::IsTerminal::is_terminal(&stdout) {
+        context.terminal.begin("writing", Some(entry.bytes()));
+    }
+    match write_in_order(&reader, content, &mut out, &context.terminal, workers(None)) {
+        // Whoever reads has enough.
+        Err(RepositoryError::Write { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => {}
+        other => other?,
+    }
+    out.flush()?;
+    drop(reader);
+    let detail = json!({ "path": entry.path.to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "bytes": entry.bytes() });
+    context.note(&mut repository, "restore", Some(snapshot.id()), &detail);
+    Ok(Outcome::Done)
+}
+
+fn find(reader: &Reader<'_>, snapshot: &Snapshot, path: Option<&str>) -> anyhow::Result<TreeEntry> {
+    let mut cursor = EntryCursor::new(reader, &snapshot.manifest.tree)?;
+    if let Some(path) = path {
+        let path = parse_path(path)?;
+        return cursor.seek(&path)?.ok_or_else(|| RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: path.to_string() }.into());
+    }
+    let mut only = None;
+    while let Some(entry) = cursor.next_entry()? {
+        if entry.content().is_some() && only.replace(entry).is_some() {
+            return Err(Usage("the snapshot holds more than one file: give a path (`strongroom ls` lists them)".into()).into());
+        }
+    }
+    only.ok_or_else(|| Usage("the snapshot holds no file".into()).into())
+}

@@ -1,0 +1,52 @@
+//! One module a command.
+
+mod backup;
+mod cat;
+//T mod check;
+mod diff;
+mod find;
+mod init;
+mod ls;
+mod patterns;
+//T mod quickstart;
+mod restore;
+mod show;
+mod snapshots;
+mod stats;
+mod tag;
+
+use clap::CommandFactory as _;
+
+use crate::arguments::{Arguments, Command, Engine};
+use crate::context::Context;
+use crate::exit::Outcome;
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let context = Context::new(&arguments.global)?;
+    let outcome = match &arguments.command {
+        Command::Init(init) => init::run(&context, init),
+        Command::Backup(backup) => match &backup.engine {
+            Engine::Files(files) => backup::files(&context, files),
+            Engine::Stdin(stdin) => backup::stdin(&context, stdin),
+            Engine::Command(command) => backup::command(&context, command),
+        },
+        Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
+        Command::Ls(ls) => ls::run(&context, ls),
+        Command::Find(find) => find::run(&context, find),
+        Command::Diff(diff) => diff::run(&context, diff),
+        Command::Show(show) => show::run(&context, show),
+        Command::Stats => stats::run(&context),
+        Command::Restore(restore) => restore::run(&context, restore),
+        Command::Cat(cat) => cat::run(&context, cat),
+        Command::Check(_) => Ok(Outcome::Done),
+        Command::Tag(tag) => tag::run(&context, tag),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Arguments::command(), "strongroom", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+        Command::Quickstart { .. } => Ok(Outcome::Done),
+    };
+    context.terminal.finish();
+    outcome
+}

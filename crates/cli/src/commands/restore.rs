@@ -1,0 +1,110 @@
+//! `restore`: a snapshot into a folder.
+
+use std::time::Instant;
+
+use serde_json::json;
+use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
+use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::state::Snapshot;
+use strongroom_repository::tree::EntryCursor;
+use strongroom_repository::{Repository, RepositoryError};
+
+use super::ls::{self, parse_path};
+use super::patterns::Selection;
+use crate::arguments::{OverwritePolicy, Restore};
+use crate::context::{Context, workers};
+use crate::exit::{DAMAGE, Outcome, PARTLY};
+use crate::render;
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let mut repository = context.open_with_index()?;
+    let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
+    let selection = Selection::new(&arguments.include, &arguments.exclude)?;
+    let options = RestoreOptions {
+        filter: selection.as_ref().map(|selection| selection as &dyn Filter),
+        subtree: arguments.subtree.as_deref().map(parse_path).transpose()?,
+        workers: workers(arguments.jobs),
+    };
+    if arguments.dry_run {
+        return dry_run(context, &repository, &snapshot, &options);
+    }
+    let overwrite = match arguments.overwrite {
+        OverwritePolicy::Never => Overwrite::Never,
+        OverwritePolicy::IfChanged => Overwrite::IfChanged,
+        OverwritePolicy::IfNewer => Overwrite::IfNewer,
+        OverwritePolicy::Always => Overwrite::Always,
+    };
+    let target_options = TargetOptions { overwrite, numeric_ids: arguments.numeric_ids, owner: true, sparse: arguments.sparse };
+    let reader = Reader::new(&repository);
+    if let Some(subtree) = &options.subtree
+        && EntryCursor::new(&reader, &snapshot.manifest.tree)?.seek(subtree)?.is_none()
+    {
+        return Err(RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: subtree.to_string() }.into());
+    }
+    let target = DirectoryTarget::open(&arguments.target, target_options)?;
+    let is_whole = options.filter.is_none() && options.subtree.is_none();
+    context.terminal.begin("restoring", is_whole.then_some(snapshot.manifest.tree.bytes));
+    let report = restore(&reader, &snapshot, &target, &options, &context.terminal)?;
+    context.terminal.finish();
+    drop(reader);
+    let troubles = report.troubles.len() as u64 + report.more_troubles;
+    let is_damaged = report.troubles.iter().any(|trouble| trouble.is_damage);
+    let seconds = began.elapsed().as_secs_f64();
+    for trouble in &report.troubles {
+        let path = trouble.path.as_ref().map(|path| format!("/{path}"));
+        if context.global.json {
+            context.json(&json!({ "type": "trouble", "path": trouble.path.as_ref().map(render::path_json), "message": trouble.message, "damage": trouble.is_damage }));
+        }
+        eprintln!("error: {}{}", path.map_or(String::new(), |path| format!("{path}: ")), trouble.message);
+    }
+    let detail = json!({
+        "target": arguments.target.display().to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "files": report.files,
+        "bytes": report.bytes, "troubles": troubles, "include": arguments.include, "exclude": arguments.exclude, "subtree": arguments.subtree,
+    });
+    context.note(&mut repository, "restore", Some(snapshot.id()), &detail);
+    if context.global.json {
+        context.json(&json!({
+            "type": "restore", "snapshot": snapshot.id().to_hex(), "target": arguments.target.display().to_string(), "files": report.files,
+            "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "troubles": troubles, "seconds": seconds,
+        }));
+    } else {
+        println!("restored {} files and streams ({}) of snapshot {} into {}", report.files, render::bytes(report.bytes), snapshot.id().short(), arguments.target.display());
+        let skipped = if report.skipped > 0 { format!(", {} left as they were", report.skipped) } else { String::new() };
+        context.terminal.say(&format!("{} folders, {} links and others{skipped}, in {seconds:.1} s", report.directories, report.others));
+    }
+    if report.files + report.directories + report.others + report.skipped == 0 && options.filter.is_some() {
+        eprintln!("warning: nothing in the snapshot matches");
+        return Ok(Outcome::Code(PARTLY));
+    }
+    if is_damaged {
+        eprintln!("error: the snapshot is damaged: {troubles} parts were not restored, all else was and is verified; `strongroom check --read-data` tells more");
+        return Ok(Outcome::Code(DAMAGE));
+    }
+    Ok(if troubles > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+}
+
+fn dry_run(context: &Context<'_>, repository: &Repository, snapshot: &Snapshot, options: &RestoreOptions<'_>) -> anyhow::Result<Outcome> {
+    let reader = Reader::new(repository);
+    let mut cursor = EntryCursor::new(&reader, &snapshot.manifest.tree)?;
+    let (mut entries, mut bytes) = (0_u64, 0_u64);
+    while let Some(entry) = cursor.next_entry()? {
+        if options.subtree.as_ref().is_some_and(|subtree| !entry.path.is_within(subtree)) || options.filter.is_some_and(|filter| !filter.wants(&entry)) {
+            continue;
+        }
+        entries += 1;
+        bytes += entry.bytes();
+        if context.global.json {
+            context.json(&ls::to_json(&entry));
+        } else {
+            println!("{:>12} /{}", entry.bytes(), entry.path);
+        }
+    }
+    if context.global.json {
+        context.json(&json!({ "type": "summary", "snapshot": snapshot.id().to_hex(), "entries": entries, "bytes": bytes }));
+    } else {
+        context.terminal.say(&format!("would restore {entries} entries, {}", render::bytes(bytes)));
+    }
+    Ok(Outcome::Done)
+}

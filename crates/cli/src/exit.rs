@@ -1,0 +1,128 @@
+//! Exit codes, and what a person is told when something failed: what, on what, why, what to do next.
+
+use strongroom_engines::EngineError;
+use strongroom_engines::files::TargetError;
+use strongroom_keys::KeysError;
+//T use strongroom_ops::QuickstartError;
+use strongroom_repository::RepositoryError;
+use strongroom_store::StoreError;
+
+/// Failed.
+pub(crate) const FAILED: u8 = 1;
+/// Wrong arguments.
+pub(crate) const USAGE: u8 = 2;
+/// Partly done.
+pub(crate) const PARTLY: u8 = 3;
+/// Damage found.
+pub(crate) const DAMAGE: u8 = 4;
+/// Wrong key or no access.
+pub(crate) const ACCESS: u8 = 5;
+/// No such snapshot.
+pub(crate) const NO_SNAPSHOT: u8 = 6;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All well.
+    Done,
+    /// With this code.
+    Code(u8),
+}
+
+/// Wrong arguments that clap cannot see.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Shows an error with its causes and what to do next; gives the exit code.
+pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
+    let code = code(error);
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !message.ends_with(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    let hint = hint(error);
+    if json {
+        println!("{}", serde_json::json!({ "type": "error", "message": message, "hint": hint, "exit_code": code }));
+    }
+    eprintln!("error: {message}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    Outcome::Code(code)
+}
+
+fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {
+    error.chain().find_map(|cause| {
+        cause
+            .downcast_ref::<RepositoryError>()
+            .or_else(|| match cause.downcast_ref::<EngineError>() {
+                Some(EngineError::Repository(error)) => Some(error),
+                _ => None,
+            })
+    })
+}
+
+fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
+    error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()).or_else(|| match repository_error(error) {
+        Some(RepositoryError::Store(error)) => Some(error),
+        _ => None,
+    })
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<Usage>()) {
+        return USAGE;
+    }
+    match repository_error(error) {
+        Some(RepositoryError::Unlock { .. } | RepositoryError::NoSigner { .. } | RepositoryError::Fingerprint { .. }) => return ACCESS,
+        Some(RepositoryError::DataKey { .. }) => return ACCESS,
+        Some(RepositoryError::NoSuchSnapshot { .. } | RepositoryError::AmbiguousSnapshot { .. } | RepositoryError::SnapshotIdTooShort { .. }) => return NO_SNAPSHOT,
+        Some(RepositoryError::Damaged { .. } | RepositoryError::Inconsistent { .. } | RepositoryError::ChunkUnavailable { .. } | RepositoryError::Rollback { .. }) => return DAMAGE,
+        _ => {}
+    }
+    if let Some(StoreError::PermissionDenied { .. }) = store_error(error) {
+        return ACCESS;
+    }
+    if error.chain().any(|cause| cause.is::<KeysError>()) { ACCESS } else { FAILED }
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    let hint = match repository_error(error) {
+        Some(RepositoryError::NotARepository { .. }) => "make one with `strongroom init`, or correct --repo (STRONGROOM_REPO)",
+        Some(RepositoryError::AlreadyARepository { .. }) => "use it as it is, or choose another folder",
+        Some(RepositoryError::Unlock { .. }) => {
+            "give the right --key-file, or the passphrase in STRONGROOM_PASSPHRASE or --passphrase-file; without one of them the data cannot be read by anyone"
+        }
+        Some(RepositoryError::NoSuchSnapshot { .. } | RepositoryError::AmbiguousSnapshot { .. } | RepositoryError::SnapshotIdTooShort { .. }) => "`strongroom snapshots` lists them",
+        Some(RepositoryError::NoSuchPath { .. }) => "`strongroom ls ID` lists the paths",
+        Some(RepositoryError::Damaged { .. } | RepositoryError::Inconsistent { .. } | RepositoryError::ChunkUnavailable { .. }) => {
+            "`strongroom check --read-data` finds all damage and the snapshots it touches; what is not touched still restores"
+        }
+        Some(RepositoryError::Fingerprint { .. }) => "if it is the repository you mean, correct the pinned fingerprint; else somebody put another one in its place",
+        Some(RepositoryError::Cache { .. }) => "the cache may be deleted at any time; --no-cache does without",
+        Some(RepositoryError::Interrupted) => "nothing was committed; run it again",
+        _ => match store_error(error) {
+            Some(StoreError::NoSpace { .. }) => "nothing was committed and no snapshot was harmed; free some space and run again",
+            Some(StoreError::PermissionDenied { .. } | StoreError::ReadOnly { .. }) => "run as a user who may read and write the repository's folder",
+            _ => {
+                return error.chain().find_map(|cause| cause.downcast_ref::<TargetError>()).and_then(|error| match error {
+                    TargetError::NotEmpty { .. } => Some("choose a new folder, or say --overwrite if-changed, if-newer or always".into()),
+                    TargetError::NoSpace { .. } => Some("free some space, or choose another target; the repository is not harmed".into()),
+                    _ => None,
+                });
+            }
+        },
+    };
+    Some(hint.into())
+}

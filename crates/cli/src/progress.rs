@@ -1,0 +1,80 @@
+//! Progress on a terminal, warnings on standard error.
+
+use std::sync::Mutex;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use strongroom_repository::monitor::Monitor;
+
+use crate::arguments::{Global, Progress};
+use crate::signals;
+
+/// Shows how a run goes.
+pub(crate) struct Terminal {
+    bar: Mutex<ProgressBar>,
+    shown: bool,
+    quiet: bool,
+    json: bool,
+}
+
+impl Terminal {
+    pub(crate) fn new(global: &Global) -> Self {
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let shown = match global.progress {
+            Progress::Always => true,
+            Progress::Never => false,
+            Progress::Auto => terminal && !global.quiet && !global.json,
+        };
+        Self { bar: Mutex::new(ProgressBar::hidden()), shown, quiet: global.quiet, json: global.json }
+    }
+
+    fn bar(&self) -> ProgressBar {
+        self.bar.lock().map_or_else(|_| ProgressBar::hidden(), |bar| bar.clone())
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        self.bar().finish_and_clear();
+    }
+
+    /// Says something for people that is no warning.
+    pub(crate) fn say(&self, message: &str) {
+        if !self.quiet {
+            self.bar().suspend(|| eprintln!("{message}"));
+        }
+    }
+}
+
+impl Monitor for Terminal {
+    fn begin(&self, what: &str, total_bytes: Option<u64>) {
+        if !self.shown {
+            return;
+        }
+        let (length, template) = match total_bytes {
+            Some(total) => (Some(total), "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"),
+            None => (None, "{spinner} {msg} {bytes} {bytes_per_sec} {elapsed}"),
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr()).with_style(style).with_message(what.to_owned());
+        if let Ok(mut current) = self.bar.lock() {
+            current.finish_and_clear();
+            *current = bar;
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        if self.shown {
+            self.bar().inc(bytes);
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        if self.json {
+            self.bar().suspend(|| println!("{}", serde_json::json!({ "type": "warning", "message": message })));
+        }
+        self.bar().suspend(|| eprintln!("warning: {message}"));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        signals::is_interrupted()
+    }
+}

@@ -1,0 +1,88 @@
+//! How things look to people.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Bytes in the largest fitting unit of 1024.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Milliseconds since 1970 in local time.
+pub(crate) fn time_ms(time: i64) -> String {
+    Timestamp::from_millisecond(time).map_or_else(|_| time.to_string(), |time| time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// Milliseconds since 1970 as RFC 3339, for machines.
+pub(crate) fn rfc3339_ms(time: i64) -> String {
+    Timestamp::from_millisecond(time).map_or_else(|_| time.to_string(), |time| time.to_string())
+}
+
+/// Nanoseconds since 1970 as RFC 3339.
+pub(crate) fn rfc3339_ns(time: i64) -> String {
+    Timestamp::from_nanosecond(time.into()).map_or_else(|_| time.to_string(), |time| time.to_string())
+}
+
+/// A table with aligned columns; those of `right` are aligned to the right.
+pub(crate) fn table(header: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([header[column].len()]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut out = String::new();
+        for (column, cell) in cells.enumerate() {
+            let padding = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
+            let (before, after) = if right.contains(&column) { (padding.as_str(), "") } else { ("", padding.as_str()) };
+            out.push_str(before);
+            out.push_str(cell);
+            out.push_str(after);
+            out.push_str("  ");
+        }
+        out.trim_end().to_owned() + "\n"
+    };
+    let mut out = line(&mut header.iter().copied());
+    for row in rows {
+        out.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    out
+}
+
+/// Text from a repository, safe for a terminal.
+pub(crate) fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// Bytes of a path, as text where it is text, for JSON; the escaped form otherwise.
+pub(crate) fn path_json(path: &strongroom_format::path::EntryPath) -> serde_json::Value {
+    match std::str::from_utf8(path.as_bytes()) {
+        Ok(text) => text.into(),
+        Err(_) => serde_json::json!({ "escaped": path.to_string(), "hex": hex::encode(path.as_bytes()) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (count, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), ((1 << 20) - 1, "1.0 MiB"), (u64::MAX, "16.0 EiB")] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        assert_eq!(table(&["A", "B"], &[1], &[vec!["x".into(), "10".into()], vec!["yy".into(), "9".into()]]), "A    B\nx   10\nyy   9\n");
+    }
+}

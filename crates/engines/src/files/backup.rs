@@ -1,0 +1,203 @@
+//! The engine `files`: trees of files, and what is unchanged since the parent snapshot taken over unread.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use strongroom_chunker::ChunkerParams;
+use strongroom_format::tree_entry::{EntryKind, TreeEntry};
+use strongroom_repository::RepositoryError;
+use strongroom_repository::backup::{Lane, Sink};
+use strongroom_repository::tree::EntryCursor;
+
+use super::{Extent, HardLinks, OpenFile, Walk, WalkOptions, Walked, WalkedEntry, XattrScope};
+use crate::engine::{Engine, EngineError};
+
+/// How often a file that changes while it is read is read.
+const ATTEMPTS: u32 = 2;
+
+/// Backs up files.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Files and folders.
+    pub roots: Vec<PathBuf>,
+    /// What is left out.
+    pub options: WalkOptions,
+}
+
+impl Engine for Files {
+    fn name(&self) -> &'static str {
+        "files"
+    }
+
+    fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
+        // A file's attributes are read when it is opened, or taken over from the parent.
+        let walk = Walk::new(&self.roots, WalkOptions { xattrs: XattrScope::NotOfFiles, ..self.options.clone() })?;
+        let parent = sink.parent().and_then(|parent| match EntryCursor::new(sink.reader(), &parent.manifest.tree) {
+            Ok(cursor) => Some(cursor),
+            Err(error) => {
+                sink.monitor().warn(&format!("the parent snapshot {} cannot be read ({error}); every file is read again", parent.id().short()));
+                None
+            }
+        });
+        let mut run = FilesRun { sink, lane: sink.ordered_lane(ChunkerParams::default())?, parent, hard_links: HardLinks::default(), bytes: 0, read_any: false, failed_any: false };
+        for walked in walk {
+            match walked {
+                Walked::Entry(walked) => run.entry(*walked)?,
+                Walked::Excluded { .. } | Walked::Failed { vanished: true, .. } => {}
+                Walked::Failed { path, operation, error, .. } => run.failed(&format!("cannot {operation} {}: {error}", path.display())),
+            }
+        }
+        if run.failed_any && !run.read_any {
+            return Err(EngineError::NothingReadable);
+        }
+        sink.cut(Vec::new(), ChunkerParams::default(), run.bytes);
+        Ok(run.lane.finish()?)
+    }
+}
+
+struct FilesRun<'s, 'scope, 'env> {
+    sink: &'s Sink<'scope, 'env>,
+    lane: Lane<'env>,
+    parent: Option<EntryCursor<'env>>,
+    hard_links: HardLinks,
+    bytes: u64,
+    /// Whether something other than folders above a root was read.
+    read_any: bool,
+    failed_any: bool,
+}
+
+/// What became of reading a file.
+enum Outcome {
+    Read(Vec<(Vec<u8>, Vec<u8>)>),
+    Changed(Vec<(Vec<u8>, Vec<u8>)>),
+}
+
+impl FilesRun<'_, '_, '_> {
+    fn failed(&mut self, message: &str) {
+        self.failed_any = true;
+        self.sink.count_unreadable();
+        self.sink.monitor().warn(message);
+    }
+
+    fn entry(&mut self, mut walked: WalkedEntry) -> Result<(), EngineError> {
+        walked.entry.link_to = self.hard_links.first_path(&walked);
+        if !walked.is_file() {
+            self.read_any |= !walked.is_directory();
+            return Ok(self.lane.entry(walked.entry)?);
+        }
+        if let Some(known) = self.unchanged(&walked) {
+            self.read_any = true;
+            self.sink.monitor().advance(known.bytes());
+            self.bytes += known.bytes();
+            let link_to = walked.entry.link_to.take();
+            return Ok(self.lane.entry(TreeEntry { link_to, ..known })?);
+        }
+        self.file(walked)
+    }
+
+    /// The parent's entry, if the file has not been touched since: same inode, length and times.
+    fn unchanged(&mut self, walked: &WalkedEntry) -> Option<TreeEntry> {
+        let found = match self.parent.as_mut()?.seek(&walked.entry.path) {
+            Ok(found) => found?,
+            Err(error) => {
+                self.sink.monitor().warn(&format!("a part of the parent snapshot cannot be read ({error}); files are read again from here on"));
+                self.parent = None;
+                return None;
+            }
+        };
+        let EntryKind::File(_) = &found.kind else { return None };
+        let (then, now) = (found.metadata.as_ref()?, walked.entry.metadata.as_ref()?);
+        let same = then.inode == now.inode && then.mtime_ns == now.mtime_ns && then.ctime_ns == now.ctime_ns && found.bytes() == walked.size;
+        // An entry whose names of owners changed is new, its content is not; ctime says that attributes are the same.
+        same.then(|| {
+            let mut metadata = now.clone();
+            metadata.xattrs.clone_from(&then.xattrs);
+            TreeEntry { metadata: Some(metadata), ..found }
+        })
+    }
+
+    fn file(&mut self, mut walked: WalkedEntry) -> Result<(), EngineError> {
+        for attempt in 1..=ATTEMPTS {
+            let is_last = attempt == ATTEMPTS;
+            match self.read(&mut walked, attempt > 1) {
+                Ok(Outcome::Changed(_)) if !is_last => self.lane.discard()?,
+                Ok(Outcome::Read(xattrs) | Outcome::Changed(xattrs)) if !is_last => return self.end(walked, xattrs),
+                Ok(Outcome::Read(xattrs)) => return self.end(walked, xattrs),
+                Ok(Outcome::Changed(xattrs)) => {
+                    let path = walked.os_path.display().to_string();
+                    self.failed(&format!("{path} changed while it was read, also the second time; what was read is kept"));
+                    return self.end(walked, xattrs);
+                }
+                Err(FileError::Vanished) => return Ok(self.lane.discard()?),
+                Err(FileError::Unreadable(message)) => {
+                    self.lane.discard()?;
+                    self.failed(&message);
+                    return Ok(());
+                }
+                Err(FileError::Run(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, mut walked: WalkedEntry, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), EngineError> {
+        self.read_any = true;
+        if let Some(metadata) = &mut walked.entry.metadata {
+            metadata.xattrs = xattrs;
+        }
+        Ok(self.lane.end(walked.entry)?)
+    }
+
+    fn read(&mut self, walked: &mut WalkedEntry, again: bool) -> Result<Outcome, FileError> {
+        let path = walked.os_path.clone();
+        let unreadable = |operation: &str, error: &io::Error| FileError::Unreadable(format!("cannot {operation} {}: {error}", path.display()));
+        let mut file = match OpenFile::open(walked) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FileError::Vanished),
+            Err(error) => return Err(unreadable("open", &error)),
+        };
+        if again {
+            file.refresh(walked).map_err(|error| unreadable("read metadata of", &error))?;
+        }
+        let xattrs = file.xattrs().map_err(|error| unreadable("read extended attributes of", &error))?;
+        while let Some(extent) = file.next_extent().map_err(|error| unreadable("find holes of", &error))? {
+            match extent {
+                Extent::Hole { length, .. } => self.lane.hole(length).map_err(FileError::Run)?,
+                Extent::Data { offset, length } => {
+                    let mut reader = ExtentReader { file: &file, offset, end: offset + length };
+                    match self.lane.content(&path.display(), &mut reader) {
+                        Ok(bytes) => self.bytes += bytes,
+                        Err(RepositoryError::Read { source, .. }) => return Err(unreadable("read", &source)),
+                        Err(error) => return Err(FileError::Run(error)),
+                    }
+                }
+            }
+        }
+        let changed = file.changed_since(walked).map_err(|error| unreadable("read metadata of", &error))?;
+        Ok(if changed { Outcome::Changed(xattrs) } else { Outcome::Read(xattrs) })
+    }
+}
+
+enum FileError {
+    Vanished,
+    Unreadable(String),
+    Run(RepositoryError),
+}
+
+struct ExtentReader<'a> {
+    file: &'a OpenFile,
+    offset: u64,
+    end: u64,
+}
+
+impl Read for ExtentReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX).min(buffer.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.file.read_at(&mut buffer[..wanted], self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

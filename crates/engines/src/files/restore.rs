@@ -1,0 +1,253 @@
+//! Restoring a snapshot's entries into a directory.
+
+use std::sync::{Mutex, PoisonError};
+
+use strongroom_format::path::EntryPath;
+use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
+use strongroom_repository::RepositoryError;
+use strongroom_repository::monitor::Monitor;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::restore::{ContentQueue, ContentTarget, restore_contents};
+use strongroom_repository::state::Snapshot;
+use strongroom_repository::tree::EntryCursor;
+
+use super::{Created, DirectoryTarget, TargetError, TargetFile};
+
+/// Troubles kept; more are only counted.
+const TROUBLE_LIMIT: usize = 10_000;
+
+/// Which entries are restored.
+pub trait Filter: Sync {
+    /// Whether this entry is.
+    fn wants(&self, entry: &TreeEntry) -> bool;
+}
+
+/// What to restore.
+pub struct RestoreOptions<'a> {
+    /// Which entries; `None` for all.
+    pub filter: Option<&'a dyn Filter>,
+    /// Restore what lies in this folder, without its path.
+    pub subtree: Option<EntryPath>,
+    /// Threads.
+    pub workers: usize,
+}
+
+/// Something of a snapshot that was not restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The entry, where it is one's.
+    pub path: Option<EntryPath>,
+    /// What happened, for people.
+    pub message: String,
+    /// Whether the repository is damaged (and not the target in the way).
+    pub is_damage: bool,
+}
+
+/// What a restore did.
+#[derive(Debug, Default)]
+pub struct FilesReport {
+    /// Regular files and streams.
+    pub files: u64,
+    /// Folders.
+    pub directories: u64,
+    /// All else: links, devices.
+    pub others: u64,
+    /// Entries left as they were.
+    pub skipped: u64,
+    /// Plain bytes of the files.
+    pub bytes: u64,
+    /// What was not restored.
+    pub troubles: Vec<Trouble>,
+    /// How many more troubles there were.
+    pub more_troubles: u64,
+}
+
+/// Restores entries of `snapshot` into `target`, and syncs it. What cannot be restored is in the report.
+///
+/// # Errors
+/// `Interrupted`; `Write` when the target is full or cannot be synced.
+pub fn restore(
+    reader: &Reader<'_>,
+    snapshot: &Snapshot,
+    target: &DirectoryTarget,
+    options: &RestoreOptions<'_>,
+    monitor: &dyn Monitor,
+) -> Result<FilesReport, RepositoryError> {
+    let job = Job { target, state: Mutex::default() };
+    restore_contents(reader, &job, monitor, options.workers, |queue| job.entries(reader, snapshot, options, queue))?;
+    if monitor.is_cancelled() {
+        return Err(RepositoryError::Interrupted);
+    }
+    let full = job.state().full.take();
+    if let Some(error) = full {
+        return Err(RepositoryError::Write { source: std::io::Error::other(error) });
+    }
+    job.directories(reader, snapshot, options)?;
+    target.sync().map_err(|error| RepositoryError::Write { source: std::io::Error::other(error) })?;
+    let warnings = target.take_warnings();
+    let mut state = job.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for warning in warnings.list {
+        monitor.warn(&format!("{warning}: {}", warning.source));
+    }
+    state.report.more_troubles += warnings.more;
+    Ok(state.report)
+}
+
+#[derive(Default)]
+struct JobState {
+    report: FilesReport,
+    full: Option<TargetError>,
+}
+
+struct Job<'a> {
+    target: &'a DirectoryTarget,
+    state: Mutex<JobState>,
+}
+
+struct OpenTarget {
+    file: TargetFile,
+    entry: TreeEntry,
+}
+
+impl Job<'_> {
+    fn state(&self) -> std::sync::MutexGuard<'_, JobState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self, path: Option<EntryPath>, message: String, is_damage: bool) {
+        let report = &mut self.state().report;
+        if report.troubles.len() < TROUBLE_LIMIT { report.troubles.push(Trouble { path, message, is_damage }) } else { report.more_troubles += 1 }
+    }
+
+    /// Notes an error of the target; `false` when there is no use in going on.
+    fn target_error(&self, path: &EntryPath, error: TargetError) -> bool {
+        let is_full = matches!(error, TargetError::NoSpace { .. });
+        self.trouble(Some(path.clone()), with_causes(&error), false);
+        if is_full {
+            self.state().full.get_or_insert(error);
+        }
+        !is_full
+    }
+
+    fn entries(&self, reader: &Reader<'_>, snapshot: &Snapshot, options: &RestoreOptions<'_>, queue: &mut ContentQueue<'_, Self>) -> Result<(), RepositoryError> {
+        self.walk(reader, snapshot, options, |place, entry| {
+            match self.target.create(&place, &entry) {
+                Ok(Created::File(file)) => {
+                    self.state().report.files += 1;
+                    self.state().report.bytes += entry.bytes();
+                    let content = entry.content().cloned().unwrap_or(Content::Inline(Vec::new()));
+                    queue.file(OpenTarget { file, entry }, &content);
+                }
+                Ok(Created::Skipped) => self.state().report.skipped += 1,
+                Ok(Created::Done) if matches!(entry.kind, EntryKind::Directory) => self.state().report.directories += 1,
+                Ok(Created::Done | Created::Linked) => self.state().report.others += 1,
+                Err(error) => {
+                    self.target_error(&place, error);
+                }
+            }
+            !queue.is_stopped() && self.state().full.is_none()
+        })
+    }
+
+    /// Metadata of folders, the deepest first: a folder is complete once the walk has left it.
+    fn directories(&self, reader: &Reader<'_>, snapshot: &Snapshot, options: &RestoreOptions<'_>) -> Result<(), RepositoryError> {
+        let mut open: Vec<(EntryPath, TreeEntry)> = Vec::new();
+        let leave = |(place, entry): (EntryPath, TreeEntry)| {
+            if let Err(error) = self.target.finish_directory(&place, &entry) {
+                self.target_error(&place, error);
+            }
+        };
+        // Damage has been reported by the first walk.
+        let quiet = Job { target: self.target, state: Mutex::default() };
+        quiet.walk(reader, snapshot, options, |place, entry| {
+            while let Some(done) = open.pop_if(|(folder, _)| !place.is_within(folder)) {
+                leave(done);
+            }
+            if matches!(entry.kind, EntryKind::Directory) {
+                open.push((place, entry));
+            }
+            true
+        })?;
+        while let Some(done) = open.pop() {
+            leave(done);
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with every entry that is wanted and its path in the target, until it says `false`.
+    fn walk(&self, reader: &Reader<'_>, snapshot: &Snapshot, options: &RestoreOptions<'_>, mut visit: impl FnMut(EntryPath, TreeEntry) -> bool) -> Result<(), RepositoryError> {
+        let mut cursor = match EntryCursor::new(reader, &snapshot.manifest.tree) {
+            Ok(cursor) => cursor,
+            Err(error) => {
+                self.trouble(None, format!("the root of the tree cannot be read, nothing is restored: {}", with_causes(&error)), true);
+                return Ok(());
+            }
+        };
+        let mut first = match &options.subtree {
+            None => None,
+            Some(subtree) => Some(cursor.seek(subtree)?.ok_or_else(|| RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: subtree.to_string() })?),
+        };
+        loop {
+            let entry = match first.take().map_or_else(|| cursor.next_entry(), |entry| Ok(Some(entry))) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    self.trouble(None, format!("a part of the tree cannot be read, its entries are not restored: {}", with_causes(&error)), true);
+                    continue;
+                }
+            };
+            if options.filter.is_some_and(|filter| !filter.wants(&entry)) {
+                continue;
+            }
+            let place = match &options.subtree {
+                None => entry.path.clone(),
+                Some(subtree) if !entry.path.is_within(subtree) => return Ok(()),
+                Some(subtree) => match strip(&entry, subtree) {
+                    Some(place) => place,
+                    None => continue,
+                },
+            };
+            if !visit(place, entry) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The path below `subtree`; a subtree that is no folder keeps its name.
+fn strip(entry: &TreeEntry, subtree: &EntryPath) -> Option<EntryPath> {
+    let bytes = entry.path.as_bytes();
+    if bytes.len() == subtree.as_bytes().len() {
+        return if matches!(entry.kind, EntryKind::Directory) { None } else { EntryPath::new(entry.path.file_name()).ok() };
+    }
+    EntryPath::new(&bytes[subtree.as_bytes().len() + 1..]).ok()
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl ContentTarget for Job<'_> {
+    type File = OpenTarget;
+
+    fn write_at(&self, file: &OpenTarget, offset: u64, bytes: &[u8]) -> bool {
+        self.target.write_at(&file.file, offset, bytes).map_or_else(|error| self.target_error(&file.entry.path, error), |()| true)
+    }
+
+    fn damaged(&self, file: &OpenTarget, offset: u64, length: u64, error: &RepositoryError) {
+        let message = format!("bytes {offset} to {} cannot be restored and are left as zeros: {}", offset + length, with_causes(error));
+        self.trouble(Some(file.entry.path.clone()), message, true);
+    }
+
+    fn finish(&self, file: OpenTarget) {
+        if let Err(error) = self.target.finish_file(file.file, &file.entry) {
+            self.target_error(&file.entry.path, error);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The journal, folded from its first entry, and what claims to agree with it: checkpoints, and the state that this
+//! client opened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use strongroom_format::SnapshotId;
+use strongroom_format::checkpoint::{CHECKPOINT_LIMIT_BYTES, Checkpoint};
+use strongroom_format::config::CONFIG_LIMIT_BYTES;
+use strongroom_format::entry::ENTRY_LIMIT_BYTES;
+use strongroom_format::registry::ObjectKind;
+use strongroom_format::ContentHash;
+use strongroom_keys::derive::content_hash;
+use strongroom_store::ObjectName;
+
+use super::finding::{Paths, classify};
+use super::{Checker, FindingKind};
+use crate::error::RepositoryError;
+use crate::names;
+use crate::open::read_checkpoint;
+use crate::state::{State, describe};
+
+/// So many entries may be appended while the journal is listed twice.
+const APPENDED_MEANWHILE: u64 = 1024;
+
+impl Checker<'_> {
+    pub(super) fn config(&mut self) -> Result<(), RepositoryError> {
+        let name = names::config()?;
+        match self.fetch(&name, CONFIG_LIMIT_BYTES)? {
+            Ok(bytes) if content_hash(&bytes) == self.repository.config_hash => {}
+            Ok(_) => {
+                self.damage(FindingKind::Contradiction, name.as_str(), "it is not what it was when it was opened");
+            }
+            Err((kind, detail)) => {
+                self.damage(kind, name.as_str(), detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds the journal; the state that everything else is checked by is that of the fold, unless entries are
+    /// damaged: then the opened one may know more, out of a checkpoint.
+    pub(super) fn journal(&mut self) -> Result<(), RepositoryError> {
+        let head = self.list_journal()?;
+        let mut checkpoints = self.list_checkpoints()?;
+        let Some(mut state) = self.genesis()? else { return self.entries_one_by_one(head, &checkpoints) };
+        let mut missing = BTreeSet::new();
+        self.checked.entries = 1;
+        self.compare(&state, &mut checkpoints)?;
+        loop {
+            let number = state.number + 1;
+            let name = names::entry(number)?;
+            match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
+                Ok(bytes) => {
+                    self.checked.entries += 1;
+                    let (metadata, identity) = (&self.repository.metadata, &self.repository.identity);
+                    state.fold(name.as_str(), &bytes, metadata, identity)?;
+                }
+                Err((FindingKind::Missing, _)) if number > head => break,
+                Err((kind, detail)) => {
+                    missing.insert((number, kind));
+                    state.fold_damaged(ContentHash([0; 32]), detail);
+                }
+            }
+            self.compare(&state, &mut checkpoints)?;
+        }
+        self.report_entries(&state, &missing)?;
+        for name in checkpoints.into_values() {
+            let detail = format!("the journal ends at entry {}, before it", state.number);
+            self.damage(FindingKind::Contradiction, name.as_str(), detail);
+        }
+        if self.repository.state.number > state.number {
+            let detail = format!("this client has seen entries up to {}", self.repository.state.number);
+            self.damage(FindingKind::Missing, names::entry(state.number + 1)?.as_str(), detail);
+        } else if state.damaged.is_empty() {
+            self.state = state;
+        }
+        Ok(())
+    }
+
+    /// The head, and names that are no entry's.
+    fn list_journal(&mut self) -> Result<u64, RepositoryError> {
+        let head = self.repository.listed_head()?.unwrap_or(0);
+        let mut strays = Vec::new();
+        self.repository.store.list("journal/", &mut |name, _| {
+            if names::entry_number(&name).is_none_or(|number| number > head) {
+                strays.push(name);
+            }
+            Ok(())
+        })?;
+        for stray in strays {
+            // An entry that was appended meanwhile is none.
+            if names::entry_number(&stray).is_none_or(|number| number.saturating_sub(head) > APPENDED_MEANWHILE) {
+                self.suspicious(FindingKind::Stray, stray.as_str(), "it is no entry of the journal");
+            }
+        }
+        Ok(head)
+    }
+
+    fn list_checkpoints(&mut self) -> Result<BTreeMap<u64, ObjectName>, RepositoryError> {
+        let (mut found, mut strays) = (BTreeMap::new(), Vec::new());
+        self.repository.store.list("checkpoints/", &mut |name, _| {
+            match names::checkpoint_number(&name) {
+                Some(number) => drop(found.insert(number, name)),
+                None => strays.push(name),
+            }
+            Ok(())
+        })?;
+        for stray in strays {
+            self.suspicious(FindingKind::Stray, stray.as_str(), "it is no checkpoint");
+        }
+        Ok(found)
+    }
+
+    fn genesis(&mut self) -> Result<Option<State>, RepositoryError> {
+        let name = names::entry(0)?;
+        let bytes = match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
+            Ok(bytes) => bytes,
+            Err((kind, detail)) => {
+                self.damage(kind, name.as_str(), detail);
+                return Ok(None);
+            }
+        };
+        let repository = self.repository;
+        let config = &repository.config;
+        let state = repository
+            .metadata
+            .open(ObjectKind::Entry, name.as_str(), &bytes)
+            .map_err(RepositoryError::damaged(&name))
+            .and_then(|opened| {
+                State::genesis(
+                    name.as_str(),
+                    &bytes,
+                    &opened,
+                    config.repository,
+                    &config.root,
+                    repository.config_hash,
+                )
+            });
+        match state {
+            Ok(state) => Ok(Some(state)),
+            Err(error) => {
+                let (kind, detail) = classify(&error);
+                self.damage(kind, name.as_str(), detail);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compares what claims to be the state after this entry.
+    fn compare(
+        &mut self,
+        state: &State,
+        checkpoints: &mut BTreeMap<u64, ObjectName>,
+    ) -> Result<(), RepositoryError> {
+        // Over damage, a checkpoint knows more than the journal.
+        let comparable = state.damaged.is_empty();
+        let opened = &self.repository.state;
+        if opened.number == state.number
+            && comparable
+            && opened.damaged.is_empty()
+            && said(opened) != said(state)
+        {
+            let object = names::entry(state.number)?;
+            self.damage(
+                FindingKind::Contradiction,
+                object.as_str(),
+                "the state that this client opened is not the one that the journal gives: a checkpoint was wrong",
+            );
+        }
+        let Some(name) = checkpoints.remove(&state.number) else { return Ok(()) };
+        self.checked.checkpoints += 1;
+        let bytes = match self.fetch(&name, CHECKPOINT_LIMIT_BYTES)? {
+            Ok(bytes) => bytes,
+            Err((kind, detail)) => {
+                self.damage(kind, name.as_str(), detail);
+                return Ok(());
+            }
+        };
+        match read_checkpoint(&name, &bytes, &self.repository.metadata, &self.repository.config) {
+            Ok(found) if comparable && said(&found) != said(state) => {
+                let detail = "it is not the state that the journal gives at its entry";
+                self.damage(FindingKind::Contradiction, name.as_str(), detail);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let (kind, detail) = classify(&error);
+                self.damage(kind, name.as_str(), detail);
+            }
+        }
+        Ok(())
+    }
+
+    fn report_entries(
+        &mut self,
+        state: &State,
+        missing: &BTreeSet<(u64, FindingKind)>,
+    ) -> Result<(), RepositoryError> {
+        for (number, reason) in &state.damaged {
+            let kind = missing.iter().find(|(missing, _)| missing == number).map(|(_, kind)| *kind);
+            self.damaged_entry(*number, kind.unwrap_or(FindingKind::Undecodable), reason)?;
+        }
+        for void in &state.voids {
+            self.suspicious(FindingKind::Void, names::entry(void.number)?.as_str(), void.reason.clone());
+        }
+        Ok(())
+    }
+
+    /// A damaged entry; a snapshot that it brought may still be known, out of a checkpoint.
+    fn damaged_entry(
+        &mut self,
+        number: u64,
+        kind: FindingKind,
+        detail: &str,
+    ) -> Result<(), RepositoryError> {
+        let cause = self.damage(kind, names::entry(number)?.as_str(), detail);
+        let known: Option<SnapshotId> =
+            self.repository.state.snapshots.iter().find(|s| s.state.number == number).map(|s| s.id());
+        if let Some(snapshot) = known {
+            self.findings.touch(cause, snapshot, &Paths::default());
+        }
+        Ok(())
+    }
+
+    /// Without its first entry the journal cannot be folded: entries are opened, each for itself.
+    fn entries_one_by_one(
+        &mut self,
+        head: u64,
+        checkpoints: &BTreeMap<u64, ObjectName>,
+    ) -> Result<(), RepositoryError> {
+        for number in 1..=head {
+            let name = names::entry(number)?;
+            match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
+                Ok(bytes) => {
+                    self.checked.entries += 1;
+                    if let Err(error) =
+                        self.repository.metadata.open(ObjectKind::Entry, name.as_str(), &bytes)
+                    {
+                        self.damaged_entry(number, FindingKind::Undecodable, &describe(&error))?;
+                    }
+                }
+                Err((kind, detail)) => self.damaged_entry(number, kind, &detail)?,
+            }
+        }
+        for name in checkpoints.values() {
+            self.checked.checkpoints += 1;
+            let found = match self.fetch(name, CHECKPOINT_LIMIT_BYTES)? {
+                Ok(bytes) => {
+                    read_checkpoint(name, &bytes, &self.repository.metadata, &self.repository.config)
+                        .err()
+                        .map(|error| classify(&error))
+                }
+                Err(found) => Some(found),
+            };
+            if let Some((kind, detail)) = found {
+                self.damage(kind, name.as_str(), detail);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a state says, without the words in which it says why entries are void.
+fn said(state: &State) -> Checkpoint {
+    let mut said = state.to_checkpoint();
+    said.voids.iter_mut().for_each(|void| void.reason.clear());
+    said
+}

@@ -1,0 +1,228 @@
+//! Checking: does everything that the journal names exist, and is it what it should be?
+//!
+//! Nothing is changed, and nothing local is believed: the journal is folded from its first entry, and the index is
+//! read from the store. Damage is a [`Finding`], never an error; whatever is found, the check goes on.
+//!
+//! The order is that of trust. The journal says which index objects and packs count; the index says what packs
+//! hold; packs are looked at next, so that it is known which frames are bad when, last, the trees of all snapshots
+//! are walked: the walk tells which snapshots and paths each piece of damage touches.
+
+mod finding;
+mod journal;
+mod keys;
+mod objects;
+mod packs;
+mod trees;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use strongroom_format::registry::ObjectKind;
+use strongroom_format::{KeyId, PackId, RecipientId};
+use strongroom_store::{ObjectName, StoreError};
+
+pub use self::finding::{Finding, FindingKind, Severity};
+use self::finding::{Cause, Findings};
+use crate::cache::{Cache, Location, PackNumber};
+use crate::error::RepositoryError;
+use crate::monitor::Monitor;
+use crate::names;
+use crate::reader::Reader;
+use crate::repository::Repository;
+use crate::state::State;
+
+/// How deep a check goes. The structure is always checked.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckOptions {
+    /// Whether every pack is read and its hash compared with its name.
+    pub packs: bool,
+    /// Whether every pack is read and every frame in it opened.
+    pub read_data: bool,
+    /// Instead of every pack: this percentage of them, drawn at random, at least one. Means `read_data`.
+    pub sample_percent: Option<u8>,
+    /// Whether every wrapped key is looked at, and opened where that is possible with what is at hand.
+    pub keys: bool,
+    /// Threads that read packs; each holds one pack in memory.
+    pub workers: usize,
+}
+
+impl Default for CheckOptions {
+    /// The structure only.
+    fn default() -> Self {
+        Self { packs: false, read_data: false, sample_percent: None, keys: false, workers: 2 }
+    }
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Journal entries.
+    pub entries: u64,
+    /// Checkpoints.
+    pub checkpoints: u64,
+    /// Index objects.
+    pub index_objects: u64,
+    /// Packs that are there.
+    pub packs: u64,
+    /// Packs that were read whole.
+    pub packs_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// Tree nodes, each once.
+    pub nodes: u64,
+    /// Chunks of all contents, as often as distinct lists have them.
+    pub chunks: u64,
+    /// Wrapped keys that were looked at.
+    pub keys: u64,
+    /// Wrapped keys that were opened.
+    pub keys_opened: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct CheckReport {
+    /// In an order that depends on the repository only.
+    pub findings: Vec<Finding>,
+    /// What was looked at.
+    pub checked: Checked,
+}
+
+impl CheckReport {
+    /// Whether nothing is damaged and nothing suspicious.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity == Severity::Info)
+    }
+}
+
+/// What is known to be bad before trees are walked.
+#[derive(Default)]
+struct Bad {
+    packs: HashMap<PackNumber, Cause>,
+    frames: HashMap<Location, Cause>,
+}
+
+impl Bad {
+    fn cause(&self, location: Location) -> Option<Cause> {
+        self.packs.get(&location.pack).or_else(|| self.frames.get(&location)).copied()
+    }
+}
+
+/// A check under way.
+struct Checker<'a> {
+    repository: &'a Repository,
+    options: CheckOptions,
+    monitor: &'a dyn Monitor,
+    state: State,
+    findings: Findings,
+    checked: Checked,
+    /// Packs that are in the store.
+    present: BTreeSet<PackId>,
+    /// Findings about packs, to be made more precise by reading them.
+    suspect: BTreeMap<PackId, Cause>,
+    /// Findings about index objects: what nothing else covers is laid to them.
+    index_causes: Vec<Cause>,
+    /// Names in `keys/`.
+    key_names: BTreeSet<(KeyId, RecipientId)>,
+    bad: Bad,
+}
+
+impl Repository {
+    /// Checks the repository. Nothing in the store is changed.
+    ///
+    /// # Errors
+    /// `Store` when the store itself fails, not when an object does; `Interrupted`; `NewerFormat` and
+    /// `UnknownFeature`; `Cache` when not even a cache in memory works.
+    pub fn check(
+        &self,
+        options: &CheckOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<CheckReport, RepositoryError> {
+        let mut checker = Checker {
+            repository: self,
+            options: *options,
+            monitor,
+            state: self.state.clone(),
+            findings: Findings::default(),
+            checked: Checked::default(),
+            present: BTreeSet::new(),
+            suspect: BTreeMap::new(),
+            index_causes: Vec::new(),
+            key_names: BTreeSet::new(),
+            bad: Bad::default(),
+        };
+        checker.config()?;
+        checker.journal()?;
+        let (cache, _) = Cache::open(None, &self.fingerprint())?;
+        checker.list_packs()?;
+        checker.index(&cache)?;
+        checker.list_keys()?;
+        if options.keys {
+            checker.keys()?;
+        }
+        checker.footers(&cache)?;
+        let reader = Reader::by_index(self, &cache);
+        checker.read_packs(&cache, &reader)?;
+        checker.trees(&cache, &reader)?;
+        Ok(CheckReport { findings: checker.findings.finish(), checked: checker.checked })
+    }
+}
+
+/// An object's bytes, or why there are none.
+type Fetched = Result<Vec<u8>, (FindingKind, String)>;
+
+impl Checker<'_> {
+    /// Reads an object. An object that cannot be read is a finding as long as the store answers otherwise.
+    fn fetch(&self, name: &ObjectName, limit_bytes: u64) -> Result<Fetched, RepositoryError> {
+        self.go_on()?;
+        match self.repository.store.get(name, limit_bytes) {
+            Ok(bytes) => Ok(Ok(bytes)),
+            Err(error) => self.store_error(error).map(Err),
+        }
+    }
+
+    /// What to say of an object whose reading failed so.
+    fn store_error(&self, error: StoreError) -> Result<(FindingKind, String), RepositoryError> {
+        match error {
+            StoreError::NotFound { .. } => Ok((FindingKind::Missing, "it is not there".into())),
+            StoreError::TooLarge { .. } | StoreError::Truncated { .. } => {
+                Ok((FindingKind::WrongLength, error.to_string()))
+            }
+            error => {
+                self.store_answers(error)
+                    .map(|error| (FindingKind::Unreadable, crate::state::describe(&error)))
+            }
+        }
+    }
+
+    /// Gives the error back when the store works otherwise: then it is one object that cannot be read.
+    fn store_answers(&self, error: StoreError) -> Result<StoreError, RepositoryError> {
+        match self.repository.store.stat(&names::config()?) {
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(error),
+            Err(_) => Err(error.into()),
+        }
+    }
+
+    fn go_on(&self) -> Result<(), RepositoryError> {
+        if self.monitor.is_cancelled() { Err(RepositoryError::Interrupted) } else { Ok(()) }
+    }
+
+    fn damage(&mut self, kind: FindingKind, object: impl Into<String>, detail: impl Into<String>) -> Cause {
+        self.findings.add(Severity::Damage, kind, object, detail)
+    }
+
+    fn suspicious(
+        &mut self,
+        kind: FindingKind,
+        object: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Cause {
+        self.findings.add(Severity::Suspicious, kind, object, detail)
+    }
+
+    /// The name of a pack as people find it in the store.
+    fn pack_name(&self, kind: ObjectKind, id: PackId) -> String {
+        names::pack(kind, id).map_or_else(|_| id.to_string(), |name| name.to_string())
+    }
+}
