@@ -98,7 +98,7 @@ class PackBuilder:
         label, salt = "seal frame" if self.kind == o.DATA_PACK else "seal node frame", os.urandom(32)
         okm = keyed(derive(label, key), REPOSITORY + key_id + salt, 64)
         sealed = salt + okm[32:] + ChaCha20Poly1305(okm[:32]).encrypt(bytes(12), payload, aad)
-        message = b"strongroom 2026 v1 frame author" + sealed[:64] + sealed[-16:] + aad
+        message = b"strongroom 2026 v1 frame author" + digest(sealed) + aad
         self.sealed += sealed + self.author.key.sign(message)
         self.frames.append(o.FRAME_LAYOUT.pack(*sizes, *place, *tail))
         self.chunks += [(i, len(data)) for i, data in named]
@@ -149,7 +149,7 @@ class SampleRepository:
 
     def put_key(self, body):
         data = encode(body)
-        signed = encode({1: data, 2: OWNER.sign_object(crypto.KIND_KEY, data)})
+        signed = encode({1: data, 2: OWNER.sign_object(crypto.KIND_KEY, REPOSITORY + data)})
         self.put(f"keys/{body[1].hex()}/{body[5].hex()}", signed)
 
     def wrap_to_vault(self, key_id, key, purpose):

@@ -56,9 +56,9 @@ class Crypto(unittest.TestCase):
 
     def test_frame(self):
         frame = bytes.fromhex(
-            "55" * 32 + "0c97bc4730a96afc3ac6ff465afd13b52f7185d43984a4736dfc8bdc657db0042ba907bfe07846a2706c27f2853e2"
-            "2916385ca41c64307241eac26996cbd84ab1055ff063cb4ba51df79f11f1e0ca95c2db95593ddfd65b7923b432ed95fa4edd13e27"
-            "0e32ef32623cdc4e2cf71ea709e2ca30cb08"
+            "55" * 32 + "0c97bc4730a96afc3ac6ff465afd13b52f7185d43984a4736dfc8bdc657db0042ba907bfe07846a2706c27f2853e2291"
+            "6385ca41c6e1743ee0e0b70a7541299c5979670a5d7164cc90158dc7587fbc98d86569b6bceb8d2c07931188e5ad2fff"
+            "d5c2ea0d7b2979b5df3f268b8cd9cbabc9c1cad106"
         )
         chunk_id = crypto.Identity(sample.IDENTITY).chunk_id(b"hello")
         record = o.FRAME_LAYOUT.pack(149, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)
@@ -370,7 +370,7 @@ class Whole(unittest.TestCase):
         state = {
             1: 1, 2: journal.previous, 3: [list(p) for p in journal.policies],
             4: [[1, s.id, OWNER.id, s.entry_hash, 0, s.encoded, [], ["nightly"]]],
-            5: [list(i) for i in journal.indexes.values()], 6: [[k, p, n] for p, (k, n) in journal.packs.items()], 7: [],
+            5: [list(i) for i in journal.indexes.values()], 6: [[[k, p, n], journal.brought_by[p]] for p, (k, n) in journal.packs.items()], 7: [],
         }
         name = f"checkpoints/{(1 << 64) - 2:016x}"
         for content, signer, expected in ((state, OWNER, 0), (state, OTHER, 1), (state | {6: []}, OWNER, 1)):

@@ -339,7 +339,7 @@ pub(crate) struct Check {
     pub(crate) read_data: bool,
     /// Read the data of so many packs, chosen by chance: `5%`
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
-    pub(crate) sample: Option<f64>,
+    pub(crate) sample: Option<u8>,
     /// Also open every wrapped key
     #[arg(long)]
     pub(crate) keys: bool,
@@ -348,10 +348,10 @@ pub(crate) struct Check {
     pub(crate) jobs: Option<usize>,
 }
 
-fn parse_percent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').parse::<f64>() {
-        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),
-        _ => Err("write a percentage above 0% and up to 100%".into()),
+fn parse_percent(text: &str) -> Result<u8, String> {
+    match text.trim_end_matches('%').parse::<u8>() {
+        Ok(percent @ 1..=100) => Ok(percent),
+        _ => Err("write a percentage from 1% to 100%".into()),
     }
 }
 

@@ -103,7 +103,7 @@ impl<'a> Context<'a> {
 
     /// Prints a JSON object on a line of its own.
     pub(crate) fn json(&self, value: &serde_json::Value) {
-        println!("{value}");
+        crate::output::line!("{value}");
     }
 
     /// Leaves a note for the audit trail; a host that may not write says that its work left none.

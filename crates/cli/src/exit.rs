@@ -53,7 +53,7 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
     }
     let hint = hint(error);
     if json {
-        println!("{}", serde_json::json!({ "type": "error", "message": message, "hint": hint, "exit_code": code }));
+        crate::output::line!("{}", serde_json::json!({ "type": "error", "message": message, "hint": hint, "exit_code": code }));
     }
     eprintln!("error: {message}");
     if let Some(hint) = hint {

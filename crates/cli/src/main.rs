@@ -2,13 +2,14 @@
 //!
 //! Data goes to standard output, all else to standard error. Start reading at [`arguments`], then [`commands`].
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the crate that prints")]
+#![allow(clippy::print_stderr, reason = "this is the crate that prints")]
 
 mod arguments;
 mod commands;
 mod context;
 mod credentials;
 mod exit;
+mod output;
 mod progress;
 mod render;
 mod selector;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     signals::exit_if_killed();
     match outcome {
         Outcome::Code(code) => ExitCode::from(code),
+        Outcome::Done if output::has_failed() => ExitCode::from(exit::FAILED),
         Outcome::Done => ExitCode::SUCCESS,
     }
 }

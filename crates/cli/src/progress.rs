@@ -69,7 +69,7 @@ impl Monitor for Terminal {
 
     fn warn(&self, message: &str) {
         if self.json {
-            self.bar().suspend(|| println!("{}", serde_json::json!({ "type": "warning", "message": message })));
+            self.bar().suspend(|| crate::output::line!("{}", serde_json::json!({ "type": "warning", "message": message })));
         }
         self.bar().suspend(|| eprintln!("warning: {message}"));
     }

@@ -53,8 +53,8 @@ pub struct Checkpoint {
     pub snapshots: Vec<SnapshotState>,
     /// Index objects that count.
     pub indexes: Vec<IndexRef>,
-    /// Packs that count.
-    pub packs: Vec<PackRef>,
+    /// Packs that count, and who signed the entry that brought each.
+    pub packs: Vec<(PackRef, WriterId)>,
     /// Entries that change nothing.
     pub voids: Vec<VoidEntry>,
 }
@@ -77,7 +77,13 @@ impl Checkpoint {
             });
             map.field(4, |e| e.array(&self.snapshots, encode_snapshot));
             map.field(5, |e| e.array(&self.indexes, encode_index));
-            map.field(6, |e| e.array(&self.packs, encode_pack));
+            map.field(6, |e| {
+                e.array(&self.packs, |e, (pack, signer)| {
+                    e.array_head(2);
+                    encode_pack(e, pack);
+                    e.bytes(&signer.0);
+                });
+            });
             map.field(7, |e| {
                 e.array(&self.voids, |e, void| {
                     e.array_head(2);
@@ -104,7 +110,12 @@ impl Checkpoint {
                 3 => policies = Some(value.array(decode_policy)?),
                 4 => snapshots = Some(value.array(decode_snapshot)?),
                 5 => indexes = Some(value.array(decode_index)?),
-                6 => packs = Some(value.array(decode_pack)?),
+                6 => {
+                    packs =
+                        Some(value.array(|v| {
+                            v.tuple(2, |v| Ok((decode_pack(v)?, WriterId::try_from(v.bytes()?)?)))
+                        })?)
+                }
                 7 => {
                     voids = Some(value.array(|v| {
                         v.tuple(2, |v| Ok(VoidEntry { number: v.uint()?, reason: v.text()?.to_owned() }))
@@ -192,7 +203,7 @@ mod tests {
                 tags: vec!["a".into(), "b".into()],
             }],
             indexes: body.indexes.clone(),
-            packs: body.packs,
+            packs: body.packs.iter().map(|pack| (*pack, WriterId([9; 16]))).collect(),
             voids: vec![VoidEntry { number: 6, reason: "signed by nobody the policy lists".into() }],
         };
         assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));

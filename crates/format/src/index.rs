@@ -20,7 +20,7 @@ pub struct IndexedPack {
     pub id: PackId,
     /// The pack's stored header.
     pub header: [u8; HEADER_LENGTH],
-    /// The pack's footer without trailing zeros.
+    /// The pack's footer, without its padding.
     pub footer: Vec<u8>,
 }
 

@@ -5,8 +5,8 @@
 //!
 //! The decision that shapes it: *a decoder is strict*. Every structure has exactly one encoding, lengths are
 //! checked before anything is allocated, and a field that a reader does not know is refused unless the format
-//! says it may be ignored. So what two readers accept is the same, and an object that decodes re-encodes to
-//! the same bytes.
+//! says it may be ignored. So what two readers accept is the same, and an object whose fields are all known
+//! re-encodes to the same bytes.
 //!
 //! Data flows through it twice a backup: [`Node`](node::Node)s and [`Footer`](pack::Footer)s are encoded while
 //! packs are written, and a [`JournalEntry`](entry::JournalEntry) with its [`Manifest`](manifest::Manifest) commits them.

@@ -2,7 +2,7 @@
 
 use crate::cbor::{Decoder, Encoder};
 use crate::entry::{IndexRef, PackRef, decode_index, decode_pack, encode_index, encode_pack};
-use crate::node::{BlobRef, TreeRef};
+use crate::node::{BlobRef, TreeRef, decode_level};
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
 use crate::registry::ChunkerKind;
@@ -184,7 +184,7 @@ impl Fields {
                 self.tree = Some(value.tuple(4, |v| {
                     Ok(TreeRef {
                         root: NodeId::try_from(v.bytes()?)?,
-                        level: level(v.uint()?)?,
+                        level: decode_level(v.uint()?)?,
                         entries: v.uint()?,
                         bytes: v.uint()?,
                     })
@@ -278,10 +278,6 @@ impl SnapshotBody {
             keys: keys.ok_or(missing("data keys"))?,
         })
     }
-}
-
-fn level(value: u64) -> Result<u8, FormatError> {
-    u8::try_from(value).map_err(|_| FormatError::Limit { what: "tree level", value, limit: 255 })
 }
 
 fn encode_stream(encoder: &mut Encoder, stream: &Stream) {

@@ -304,6 +304,15 @@ impl Node {
     }
 }
 
+/// Reads the level of a root.
+pub(crate) fn decode_level(value: u64) -> Result<u8, FormatError> {
+    u8::try_from(value).ok().filter(|level| *level <= LEVEL_LIMIT).ok_or(FormatError::Limit {
+        what: "tree level",
+        value,
+        limit: LEVEL_LIMIT.into(),
+    })
+}
+
 fn decode_entry_child(fields: &mut Fields<'_>) -> Result<EntryChild, FormatError> {
     let (node, entries, bytes) = (ChunkId(fields.array()?), fields.u64()?, fields.u64()?);
     let length = usize::from(fields.u16()?);

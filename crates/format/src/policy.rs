@@ -99,7 +99,8 @@ impl Policy {
     /// Reads the signed bytes.
     ///
     /// # Errors
-    /// `Cbor`, `Missing`, `UnknownField`, `Unknown`; `Rule` for a required feature this version does not know.
+    /// `Cbor`, `Missing`, `UnknownField`, `Unknown`; `Rule` for a signer that is listed twice. Features are for
+    /// [`Policy::unknown_feature`] to judge.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let (mut sequence, mut root, mut signers, mut recipients, mut features) =
             (None, None, None, None, None);
@@ -125,6 +126,15 @@ impl Policy {
         })?;
         decoder.end("policy")?;
         let missing = |what| FormatError::Missing { what };
+        let signers: Option<Vec<Signer>> = signers;
+        if signers
+            .iter()
+            .flatten()
+            .enumerate()
+            .any(|(at, signer)| signers.iter().flatten().take(at).any(|other| other.id == signer.id))
+        {
+            return Err(FormatError::Rule { what: "policy", rule: "a signer is listed once" });
+        }
         Ok(Self {
             sequence: sequence.ok_or(missing("policy sequence"))?,
             root: root.ok_or(missing("root public key"))?,
@@ -169,7 +179,7 @@ fn decode_signer(decoder: &mut Decoder<'_>) -> Result<Signer, FormatError> {
         match key {
             1 => id = Some(WriterId::try_from(value.bytes()?)?),
             2 => public = Some(PublicKey::try_from(value.bytes()?)?),
-            3 => roles = Some(Roles(byte("roles", value.uint()?)?)),
+            3 => roles = Some(Roles(bits("roles", value.uint()?, Roles::ALL.0)?)),
             4 => sources = Some(value.array(|v| v.text().map(str::to_owned))?),
             5 => name = Some(value.text()?.to_owned()),
             _ => return Ok(false),
@@ -202,7 +212,7 @@ fn decode_recipient(decoder: &mut Decoder<'_>) -> Result<Recipient, FormatError>
         match key {
             1 => kind = Some(RecipientType::try_from(value.uint()?)?),
             2 => id = Some(RecipientId::try_from(value.bytes()?)?),
-            3 => purposes = Some(byte("purposes", value.uint()?)?),
+            3 => purposes = Some(bits("purposes", value.uint()?, 0x7e)?),
             4 => public = Some(value.bytes()?.to_vec()),
             5 => label = Some(value.text()?.to_owned()),
             _ => return Ok(false),
@@ -219,8 +229,8 @@ fn decode_recipient(decoder: &mut Decoder<'_>) -> Result<Recipient, FormatError>
     })
 }
 
-fn byte(what: &'static str, value: u64) -> Result<u8, FormatError> {
-    u8::try_from(value).map_err(|_| FormatError::Limit { what, value, limit: 255 })
+fn bits(what: &'static str, value: u64, known: u8) -> Result<u8, FormatError> {
+    u8::try_from(value).ok().filter(|value| value & !known == 0).ok_or(FormatError::Unknown { what, value })
 }
 
 fn key_field(map: &mut MapEncoder, field: u64, key: &KeyRef) {

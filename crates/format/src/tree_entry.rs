@@ -206,8 +206,7 @@ fn decode_content(decoder: &mut Decoder<'_>) -> Result<Content, FormatError> {
     if decoder.at_array() {
         return decoder.tuple(4, |v| {
             let root = NodeId::try_from(v.bytes()?)?;
-            let level = u8::try_from(v.uint()?)
-                .map_err(|_| FormatError::Rule { what: "chunk list", rule: "its level fits a byte" })?;
+            let level = crate::node::decode_level(v.uint()?)?;
             Ok(Content::List(ListRef { root, level, bytes: v.uint()?, chunks: v.uint()? }))
         });
     }
@@ -285,11 +284,19 @@ impl Fields {
             8 => EntryKind::Stream(self.content.take().ok_or(missing("stream content"))?),
             value => return Err(FormatError::Unknown { what: "entry kind", value }),
         };
-        let left = self.content.is_some()
-            || self.target.is_some()
-            || self.device.is_some()
-            || self.mode.is_some()
+        let metadata_left = self.mode.is_some()
+            || self.uid.is_some()
+            || self.gid.is_some()
+            || self.user.is_some()
+            || self.group.is_some()
+            || self.mtime_ns.is_some()
+            || self.ctime_ns.is_some()
+            || self.inode.is_some()
             || self.xattrs.is_some();
+        let left = self.content.is_some() || self.target.is_some() || self.device.is_some();
+        if (metadata_left && number == 8) || (self.link_to.is_some() && number == 8) {
+            return Err(FormatError::Rule { what: "entry", rule: "a stream has no metadata and is no link" });
+        }
         if left {
             return Err(FormatError::Rule { what: "entry", rule: "it has the fields of its kind only" });
         }
@@ -301,6 +308,12 @@ impl Fields {
         let mode = self.mode.take().ok_or(missing("mode"))?;
         if mode > 0o7777 {
             return Err(FormatError::Limit { what: "mode", value: mode.into(), limit: 0o7777 });
+        }
+        if self.xattrs.as_ref().is_some_and(Vec::is_empty) {
+            return Err(FormatError::Rule {
+                what: "extended attributes",
+                rule: "none are left out, not written as an empty list",
+            });
         }
         let xattrs = self.xattrs.take().unwrap_or_default();
         if xattrs.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
@@ -372,11 +385,11 @@ pub(crate) mod tests {
         ];
         for kind in kinds {
             let mut entry = file(b"srv/\xffname", 3);
+            entry.link_to = Some(EntryPath::new("srv/first").unwrap());
             if matches!(kind, EntryKind::Stream(_)) {
-                entry.metadata = None;
+                (entry.metadata, entry.link_to) = (None, None);
             }
             entry.kind = kind;
-            entry.link_to = Some(EntryPath::new("srv/first").unwrap());
             let mut encoder = Encoder::default();
             entry.encode(&mut encoder);
             let bytes = encoder.into_bytes();

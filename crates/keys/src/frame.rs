@@ -2,7 +2,7 @@
 //! signed by their author, so that a frame moves between packs unopened.
 
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
-use strongroom_format::pack::{ChunkRecord, FRAME_OVERHEAD, FRAME_RECORD_LENGTH, FrameRecord, TAG_LENGTH};
+use strongroom_format::pack::{ChunkRecord, FRAME_OVERHEAD, FRAME_RECORD_LENGTH, FrameRecord};
 use strongroom_format::registry::Purpose;
 use strongroom_format::{Commitment, KeyId, PublicKey, RepositoryId, Salt, Signature};
 use subtle::ConstantTimeEq;
@@ -66,13 +66,19 @@ impl FrameKey {
         salt: Salt,
         out: &mut Vec<u8>,
     ) -> Result<(), KeysError> {
-        debug_assert_eq!(record.sealed_length(), payload.len() + FRAME_OVERHEAD as usize);
+        if record.sealed_length() != payload.len() + FRAME_OVERHEAD as usize {
+            return Err(KeysError::Format(strongroom_format::FormatError::Rule {
+                what: "frame",
+                rule: "its record says its sealed length",
+            }));
+        }
         let (cipher, commitment) = self.cipher(&salt);
+        let start = out.len();
         out.extend_from_slice(&salt.0);
         out.extend_from_slice(&commitment.0);
         append_sealed(&cipher, &[0; 12], &record.0, payload, out)?;
-        let (_, tag) = out.split_last_chunk::<TAG_LENGTH>().ok_or(KeysError::Tampered)?;
-        let signature = author.sign_message(&author_message(&salt.0, &commitment.0, tag, record));
+        let sealed = &out[start..];
+        let signature = author.sign_message(&author_message(sealed, record));
         out.extend_from_slice(&signature.0);
         Ok(())
     }
@@ -97,13 +103,8 @@ impl FrameKey {
 /// # Errors
 /// `Signature`, `PublicKey`, `Tampered` for a frame too short to have one.
 pub fn verify_author(author: &PublicKey, record: &BoundRecord, sealed: &[u8]) -> Result<(), KeysError> {
-    let parts = Parts::split(sealed)?;
-    let (_, tag) = parts.ciphertext.split_last_chunk::<TAG_LENGTH>().ok_or(KeysError::Tampered)?;
-    verify_message(
-        author,
-        &author_message(parts.salt, parts.commitment, tag, record),
-        &Signature(*parts.signature),
-    )
+    let (signed, signature) = sealed.split_last_chunk().ok_or(KeysError::Tampered)?;
+    verify_message(author, &author_message(signed, record), &Signature(*signature))
 }
 
 /// The commitment of a data key.
@@ -138,25 +139,20 @@ struct Parts<'a> {
     salt: &'a [u8; 32],
     commitment: &'a [u8; 32],
     ciphertext: &'a [u8],
-    signature: &'a [u8; 64],
 }
 
 impl<'a> Parts<'a> {
     fn split(sealed: &'a [u8]) -> Result<Self, KeysError> {
         let (salt, rest) = sealed.split_first_chunk().ok_or(KeysError::Tampered)?;
         let (commitment, rest) = rest.split_first_chunk().ok_or(KeysError::Tampered)?;
-        let (ciphertext, signature) = rest.split_last_chunk().ok_or(KeysError::Tampered)?;
-        Ok(Self { salt, commitment, ciphertext, signature })
+        let (ciphertext, _) = rest.split_last_chunk::<64>().ok_or(KeysError::Tampered)?;
+        Ok(Self { salt, commitment, ciphertext })
     }
 }
 
-fn author_message(
-    salt: &[u8; 32],
-    commitment: &[u8; 32],
-    tag: &[u8; TAG_LENGTH],
-    record: &BoundRecord,
-) -> Vec<u8> {
-    [AUTHOR_LABEL, salt, commitment, tag, &record.0].concat()
+/// The author signs the sealed bytes themselves: an AEAD tag alone does not bind them for whoever has the key.
+fn author_message(sealed: &[u8], record: &BoundRecord) -> Vec<u8> {
+    [AUTHOR_LABEL, blake3::hash(sealed).as_bytes(), &record.0].concat()
 }
 
 #[cfg(test)]

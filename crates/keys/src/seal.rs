@@ -90,6 +90,13 @@ impl MetadataKey {
         &self.nodes
     }
 
+    fn whole(kind: ObjectKind) -> Result<(), KeysError> {
+        match kind {
+            ObjectKind::Index | ObjectKind::Entry | ObjectKind::Checkpoint => Ok(()),
+            _ => Err(KeysError::WrongKind),
+        }
+    }
+
     fn subkey(&self, kind: ObjectKind) -> Result<&Secret, KeysError> {
         match kind {
             ObjectKind::DataPack | ObjectKind::MetadataPack => Ok(&self.footer),
@@ -156,6 +163,7 @@ impl MetadataKey {
         signer: &Signer,
         salt: Salt,
     ) -> Result<Vec<u8>, KeysError> {
+        Self::whole(kind)?;
         let (header, cipher) = self.begin(kind, salt)?;
         let header = header.encode();
         let signed = body::signed_part(content, signer.id())?;
@@ -185,6 +193,7 @@ impl MetadataKey {
         logical_path: &str,
         bytes: &[u8],
     ) -> Result<OpenedObject, KeysError> {
+        Self::whole(kind)?;
         let (header, cipher) = self.resume(kind, bytes)?;
         let sealed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
         let mut plaintext = Vec::with_capacity(sealed.len());

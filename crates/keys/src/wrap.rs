@@ -146,7 +146,7 @@ impl WrapTo {
             signer: signer.id(),
         };
         let body = object.encode();
-        let signature = signer.sign_object(ObjectKind::Key, &[&body]);
+        let signature = signer.sign_object(ObjectKind::Key, &[&repository.0, &body]);
         Ok(SignedKey { body, signature })
     }
 }
@@ -202,9 +202,13 @@ impl Unwrap<'_> {
 ///
 /// # Errors
 /// `Format`, `Signature`, `PublicKey`.
-pub fn verify_key_object(signed: &SignedKey, public: &PublicKey) -> Result<KeyObject, KeysError> {
+pub fn verify_key_object(
+    signed: &SignedKey,
+    repository: RepositoryId,
+    public: &PublicKey,
+) -> Result<KeyObject, KeysError> {
     let object = KeyObject::decode(&signed.body)?;
-    verify_object(public, ObjectKind::Key, &[&signed.body], &signed.signature)?;
+    verify_object(public, ObjectKind::Key, &[&repository.0, &signed.body], &signed.signature)?;
     Ok(object)
 }
 
@@ -441,7 +445,7 @@ mod tests {
         for (to, right, wrong) in cases {
             let signed = to.wrap(&key(), REPOSITORY, &signer(), &random).unwrap();
             let signed = SignedKey::decode(&signed.encode()).unwrap();
-            let object = verify_key_object(&signed, &signer().public()).unwrap();
+            let object = verify_key_object(&signed, REPOSITORY, &signer().public()).unwrap();
             assert_eq!(right.unwrap(&object, REPOSITORY).unwrap(), key().secret);
             assert!(wrong.unwrap(&object, REPOSITORY).is_err());
             assert!(right.unwrap(&object, RepositoryId([11; 16])).is_err(), "another repository");

@@ -161,7 +161,7 @@ pub fn quickstart(folder: &Path, host: &str, tool: &str, workers: usize, monitor
     // The second day, so that it is neither the first nor the last.
     let restored = days[1].snapshot;
     let compared_bytes = restore_and_compare(&mut repository, restored, &data, &folder.join("restored"), &copies[1], workers, monitor)?;
-    let check = repository.check(&CheckOptions { packs: true, read_data: true, sample: None, keys: true, workers }, monitor)?;
+    let check = repository.check(&CheckOptions { packs: true, read_data: true, sample_percent: None, keys: true, workers }, monitor)?;
     Ok(QuickstartReport { folder: folder.to_owned(), repository: repository_path, key_file: key_path, fingerprint, days, restored, compared_bytes, check })
 }
 

@@ -369,7 +369,9 @@ fn insert_counting(
             .is_some_and(|pack| pack.kind == entry.kind && pack.length == entry.footer.pack_length);
         if *verified && counts {
             let own = me.is_some_and(|me| {
-                entry.footer.signer == me && entry.footer.authors.iter().all(|author| *author == me)
+                state.brought_by.get(&entry.id) == Some(&me)
+                    && entry.footer.signer == me
+                    && entry.footer.authors.iter().all(|author| *author == me)
             });
             insert(transaction, stored, entry, own || state.policy.trust == Trust::All)?;
         }

@@ -15,7 +15,7 @@
 
 pub mod backup;
 pub mod cache;
-//CHECK pub mod check;
+pub mod check;
 pub mod clock;
 pub mod compare;
 mod compact;

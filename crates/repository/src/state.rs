@@ -110,6 +110,8 @@ pub struct State {
     pub indexes: BTreeMap<IndexId, IndexRef>,
     /// Packs that count.
     pub packs: BTreeMap<PackId, PackRef>,
+    /// Who signed the entry that brought each of them first.
+    pub brought_by: BTreeMap<PackId, WriterId>,
     /// Void entries.
     pub voids: Vec<VoidEntry>,
     /// Entries that are missing or cannot be opened: number and why. Not part of checkpoints.
@@ -167,6 +169,7 @@ impl State {
             snapshots: Vec::new(),
             indexes: BTreeMap::new(),
             packs: BTreeMap::new(),
+            brought_by: BTreeMap::new(),
             voids: Vec::new(),
             damaged: Vec::new(),
             undecided: 0,
@@ -217,7 +220,8 @@ impl State {
             seen,
             snapshots,
             indexes: checkpoint.indexes.into_iter().map(|index| (index.id, index)).collect(),
-            packs: checkpoint.packs.into_iter().map(|pack| (pack.id, pack)).collect(),
+            brought_by: checkpoint.packs.iter().map(|(pack, signer)| (pack.id, *signer)).collect(),
+            packs: checkpoint.packs.into_iter().map(|(pack, _)| (pack.id, pack)).collect(),
             voids: checkpoint.voids,
             damaged: Vec::new(),
             undecided: 0,
@@ -233,7 +237,12 @@ impl State {
             policies: self.policies.clone(),
             snapshots: self.snapshots.iter().map(|snapshot| snapshot.state.clone()).collect(),
             indexes: self.indexes.values().copied().collect(),
-            packs: self.packs.values().copied().collect(),
+            packs: self
+                .packs
+                .values()
+                .zip(self.brought_by.values())
+                .map(|(pack, signer)| (*pack, *signer))
+                .collect(),
             voids: self.voids.clone(),
         }
     }
@@ -386,6 +395,7 @@ impl State {
                 // What an earlier entry said of the same ID stays: nobody can misdescribe another's pack.
                 for pack in &body.packs {
                     self.packs.entry(pack.id).or_insert(*pack);
+                    self.brought_by.entry(pack.id).or_insert(signer);
                 }
                 for index in &body.indexes {
                     self.indexes.entry(index.id).or_insert(*index);

@@ -35,7 +35,9 @@ class Checkpoints:
         ]
         require(found.snapshots == snapshots, "its snapshots are not the journal's")
         require(sorted(found.indexes) == sorted(journal.indexes.values()), "its index objects are not the journal's")
-        packs = sorted((kind, pack_id, length) for pack_id, (kind, length) in journal.packs.items())
+        packs = sorted(
+            ((kind, pack_id, length), journal.brought_by[pack_id]) for pack_id, (kind, length) in journal.packs.items()
+        )
         require(sorted(found.packs) == packs, "its packs are not the journal's")
         require([number for number, _ in found.voids] == [number for number, _ in journal.voids], "its void entries")
         require(found.policies == journal.policies, "its policies are not the journal's")
@@ -48,7 +50,7 @@ def check(repository, report):
     for key_id, recipient in keys:
         with Reporting(report, f"keys/{key_id}/{recipient}"):
             body, signed = journal.keys.read(key_id, recipient)
-            crypto.verify_object(repository.signer(body.signer), crypto.KIND_KEY, signed.body, signed.signature)
+            crypto.verify_object(repository.signer(body.signer), crypto.KIND_KEY, journal.repository + signed.body, signed.signature)
     for warning in repository.warnings:
         report(warning)
     for pack_id in journal.packs:

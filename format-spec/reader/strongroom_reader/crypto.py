@@ -149,7 +149,7 @@ def verify_object(public, kind, signed, signature):
 
 
 def verify_author(public, aad, sealed):
-    verify(public, b"strongroom 2026 v1 frame author" + sealed[:64] + sealed[-80:-64] + aad, sealed[-64:])
+    verify(public, b"strongroom 2026 v1 frame author" + digest(sealed[:-64]) + aad, sealed[-64:])
 
 
 # Wraps

@@ -101,7 +101,7 @@ class Journal:
         self.repository = self.config.repository
         self.keys = Keys(store, self.repository, credential)
         self.policy, self.policies, self.signers = None, [], {}
-        self.snapshots, self.seen, self.indexes, self.packs = {}, set(), {}, {}
+        self.snapshots, self.seen, self.indexes, self.packs, self.brought_by = {}, set(), {}, {}, {}
         self.voids, self.damaged, self._unopened, self._waiting = [], [], [], []
         self.number, self.previous = -1, crypto.digest(config)
         while store.has(f"journal/{self.number + 1:016x}"):
@@ -211,6 +211,7 @@ class Journal:
         )
         for kind, pack_id, length in body.packs:  # what an earlier entry said of it stays
             self.packs.setdefault(pack_id, (kind, length))
+            self.brought_by.setdefault(pack_id, signer.id)
         for index in body.indexes:
             self.indexes.setdefault(index[0], index)
 

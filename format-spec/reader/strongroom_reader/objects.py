@@ -103,7 +103,7 @@ MANIFEST = record(
 SNAPSHOT_STATE = row(uint, ID32, ID16, ID32, uint, blob, many(KEY_REF), many(text))
 CHECKPOINT_FIELDS = record(
     "checkpoint", number=uint, entry_hash=ID32, policies=many(row(uint, blob, SIGNATURE)),
-    snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(PACK_REF), voids=many(row(uint, text)),
+    snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(row(PACK_REF, ID16)), voids=many(row(uint, text)),
 )
 
 

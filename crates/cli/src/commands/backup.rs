@@ -92,10 +92,10 @@ fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, b
         }));
         return;
     }
-    println!("snapshot {} of {}", report.id, render::safe(&options.source));
+    crate::output::line!("snapshot {} of {}", report.id, render::safe(&options.source));
     let rate = render::bytes(u64::try_from(u128::from(totals.bytes) * 1000 / began.elapsed().as_millis().max(1)).unwrap_or(u64::MAX));
     let files = if totals.files == 1 { "1 file or stream".to_owned() } else { format!("{} files and streams", totals.files) };
-    println!("{files}, {} in {seconds:.1} s ({rate}/s); {} new, {} stored", render::bytes(totals.bytes), render::bytes(totals.new_bytes), render::bytes(totals.stored_bytes));
+    crate::output::line!("{files}, {} in {seconds:.1} s ({rate}/s); {} new, {} stored", render::bytes(totals.bytes), render::bytes(totals.new_bytes), render::bytes(totals.stored_bytes));
     match report.parent {
         Some(parent) => context.terminal.say(&format!("parent {}", parent.short())),
         None => context.terminal.say("the first snapshot of this source"),

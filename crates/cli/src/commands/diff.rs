@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Diff) -> anyhow::Result<Out
             let after = (sign != '-').then(|| entry.bytes());
             context.json(&json!({ "type": "difference", "change": word, "path": render::path_json(&entry.path), "bytes_before": before, "bytes_after": after }));
         } else {
-            println!("{sign} /{}", entry.path);
+            crate::output::line!("{sign} /{}", entry.path);
         }
     })?;
     if context.global.json {

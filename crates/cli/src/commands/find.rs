@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Find) -> anyhow::Result<Out
                 context.json(&value);
             } else {
                 let time = entry.metadata.as_ref().map_or_else(|| " ".repeat(19), |m| render::time_ms(m.mtime_ns.div_euclid(1_000_000)));
-                println!("{} {} {:>12} {time} /{}", snapshot.id().short(), render::time_ms(snapshot.time_ms()), entry.bytes(), entry.path);
+                crate::output::line!("{} {} {:>12} {time} /{}", snapshot.id().short(), render::time_ms(snapshot.time_ms()), entry.bytes(), entry.path);
             }
         }
     }

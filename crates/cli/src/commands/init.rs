@@ -48,10 +48,10 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Out
         context.json(&json!({ "type": "init", "repository": location.display().to_string(), "fingerprint": fingerprint, "key_files": files }));
         return Ok(Outcome::Done);
     }
-    println!("made a repository at {}", location.display());
-    println!("fingerprint {fingerprint}");
+    crate::output::line!("made a repository at {}", location.display());
+    crate::output::line!("fingerprint {fingerprint}");
     for path in &key_files {
-        println!("key file {}", path.display());
+        crate::output::line!("key file {}", path.display());
     }
     if !key_files.is_empty() {
         context.terminal.say("Keep a copy of the key file somewhere else: without it nobody can read the repository.");

@@ -22,18 +22,16 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Ls) -> anyhow::Result<Outco
         None => cursor.next_entry()?,
         Some(path) => Some(cursor.seek(path)?.ok_or_else(|| RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: path.to_string() })?),
     };
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let depth = within.as_ref().map_or(0, |path| path.components().count());
     while let Some(entry) = next {
         if within.as_ref().is_some_and(|within| !entry.path.is_within(within)) {
             break;
         }
         if !arguments.flat || entry.path.components().count() <= depth + 1 {
-            print(context, arguments.long, &entry, &mut out)?;
+            print(context, arguments.long, &entry);
         }
         next = cursor.next_entry()?;
     }
-    std::io::Write::flush(&mut out)?;
     Ok(Outcome::Done)
 }
 
@@ -43,18 +41,16 @@ pub(crate) fn parse_path(text: &str) -> anyhow::Result<EntryPath> {
     EntryPath::new(trimmed).map_err(|error| Usage(format!("`{text}` is no path: {error}")).into())
 }
 
-fn print(context: &Context<'_>, long: bool, entry: &TreeEntry, out: &mut dyn std::io::Write) -> anyhow::Result<()> {
+fn print(context: &Context<'_>, long: bool, entry: &TreeEntry) {
     if context.global.json {
-        writeln!(out, "{}", to_json(entry))?;
-        return Ok(());
+        return context.json(&to_json(entry));
     }
     let target = match &entry.kind {
         EntryKind::Symlink { target } => format!(" -> {}", render::safe(&String::from_utf8_lossy(target))),
         _ => String::new(),
     };
     if !long {
-        writeln!(out, "/{}{target}", entry.path)?;
-        return Ok(());
+        return crate::output::line!("/{}{target}", entry.path);
     }
     let (mode, owner, time) = match &entry.metadata {
         None => ("          ".to_owned(), "-".to_owned(), " ".repeat(19)),
@@ -63,8 +59,7 @@ fn print(context: &Context<'_>, long: bool, entry: &TreeEntry, out: &mut dyn std
             (mode_text(&entry.kind, m.mode), format!("{}:{}", name(&m.user, m.uid), name(&m.group, m.gid)), render::time_ms(m.mtime_ns.div_euclid(1_000_000)))
         }
     };
-    writeln!(out, "{mode} {owner:<17} {:>12} {time} /{}{target}", entry.bytes(), entry.path)?;
-    Ok(())
+    crate::output::line!("{mode} {owner:<17} {:>12} {time} /{}{target}", entry.bytes(), entry.path);
 }
 
 fn mode_text(kind: &EntryKind, mode: u32) -> String {

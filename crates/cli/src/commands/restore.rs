@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
             "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "troubles": troubles, "seconds": seconds,
         }));
     } else {
-        println!("restored {} files and streams ({}) of snapshot {} into {}", report.files, render::bytes(report.bytes), snapshot.id().short(), arguments.target.display());
+        crate::output::line!("restored {} files and streams ({}) of snapshot {} into {}", report.files, render::bytes(report.bytes), snapshot.id().short(), arguments.target.display());
         let skipped = if report.skipped > 0 { format!(", {} left as they were", report.skipped) } else { String::new() };
         context.terminal.say(&format!("{} folders, {} links and others{skipped}, in {seconds:.1} s", report.directories, report.others));
     }
@@ -98,7 +98,7 @@ fn dry_run(context: &Context<'_>, repository: &Repository, snapshot: &Snapshot, 
         if context.global.json {
             context.json(&ls::to_json(&entry));
         } else {
-            println!("{:>12} /{}", entry.bytes(), entry.path);
+            crate::output::line!("{:>12} /{}", entry.bytes(), entry.path);
         }
     }
     if context.global.json {

@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Show) -> anyhow::Result<Out
     ];
     lines.extend(facts.map(|facts| ("facts", render::safe(&facts))));
     for (name, value) in lines {
-        println!("{name:<14}{value}");
+        crate::output::line!("{name:<14}{value}");
     }
     Ok(Outcome::Done)
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context<'_>) -> anyhow::Result<Outcome> {
         ("journal", format!("{} entries", s.journal_entries)),
     ];
     for (name, value) in lines {
-        println!("{name:<16}{value}");
+        crate::output::line!("{name:<16}{value}");
     }
     Ok(Outcome::Done)
 }

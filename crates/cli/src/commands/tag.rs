@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Tag) -> anyhow::Result<Outc
         if context.global.json {
             context.json(&json!({ "type": "tag", "snapshot": id.to_hex(), "tags": tags }));
         } else {
-            println!("{} {}", id.short(), tags.join(","));
+            crate::output::line!("{} {}", id.short(), tags.join(","));
         }
     }
     Ok(Outcome::Done)

@@ -71,7 +71,7 @@ impl Checker<'_> {
         if self.repository.state.number > state.number {
             let detail = format!("this client has seen entries up to {}", self.repository.state.number);
             self.damage(FindingKind::Missing, names::entry(state.number + 1)?.as_str(), detail);
-        } else if state.damaged.is_empty() {
+        } else if state.damaged.is_empty() || state.damaged == self.repository.state.damaged {
             self.state = state;
         }
         Ok(())

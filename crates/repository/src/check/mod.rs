@@ -15,6 +15,7 @@ mod packs;
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::PoisonError;
 
 use strongroom_format::registry::ObjectKind;
 use strongroom_format::{KeyId, PackId, RecipientId};
@@ -152,6 +153,8 @@ impl Repository {
             key_names: BTreeSet::new(),
             bad: Bad::default(),
         };
+        // Keys that were opened before are not believed either.
+        self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
         checker.config()?;
         checker.journal()?;
         let (cache, _) = Cache::open(None, &self.fingerprint())?;

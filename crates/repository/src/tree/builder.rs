@@ -12,8 +12,8 @@ use crate::error::RepositoryError;
 const MINIMUM_ITEMS: usize = 32;
 /// A node ends after an item whose hash has these bits zero.
 const BOUNDARY_MASK: u64 = 127;
-/// A leaf of entries ends when it has this many encoded bytes.
-const LEAF_BYTES: usize = 256 << 10;
+/// A node of entries ends when its items have this many encoded bytes.
+const NODE_BYTES: usize = 256 << 10;
 
 /// Stores a node and names it.
 pub(crate) type Emit<'a> = dyn FnMut(&Node) -> Result<NodeId, RepositoryError> + 'a;
@@ -45,7 +45,7 @@ impl<S: Shape> TreeBuilder<S> {
         let hash = identity.boundary_hash(0, &S::item_key(&item));
         self.item_bytes += S::item_bytes(&item);
         self.items.push(item);
-        if ends(self.items.len(), hash) || self.item_bytes >= LEAF_BYTES {
+        if ends(self.items.len(), hash) || self.item_bytes >= NODE_BYTES {
             self.end_leaf(identity, emit)
         } else {
             Ok(())
@@ -72,7 +72,8 @@ impl<S: Shape> TreeBuilder<S> {
             self.levels.push(Vec::new());
         }
         self.levels[at].push(child);
-        if ends(self.levels[at].len(), hash) { self.end_branch(level, identity, emit) } else { Ok(()) }
+        let is_large = self.levels[at].iter().map(S::child_bytes).sum::<usize>() >= NODE_BYTES;
+        if is_large || ends(self.levels[at].len(), hash) { self.end_branch(level, identity, emit) } else { Ok(()) }
     }
 
     fn end_branch(

@@ -16,7 +16,9 @@ pub trait Shape {
     fn item_key(item: &Self::Item) -> Vec<u8>;
     /// The key of a child, which decides whether its node ends.
     fn child_key(child: &Self::Child) -> Vec<u8>;
-    /// Encoded bytes of an item, where leaves are bounded by bytes too; else 0.
+    /// Encoded bytes of a child, where nodes are bounded by bytes too; else 0.
+    fn child_bytes(child: &Self::Child) -> usize;
+    /// Encoded bytes of an item, where nodes are bounded by bytes too; else 0.
     fn item_bytes(item: &Self::Item) -> usize;
     /// A leaf.
     fn leaf(items: Vec<Self::Item>) -> Node;
@@ -48,6 +50,10 @@ impl Shape for EntryShape {
 
     fn child_key(child: &EntryChild) -> Vec<u8> {
         child.last.as_bytes().to_vec()
+    }
+
+    fn child_bytes(child: &EntryChild) -> usize {
+        50 + child.last.as_bytes().len()
     }
 
     fn item_bytes(item: &TreeEntry) -> usize {
@@ -108,6 +114,10 @@ impl Shape for ChunkShape {
 
     fn child_key(child: &ListChild) -> Vec<u8> {
         child.node.0.to_vec()
+    }
+
+    fn child_bytes(_child: &ListChild) -> usize {
+        0
     }
 
     fn item_bytes(_item: &ListItem) -> usize {

@@ -1,0 +1,103 @@
+//! `check`: finds damage, names what it touches, changes nothing.
+
+use std::time::Instant;
+
+use serde_json::json;
+use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity};
+use strongroom_repository::monitor::Monitor as _;
+
+use crate::arguments::Check;
+use crate::context::{Context, workers};
+use crate::exit::{DAMAGE, Outcome};
+use crate::output::line;
+use crate::render;
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let mut repository = context.open()?;
+    let options = CheckOptions {
+        packs: arguments.packs,
+        read_data: arguments.read_data,
+        sample_percent: arguments.sample,
+        keys: arguments.keys,
+        workers: workers(arguments.jobs),
+    };
+    let all: u64 = repository.state().packs.values().map(|pack| pack.length).sum();
+    let total = match arguments.sample {
+        Some(percent) => Some(all / 100 * u64::from(percent)),
+        None => (arguments.packs || arguments.read_data).then_some(all),
+    };
+    context.terminal.begin("checking", total);
+    let report = repository.check(&options, &context.terminal)?;
+    context.terminal.finish();
+    show(context, &report);
+    let clean = report.is_clean();
+    let detail = json!({
+        "host": crate::context::host_name(), "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
+        "read_data": arguments.read_data, "sample_percent": arguments.sample, "keys": arguments.keys, "packs_read": report.checked.packs_read,
+    });
+    context.note(&mut repository, "check", None, &detail);
+    context.terminal.say(&format!("checked in {:.1} s", began.elapsed().as_secs_f64()));
+    Ok(if clean { Outcome::Done } else { Outcome::Code(DAMAGE) })
+}
+
+/// Prints what a check found.
+pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
+    for finding in &report.findings {
+        if context.global.json { context.json(&to_json(finding)) } else { print(finding) }
+    }
+    let c = &report.checked;
+    if context.global.json {
+        context.json(&json!({
+            "type": "check", "clean": report.is_clean(), "findings": report.findings.len(), "entries": c.entries, "checkpoints": c.checkpoints,
+            "snapshots": c.snapshots, "index_objects": c.index_objects, "packs": c.packs, "packs_read": c.packs_read, "bytes_read": c.bytes_read,
+            "nodes": c.nodes, "chunks": c.chunks, "keys": c.keys, "keys_opened": c.keys_opened,
+        }));
+        return;
+    }
+    let mut looked_at =
+        format!("{} journal entries, {} snapshots, {} index objects, {} tree nodes, {} chunks, {} packs", c.entries, c.snapshots, c.index_objects, c.nodes, c.chunks, c.packs);
+    if c.packs_read > 0 {
+        looked_at = format!("{looked_at} ({} read, {})", c.packs_read, render::bytes(c.bytes_read));
+    }
+    if c.keys > 0 {
+        looked_at = format!("{looked_at}, {} keys ({} opened)", c.keys, c.keys_opened);
+    }
+    line!("checked {looked_at}");
+    let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+    match (count(Severity::Damage), count(Severity::Suspicious)) {
+        (0, 0) => line!("no damage found"),
+        (0, suspicious) => line!("no damage found, but {suspicious} suspicious thing(s)"),
+        (damage, suspicious) => line!("DAMAGE: {damage} finding(s), and {suspicious} suspicious; snapshots that are not named above are whole"),
+    }
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Damage => "damage",
+        Severity::Suspicious => "suspicious",
+        Severity::Info => "info",
+    }
+}
+
+fn print(finding: &Finding) {
+    line!("{}: {}: {}", word(finding.severity), render::safe(&finding.object), render::safe(&finding.detail));
+    if !finding.snapshots.is_empty() {
+        let ids: Vec<String> = finding.snapshots.iter().map(strongroom_format::SnapshotId::short).collect();
+        line!("  touches snapshots {}", ids.join(" "));
+    }
+    for (snapshot, path) in &finding.paths {
+        line!("  {} /{path}", snapshot.short());
+    }
+    if finding.more_paths > 0 {
+        line!("  and {} more", finding.more_paths);
+    }
+}
+
+fn to_json(finding: &Finding) -> serde_json::Value {
+    let paths: Vec<_> = finding.paths.iter().map(|(snapshot, path)| json!({ "snapshot": snapshot.to_hex(), "path": render::path_json(path) })).collect();
+    json!({
+        "type": "finding", "severity": word(finding.severity), "kind": format!("{:?}", finding.kind), "object": finding.object, "detail": finding.detail,
+        "snapshots": finding.snapshots.iter().map(|id| id.to_hex()).collect::<Vec<_>>(), "paths": paths, "more_paths": finding.more_paths,
+    })
+}

@@ -1,0 +1,269 @@
+//! What the tests of this crate share: repositories in memory, backups of streams, and a look behind the scenes.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use strongroom_chunker::ChunkerParams;
+use strongroom_format::config::Config;
+use strongroom_format::entry::{JournalEntry, Statement};
+use strongroom_format::path::EntryPath;
+use strongroom_format::policy::Policy;
+use strongroom_format::registry::{ObjectKind, Purpose};
+use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
+use strongroom_format::{KeyId, Salt, SnapshotId, body};
+use strongroom_keys::Secret;
+use strongroom_keys::derive::{Identity, content_hash};
+use strongroom_keys::random::{self, Random, SeededRandom};
+use strongroom_keys::seal::MetadataKey;
+use strongroom_keys::sign::Signer;
+use strongroom_keys::unlock::{Credential, Unlocker};
+use strongroom_keys::wrap::WrapTo;
+use strongroom_repository::backup::{BackupOptions, BackupReport};
+use strongroom_repository::check::{CheckOptions, CheckReport};
+use strongroom_repository::clock::FixedClock;
+use strongroom_repository::monitor::Silent;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::restore::write_in_order;
+use strongroom_repository::tree::EntryCursor;
+use strongroom_repository::{OpenOptions, Repository, RepositoryError, init};
+use strongroom_store::{MemoryStore, ObjectName, Store};
+
+/// What a snapshot holds: path → bytes.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// The key file of every test repository.
+pub fn key() -> Secret {
+    Secret::new([0x42; 32])
+}
+
+/// Randomness that no other call gives.
+pub fn fresh_random() -> Arc<dyn Random> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let seed = COUNTER.fetch_add(1, Ordering::Relaxed);
+    Arc::new(SeededRandom::new(&seed.to_le_bytes()))
+}
+
+pub fn name(name: &str) -> ObjectName {
+    ObjectName::new(name).unwrap()
+}
+
+pub fn new_repository(store: &Arc<dyn Store>) {
+    init(store, &[WrapTo::KeyFile { key: key() }], "db1", &*fresh_random()).unwrap();
+}
+
+pub fn open_options() -> OpenOptions {
+    OpenOptions {
+        credentials: vec![Credential::KeyFile(key())],
+        cache_folder: None,
+        fingerprint: None,
+        random: fresh_random(),
+        clock: Arc::new(FixedClock::default()),
+    }
+}
+
+pub fn try_open(store: &Arc<dyn Store>) -> Result<Repository, RepositoryError> {
+    Repository::open(Arc::clone(store), open_options())
+}
+
+pub fn open(store: &Arc<dyn Store>) -> Repository {
+    try_open(store).unwrap()
+}
+
+pub fn options(source: &str) -> BackupOptions {
+    BackupOptions {
+        source: source.into(),
+        engine: "stdin".into(),
+        host: "db1".into(),
+        user: "postgres".into(),
+        tool: "test".into(),
+        arguments: vec![],
+        tags: vec![],
+        force: false,
+        compression_level: 3,
+        workers: 2,
+    }
+}
+
+pub fn try_backup(
+    repository: &mut Repository,
+    source: &str,
+    files: &Files,
+) -> Result<BackupReport, RepositoryError> {
+    repository.backup(&options(source), &Silent, |sink| {
+        for (name, data) in files {
+            let mut lane = sink.stream_lane(ChunkerParams::default())?;
+            let bytes = lane.content(name, &mut &data[..])?;
+            sink.cut(name.as_bytes().to_vec(), ChunkerParams::default(), bytes);
+            lane.end(TreeEntry {
+                path: EntryPath::new(&**name).unwrap(),
+                kind: EntryKind::Stream(Content::Inline(vec![])),
+                metadata: None,
+                link_to: None,
+            })?;
+            lane.finish()?;
+        }
+        sink.facts(br#"{"rows":3}"#.to_vec());
+        Ok(())
+    })
+}
+
+pub fn backup(repository: &mut Repository, source: &str, files: &Files) -> BackupReport {
+    try_backup(repository, source, files).unwrap()
+}
+
+/// What can be restored of a snapshot: for each path its bytes or an error; and an error when the tree ends early.
+pub fn try_restore(
+    repository: &Repository,
+    snapshot: SnapshotId,
+) -> (BTreeMap<String, Result<Vec<u8>, RepositoryError>>, Option<RepositoryError>) {
+    let reader = Reader::new(repository);
+    let tree = repository.snapshots().iter().find(|s| s.id() == snapshot).unwrap().manifest.tree;
+    let mut out = BTreeMap::new();
+    let mut cursor = match EntryCursor::new(&reader, &tree) {
+        Ok(cursor) => cursor,
+        Err(error) => return (out, Some(error)),
+    };
+    let mut failed = None;
+    // A few errors are passed over: the cursor goes on behind what it cannot read.
+    for _ in 0..100_000 {
+        match cursor.next_entry() {
+            Ok(None) => break,
+            Ok(Some(entry)) => {
+                let mut bytes = Vec::new();
+                let restored = write_in_order(&reader, entry.content().unwrap(), &mut bytes, &Silent, 2);
+                out.insert(entry.path.to_string(), restored.map(|()| bytes));
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    (out, failed)
+}
+
+/// All of a snapshot.
+pub fn restore(repository: &mut Repository, snapshot: SnapshotId) -> Files {
+    repository.load_index().unwrap();
+    let (files, failed) = try_restore(repository, snapshot);
+    assert!(failed.is_none(), "{failed:?}");
+    files.into_iter().map(|(path, bytes)| (path, bytes.unwrap())).collect()
+}
+
+/// Bytes that do not compress.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+pub fn files<const N: usize>(files: [(&str, Vec<u8>); N]) -> Files {
+    files.into_iter().map(|(path, bytes)| (path.to_owned(), bytes)).collect()
+}
+
+pub fn thorough() -> CheckOptions {
+    CheckOptions { packs: true, read_data: true, sample_percent: None, keys: true, workers: 2 }
+}
+
+pub fn check(repository: &Repository) -> CheckReport {
+    repository.check(&thorough(), &Silent).unwrap()
+}
+
+pub fn assert_clean(store: &Arc<dyn Store>) {
+    let report = check(&open(store));
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+/// Names of objects that begin so.
+pub fn names(store: &dyn Store, prefix: &str) -> Vec<ObjectName> {
+    let mut names = Vec::new();
+    store
+        .list(prefix, &mut |name, _| {
+            names.push(name);
+            Ok(())
+        })
+        .unwrap();
+    names
+}
+
+pub fn read(store: &dyn Store, name: &ObjectName) -> Vec<u8> {
+    store.get(name, u64::MAX).unwrap()
+}
+
+/// The keys of a test repository, for making what no program would write.
+pub struct Keys {
+    pub repository: strongroom_format::RepositoryId,
+    pub metadata_secret: Secret,
+    pub metadata: MetadataKey,
+    pub identity: Identity,
+    pub signer: Signer,
+    pub root: Signer,
+    pub policy: Policy,
+}
+
+impl Keys {
+    pub fn of(store: &Arc<dyn Store>) -> Self {
+        let config = Config::decode(&read(&**store, &name("config"))).unwrap();
+        let policy = open(store).state().policy.clone();
+        let credentials = [Credential::KeyFile(key())];
+        let unlocker = Unlocker::new(&**store, config.repository, &credentials);
+        let vault = unlocker.with_credentials(policy.vault.id, Purpose::Vault).unwrap();
+        let with_vault =
+            |key, purpose| unlocker.with_vault(key, purpose, policy.vault.id, &vault).unwrap();
+        let metadata_secret = with_vault(policy.metadata.id, Purpose::Metadata);
+        let signer = policy.signers[0].id;
+        let seed = with_vault(KeyId(signer.0), Purpose::Signing);
+        let root = names(&**store, "keys/")
+            .iter()
+            .find_map(|name| {
+                let key = KeyId::from_hex(name.as_str().split('/').nth(1).unwrap()).unwrap();
+                unlocker.with_credentials(key, Purpose::Root).ok()
+            })
+            .unwrap();
+        Self {
+            repository: config.repository,
+            metadata: MetadataKey::new(policy.metadata.id, config.repository, &metadata_secret),
+            metadata_secret,
+            identity: Identity::new(&with_vault(policy.identity.id, Purpose::Identity)),
+            signer: Signer::new(signer, &seed),
+            root: Signer::new(signer, &root),
+            policy,
+        }
+    }
+
+    /// Seals an entry as `signer` would.
+    pub fn seal(&self, entry: &JournalEntry, signer: &Signer) -> Vec<u8> {
+        self.seal_content(entry.number, &entry.encode(), signer)
+    }
+
+    pub fn seal_content(&self, number: u64, content: &[u8], signer: &Signer) -> Vec<u8> {
+        let name = format!("journal/{number:016x}");
+        let salt = Salt(random::array(&*fresh_random()).unwrap());
+        self.metadata.seal(ObjectKind::Entry, &name, body::ENTRY_FLOOR_BYTES, content, signer, salt).unwrap()
+    }
+}
+
+pub fn entry_name(number: u64) -> ObjectName {
+    name(&format!("journal/{number:016x}"))
+}
+
+/// The entry that would follow now.
+pub fn next_entry(store: &dyn Store, statement: Statement) -> JournalEntry {
+    let last = names(store, "journal/").len() as u64 - 1;
+    JournalEntry {
+        number: last + 1,
+        base: last,
+        previous: content_hash(&read(store, &entry_name(last))),
+        previous_time_ms: 5,
+        statement,
+    }
+}
+
+pub fn put(store: &dyn Store, name: &ObjectName, bytes: &[u8]) {
+    let _ = store.put_if_absent(name, bytes).unwrap();
+}
+
+pub fn memory() -> (Arc<MemoryStore>, Arc<dyn Store>) {
+    let memory = Arc::new(MemoryStore::new());
+    let store: Arc<dyn Store> = Arc::clone(&memory) as Arc<dyn Store>;
+    (memory, store)
+}
