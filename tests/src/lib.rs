@@ -9,8 +9,11 @@
 //! so none depends on the order in which they run. Where a server is not to be had, `start` gives `None`, the
 //! test returns early, and [`services::unavailable`] sees to it that this is counted as skipped and not as passed.
 //!
-//! Start reading at [`services`], then [`dump`].
+//! Start reading at [`sandbox`], where every test of the binary begins, then [`services`] and [`dump`].
 
 pub mod binary;
 pub mod dump;
+pub mod mount;
+pub mod sandbox;
 pub mod services;
+pub mod tree;

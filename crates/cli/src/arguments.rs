@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
@@ -25,16 +26,16 @@ pub(crate) struct Global {
     #[arg(long, short = 'r', env = "STRONGROOM_REPO", global = true, value_name = "REPO")]
     pub(crate) repo: Option<String>,
     /// Key file to open the repository with (default: the one that `init` made for this user)
-    #[arg(long, env = "STRONGROOM_KEY_FILE", global = true, value_name = "FILE")]
+    #[arg(long, env = "STRONGROOM_KEY_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) key_file: Option<PathBuf>,
     /// File with the passphrase, in its first line (the passphrase itself may be in STRONGROOM_PASSPHRASE)
-    #[arg(long, env = "STRONGROOM_PASSPHRASE_FILE", global = true, value_name = "FILE")]
+    #[arg(long, env = "STRONGROOM_PASSPHRASE_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Refuse a repository with another fingerprint
     #[arg(long, env = "STRONGROOM_FINGERPRINT", global = true, value_name = "HEX")]
     pub(crate) fingerprint: Option<String>,
     /// Folder of local caches (default: $XDG_CACHE_HOME/strongroom); they may be deleted at any time
-    #[arg(long, env = "STRONGROOM_CACHE_DIR", global = true, value_name = "DIR")]
+    #[arg(long, env = "STRONGROOM_CACHE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Keep no cache on disk
     #[arg(long, global = true)]
@@ -48,6 +49,23 @@ pub(crate) struct Global {
     /// When to show progress
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "WHEN")]
     pub(crate) progress: Progress,
+}
+
+impl Global {
+    /// Takes what is set to nothing for not set, as the line `STRONGROOM_KEY_FILE=` of a service file means it.
+    pub(crate) fn without_empty(mut self) -> Self {
+        self.repo = self.repo.filter(|text| !text.is_empty());
+        self.fingerprint = self.fingerprint.filter(|text| !text.is_empty());
+        for path in [&mut self.key_file, &mut self.passphrase_file, &mut self.cache_dir] {
+            path.take_if(|path| path.as_os_str().is_empty());
+        }
+        self
+    }
+}
+
+/// Any path, the empty one too.
+fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -279,8 +297,8 @@ pub(crate) struct Restore {
     #[arg(value_name = "ID")]
     pub(crate) snapshot: String,
     /// Folder to restore into: new or empty, unless --overwrite says otherwise
-    #[arg(long, short = 't', value_name = "DIR")]
-    pub(crate) target: PathBuf,
+    #[arg(long, short = 't', value_name = "DIR", required_unless_present = "dry_run")]
+    pub(crate) target: Option<PathBuf>,
     /// Restore what lies in this folder of the snapshot, without the folders above it
     #[arg(long, value_name = "PATH")]
     pub(crate) subtree: Option<String>,

@@ -35,7 +35,7 @@ impl<'a> Context<'a> {
 
     /// The path of the repository.
     pub(crate) fn location(&self) -> anyhow::Result<&Path> {
-        let location = self.global.repo.as_deref().filter(|repo| !repo.is_empty());
+        let location = self.global.repo.as_deref();
         let location = location.ok_or_else(|| Usage("which repository? give --repo DIR or set STRONGROOM_REPO".into()))?;
         if let Some((scheme, rest)) = location.split_once("://") {
             return match scheme {

@@ -3,7 +3,7 @@
 use strongroom_engines::EngineError;
 use strongroom_engines::files::TargetError;
 use strongroom_keys::KeysError;
-//T use strongroom_ops::QuickstartError;
+use strongroom_ops::QuickstartError;
 use strongroom_repository::RepositoryError;
 use strongroom_store::StoreError;
 
@@ -70,6 +70,12 @@ fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {
                 Some(EngineError::Repository(error)) => Some(error),
                 _ => None,
             })
+            .or_else(|| match cause.downcast_ref::<QuickstartError>() {
+                Some(
+                    QuickstartError::Repository(error) | QuickstartError::Backup(EngineError::Repository(error)),
+                ) => Some(error),
+                _ => None,
+            })
     })
 }
 
@@ -77,6 +83,14 @@ fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
     error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()).or_else(|| match repository_error(error) {
         Some(RepositoryError::Store(error)) => Some(error),
         _ => None,
+    })
+}
+
+fn target_error(error: &anyhow::Error) -> Option<&TargetError> {
+    // An I/O error that wraps another error passes over it when it names its source.
+    error.chain().find_map(|cause| {
+        let inside = || cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<TargetError>();
+        cause.downcast_ref::<TargetError>().or_else(inside)
     })
 }
 
@@ -116,7 +130,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             Some(StoreError::NoSpace { .. }) => "nothing was committed and no snapshot was harmed; free some space and run again",
             Some(StoreError::PermissionDenied { .. } | StoreError::ReadOnly { .. }) => "run as a user who may read and write the repository's folder",
             _ => {
-                return error.chain().find_map(|cause| cause.downcast_ref::<TargetError>()).and_then(|error| match error {
+                return target_error(error).and_then(|error| match error {
                     TargetError::NotEmpty { .. } => Some("choose a new folder, or say --overwrite if-changed, if-newer or always".into()),
                     TargetError::NoSpace { .. } => Some("free some space, or choose another target; the repository is not harmed".into()),
                     _ => None,

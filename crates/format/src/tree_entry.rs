@@ -294,7 +294,7 @@ impl Fields {
             || self.inode.is_some()
             || self.xattrs.is_some();
         let left = self.content.is_some() || self.target.is_some() || self.device.is_some();
-        if (metadata_left && number == 8) || (self.link_to.is_some() && number == 8) {
+        if number == 8 && (metadata_left || self.link_to.is_some()) {
             return Err(FormatError::Rule { what: "entry", rule: "a stream has no metadata and is no link" });
         }
         if left {

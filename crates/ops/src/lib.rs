@@ -8,7 +8,7 @@
 //! Start reading at [`backup`].
 
 mod backup;
-//T mod quickstart;
+mod quickstart;
 
 pub use backup::backup;
-//T pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};
+pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -285,7 +285,12 @@ impl Cache {
 
     /// Numbers of all packs.
     pub(crate) fn pack_numbers(&self) -> Result<Vec<PackNumber>, RepositoryError> {
-        self.run(|connection| connection.prepare("SELECT no FROM pack ORDER BY no")?.query_map([], |row| row.get(0).map(PackNumber))?.collect())
+        self.run(|connection| {
+            connection
+                .prepare("SELECT no FROM pack ORDER BY no")?
+                .query_map([], |row| row.get(0).map(PackNumber))?
+                .collect()
+        })
     }
 
     fn pack_where(

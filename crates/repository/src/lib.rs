@@ -35,7 +35,8 @@ pub mod state;
 mod statements;
 pub mod statistics;
 pub mod tree;
-mod zstd;
+#[doc(hidden)]
+pub mod zstd;
 
 pub use error::RepositoryError;
 pub use init::init;

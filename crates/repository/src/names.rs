@@ -2,7 +2,7 @@
 
 use strongroom_format::entry::IndexRef;
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{PackId, SourceTag};
+use strongroom_format::{IndexId, PackId, SourceTag};
 use strongroom_store::{ObjectName, StoreError};
 
 /// `config`.
@@ -42,11 +42,17 @@ pub(crate) fn pack(kind: ObjectKind, id: PackId) -> Result<ObjectName, StoreErro
 }
 
 /// `index/<source-tag>/<id>`.
-pub(crate) fn index(tag: SourceTag, id: strongroom_format::IndexId) -> Result<ObjectName, StoreError> {
+pub(crate) fn index(tag: SourceTag, id: IndexId) -> Result<ObjectName, StoreError> {
     ObjectName::new(format!("index/{tag}/{id}"))
 }
 
 /// As [`index`].
 pub(crate) fn index_ref(index_ref: &IndexRef) -> Result<ObjectName, StoreError> {
     index(index_ref.source_tag, index_ref.id)
+}
+
+/// What the name of an index object, and its length, say of it.
+pub(crate) fn index_of(name: &ObjectName, length: u64) -> Option<IndexRef> {
+    let (tag, id) = name.as_str().strip_prefix("index/")?.split_once('/')?;
+    Some(IndexRef { id: IndexId::from_hex(id)?, source_tag: SourceTag::from_hex(tag)?, length })
 }

@@ -114,9 +114,8 @@ impl Repository {
         };
         if bytes.as_deref().map(content_hash) != Some(hash) {
             let listed = self.listed_head()?.unwrap_or_default();
-            let opens = bytes.is_some_and(|bytes| {
-                self.metadata.open(ObjectKind::Entry, name.as_str(), &bytes).is_ok()
-            });
+            let opens = bytes
+                .is_some_and(|bytes| self.metadata.open(ObjectKind::Entry, name.as_str(), &bytes).is_ok());
             if listed < number || opens {
                 return Err(rollback(listed));
             }
@@ -128,9 +127,7 @@ impl Repository {
 }
 
 /// Reads `config`.
-pub(crate) fn read_config(
-    store: &dyn Store,
-) -> Result<(Config, ContentHash), RepositoryError> {
+pub(crate) fn read_config(store: &dyn Store) -> Result<(Config, ContentHash), RepositoryError> {
     let name = names::config()?;
     let bytes = match store.get(&name, CONFIG_LIMIT_BYTES) {
         Ok(bytes) => bytes,
@@ -245,10 +242,8 @@ pub(crate) fn read_checkpoint(
         metadata.open(ObjectKind::Checkpoint, object, bytes).map_err(RepositoryError::damaged(object))?;
     let content = opened.body().map_err(RepositoryError::damaged(object))?.content;
     let checkpoint = Checkpoint::decode(content).map_err(RepositoryError::malformed(object))?;
-    let inconsistent = |reason: &str| RepositoryError::Inconsistent {
-        object: object.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let inconsistent =
+        |reason: &str| RepositoryError::Inconsistent { object: object.to_owned(), reason: reason.to_owned() };
     if names::checkpoint(checkpoint.number)? != *name {
         return Err(inconsistent("it has another number than its name"));
     }

@@ -183,13 +183,10 @@ impl<'a> Reader<'a> {
     fn read_index_again(&self) -> Option<Cache> {
         let (cache, _) = Cache::open(None, &self.repository.fingerprint()).ok()?;
         let load = |index: &_| {
-            Ok(self
-                .repository
-                .read_index(index)
-                .map(|packs| self.repository.with_verdicts(packs))
-                .ok())
+            Ok(self.repository.read_index(index).map(|packs| self.repository.with_verdicts(packs)).ok())
         };
-        cache.synchronize(&self.repository.state, None, load).ok()?;
+        let state = self.repository.salvaged_state().ok()?;
+        cache.synchronize(&state, None, load).ok()?;
         self.repository.describe_from_packs(&cache, &mut Vec::new()).ok()?;
         Some(cache)
     }

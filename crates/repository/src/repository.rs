@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use strongroom_format::config::Config;
+use strongroom_format::entry::{IndexRef, PackRef};
+use strongroom_format::header::HEADER_LENGTH;
 use strongroom_format::index::{INDEX_LIMIT_BYTES, Index, IndexedPack};
 use strongroom_format::pack::{self, Footer, KeyRef, TRAILER_LENGTH};
 use strongroom_format::registry::{ObjectKind, Purpose};
-use strongroom_format::entry::{IndexRef, PackRef};
-use strongroom_format::header::HEADER_LENGTH;
 use strongroom_format::{ContentHash, KeyId};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment, content_hash};
@@ -206,14 +206,39 @@ impl Repository {
         Ok(())
     }
 
+    /// The state, and while journal entries are damaged all that signed index objects in the store describe: what a
+    /// damaged entry brought is still there. For reading only, which trusts no pack and verifies every chunk.
+    pub(crate) fn salvaged_state(&self) -> Result<State, RepositoryError> {
+        let mut state = self.state.clone();
+        if state.damaged.is_empty() {
+            return Ok(state);
+        }
+        let mut unnamed = Vec::new();
+        self.store.list("index/", &mut |name, info| {
+            unnamed.extend(names::index_of(&name, info.length_bytes));
+            Ok(())
+        })?;
+        for index in unnamed {
+            if state.indexes.contains_key(&index.id) {
+                continue;
+            }
+            let Ok(packs) = self.read_index(&index) else { continue };
+            for (_, entry) in packs {
+                let (kind, length) = (entry.kind, entry.footer.pack_length);
+                state.packs.entry(entry.id).or_insert(PackRef { kind, id: entry.id, length });
+            }
+            state.indexes.insert(index.id, index);
+        }
+        Ok(state)
+    }
+
     /// Reads what a pack says of itself.
     pub(crate) fn read_footer(&self, pack: &PackRef) -> Result<(IndexedPack, PackEntry), RepositoryError> {
         let name = names::pack(pack.kind, pack.id)?;
         let end = pack.length.saturating_sub(TRAILER_LENGTH as u64);
         let trailer = self.store.get_range(&name, end, TRAILER_LENGTH as u64)?;
         let trailer = trailer.try_into().unwrap_or_default();
-        let range =
-            pack::decode_trailer(&trailer, pack.length).map_err(RepositoryError::malformed(&name))?;
+        let range = pack::decode_trailer(&trailer, pack.length).map_err(RepositoryError::malformed(&name))?;
         let header = self.store.get_range(&name, 0, HEADER_LENGTH as u64)?;
         let sealed = self.store.get_range(&name, range.start, range.end - range.start)?;
         self.open_footer(pack, &name, &header, &sealed)
@@ -227,8 +252,7 @@ impl Repository {
         header: &[u8],
         sealed: &[u8],
     ) -> Result<(IndexedPack, PackEntry), RepositoryError> {
-        let sealer =
-            self.metadata.resume_pack(pack.kind, header).map_err(RepositoryError::damaged(name))?;
+        let sealer = self.metadata.resume_pack(pack.kind, header).map_err(RepositoryError::damaged(name))?;
         let mut plain = sealer.open_footer(sealed).map_err(RepositoryError::damaged(name))?;
         let footer = Footer::decode(&plain).map_err(RepositoryError::malformed(name))?;
         if footer.pack_length != pack.length {

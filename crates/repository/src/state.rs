@@ -273,13 +273,15 @@ impl State {
         // Nothing of the content is looked at before the signature holds: anybody who ever had the metadata key
         // can seal what looks like a newer format.
         let outcome = match self.verified_signer(&opened) {
-            Ok(signer) => match JournalEntry::decode(opened.body().map_err(RepositoryError::damaged(object))?.content) {
-                Ok(entry) => self.take(object, number, &entry, signer, content_hash(bytes), identity)?,
-                Err(error @ (FormatError::Unknown { .. } | FormatError::UnknownField { .. })) => {
-                    return Err(RepositoryError::malformed(object)(error));
+            Ok(signer) => {
+                match JournalEntry::decode(opened.body().map_err(RepositoryError::damaged(object))?.content) {
+                    Ok(entry) => self.take(object, number, &entry, signer, content_hash(bytes), identity)?,
+                    Err(error @ (FormatError::Unknown { .. } | FormatError::UnknownField { .. })) => {
+                        return Err(RepositoryError::malformed(object)(error));
+                    }
+                    Err(_) => Err(VoidReason::Malformed),
                 }
-                Err(_) => Err(VoidReason::Malformed),
-            },
+            }
             Err(reason) => Err(reason),
         };
         self.number = number;

@@ -43,18 +43,29 @@ impl Compressor {
     }
 }
 
-/// Decompresses frames.
-pub(crate) struct Decompressor {
+/// Decompresses frames, with a context that is reused.
+pub struct Decompressor {
     context: DCtx<'static>,
 }
 
-impl Decompressor {
-    pub(crate) fn new() -> Self {
+impl Default for Decompressor {
+    fn default() -> Self {
         Self { context: DCtx::create() }
+    }
+}
+
+impl Decompressor {
+    /// A context of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Decompresses `payload` into exactly `plain_length` bytes; `prefix` is what it was compressed against.
-    pub(crate) fn decompress(
+    ///
+    /// # Errors
+    /// `Format` for a frame of another shape or length.
+    pub fn decompress(
         &mut self,
         payload: &[u8],
         prefix: &[u8],

@@ -17,12 +17,13 @@ fn days_are_incremental_and_each_restores() {
     let mut repository = open(&store);
     let first = backup(&mut repository, "db", &day1);
     let totals = first.totals;
-    assert_eq!(
-        (totals.entries, totals.bytes, totals.new_bytes),
-        (3, (20 << 20) + 5, (20 << 20) + 5)
-    );
+    assert_eq!((totals.entries, totals.bytes, totals.new_bytes), (3, (20 << 20) + 5, (20 << 20) + 5));
     let again = backup(&mut repository, "db", &day1);
-    assert_eq!((again.totals.new_bytes, again.totals.stored_bytes), (0, 0), "nothing changed, nothing stored");
+    assert_eq!(
+        (again.totals.new_bytes, again.totals.stored_bytes),
+        (0, 0),
+        "nothing changed, nothing stored"
+    );
     let second = backup(&mut open(&store), "db", &day2);
     assert!(second.totals.new_bytes < 600 << 10, "{:?}", second.totals);
     assert_eq!(second.parent, Some(again.id));

@@ -101,6 +101,7 @@ fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, b
         None => context.terminal.say("the first snapshot of this source"),
     }
     if totals.unreadable > 0 {
-        eprintln!("warning: {} files could not be read, or changed while they were read (each is named above); all else is in the snapshot", totals.unreadable);
+        let files = if totals.unreadable == 1 { "1 file or folder".to_owned() } else { format!("{} files and folders", totals.unreadable) };
+        eprintln!("warning: {files} could not be read, or changed while being read (each is named above); all else is in the snapshot");
     }
 }

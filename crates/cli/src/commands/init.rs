@@ -9,7 +9,8 @@ use serde_json::json;
 use strongroom_keys::Secret;
 use strongroom_keys::random::{self, OsRandom};
 use strongroom_keys::wrap::{ARGON2_COSTS, WrapTo};
-use strongroom_store::{LocalStore, Store};
+use strongroom_repository::{Repository, RepositoryError};
+use strongroom_store::{LocalStore, NotAStoreReason, Store, StoreError};
 
 use crate::arguments::Init;
 use crate::context::{Context, host_name};
@@ -27,8 +28,7 @@ struct NewKey {
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Outcome> {
     let location = context.location()?;
-    let store = LocalStore::create(location)?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let store: Arc<dyn Store> = Arc::new(create(location)?);
     let (recipients, new_keys) = recipients(context, arguments)?;
     let made = strongroom_repository::init(&store, &recipients, &arguments.host.clone().unwrap_or_else(host_name), &OsRandom);
     let fingerprint = match made {
@@ -58,6 +58,21 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Out
     }
     context.terminal.say("Other hosts may pin the fingerprint in STRONGROOM_FINGERPRINT.");
     Ok(Outcome::Done)
+}
+
+/// A new store; a folder that holds a repository is told from one that holds anything else.
+fn create(location: &Path) -> anyhow::Result<LocalStore> {
+    let error = match LocalStore::create(location) {
+        Ok(store) => return Ok(store),
+        Err(error) => error,
+    };
+    let is_taken = matches!(error, StoreError::NotAStore { reason: NotAStoreReason::NotEmpty, .. });
+    if !is_taken || Repository::fingerprint_of(&LocalStore::open(location)?).is_err() {
+        return Err(error.into());
+    }
+    let place = location.display().to_string();
+    let finished = location.join("journal").join(format!("{:016x}", 0)).exists();
+    Err(if finished { RepositoryError::AlreadyARepository { location: place } } else { RepositoryError::UnfinishedInit { location: place } }.into())
 }
 
 fn recipients(context: &Context<'_>, arguments: &Init) -> anyhow::Result<(Vec<WrapTo>, Vec<NewKey>)> {

@@ -2,13 +2,13 @@
 
 mod backup;
 mod cat;
-//T mod check;
+mod check;
 mod diff;
 mod find;
 mod init;
 mod ls;
 mod patterns;
-//T mod quickstart;
+mod quickstart;
 mod restore;
 mod show;
 mod snapshots;
@@ -39,13 +39,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Stats => stats::run(&context),
         Command::Restore(restore) => restore::run(&context, restore),
         Command::Cat(cat) => cat::run(&context, cat),
-        Command::Check(_) => Ok(Outcome::Done),
+        Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "strongroom", &mut std::io::stdout());
             Ok(Outcome::Done)
         }
-        Command::Quickstart { .. } => Ok(Outcome::Done),
+        Command::Quickstart { dir } => quickstart::run(&context, dir.as_deref()),
     };
     context.terminal.finish();
     outcome

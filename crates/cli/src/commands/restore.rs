@@ -14,7 +14,7 @@ use super::ls::{self, parse_path};
 use super::patterns::Selection;
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, workers};
-use crate::exit::{DAMAGE, Outcome, PARTLY};
+use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
@@ -27,9 +27,15 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         subtree: arguments.subtree.as_deref().map(parse_path).transpose()?,
         workers: workers(arguments.jobs),
     };
+    if let Some(subtree) = &options.subtree
+        && EntryCursor::new(&Reader::new(&repository), &snapshot.manifest.tree)?.seek(subtree)?.is_none()
+    {
+        return Err(RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: subtree.to_string() }.into());
+    }
     if arguments.dry_run {
         return dry_run(context, &repository, &snapshot, &options);
     }
+    let into = arguments.target.as_deref().ok_or_else(|| Usage("restore into which folder? give --target DIR".into()))?;
     let overwrite = match arguments.overwrite {
         OverwritePolicy::Never => Overwrite::Never,
         OverwritePolicy::IfChanged => Overwrite::IfChanged,
@@ -38,12 +44,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     };
     let target_options = TargetOptions { overwrite, numeric_ids: arguments.numeric_ids, owner: true, sparse: arguments.sparse };
     let reader = Reader::new(&repository);
-    if let Some(subtree) = &options.subtree
-        && EntryCursor::new(&reader, &snapshot.manifest.tree)?.seek(subtree)?.is_none()
-    {
-        return Err(RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: subtree.to_string() }.into());
-    }
-    let target = DirectoryTarget::open(&arguments.target, target_options)?;
+    let target = DirectoryTarget::open(into, target_options)?;
     let is_whole = options.filter.is_none() && options.subtree.is_none();
     context.terminal.begin("restoring", is_whole.then_some(snapshot.manifest.tree.bytes));
     let report = restore(&reader, &snapshot, &target, &options, &context.terminal)?;
@@ -60,17 +61,17 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         eprintln!("error: {}{}", path.map_or(String::new(), |path| format!("{path}: ")), trouble.message);
     }
     let detail = json!({
-        "target": arguments.target.display().to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "files": report.files,
+        "target": into.display().to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "files": report.files,
         "bytes": report.bytes, "troubles": troubles, "include": arguments.include, "exclude": arguments.exclude, "subtree": arguments.subtree,
     });
     context.note(&mut repository, "restore", Some(snapshot.id()), &detail);
     if context.global.json {
         context.json(&json!({
-            "type": "restore", "snapshot": snapshot.id().to_hex(), "target": arguments.target.display().to_string(), "files": report.files,
+            "type": "restore", "snapshot": snapshot.id().to_hex(), "target": into.display().to_string(), "files": report.files,
             "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "troubles": troubles, "seconds": seconds,
         }));
     } else {
-        crate::output::line!("restored {} files and streams ({}) of snapshot {} into {}", report.files, render::bytes(report.bytes), snapshot.id().short(), arguments.target.display());
+        crate::output::line!("restored {} files and streams ({}) of snapshot {} into {}", report.files, render::bytes(report.bytes), snapshot.id().short(), into.display());
         let skipped = if report.skipped > 0 { format!(", {} left as they were", report.skipped) } else { String::new() };
         context.terminal.say(&format!("{} folders, {} links and others{skipped}, in {seconds:.1} s", report.directories, report.others));
     }
@@ -105,6 +106,10 @@ fn dry_run(context: &Context<'_>, repository: &Repository, snapshot: &Snapshot, 
         context.json(&json!({ "type": "summary", "snapshot": snapshot.id().to_hex(), "entries": entries, "bytes": bytes }));
     } else {
         context.terminal.say(&format!("would restore {entries} entries, {}", render::bytes(bytes)));
+    }
+    if entries == 0 && options.filter.is_some() {
+        eprintln!("warning: nothing in the snapshot matches");
+        return Ok(Outcome::Code(PARTLY));
     }
     Ok(Outcome::Done)
 }

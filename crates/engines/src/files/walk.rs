@@ -32,7 +32,7 @@ const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 const CACHE_TAG_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 const READ_FOLDER: &str = "read folder";
-const READ_METADATA: &str = "read metadata";
+const READ_METADATA: &str = "read metadata of";
 const READ_XATTRS: &str = "read extended attributes";
 const READ_LINK: &str = "read symbolic link";
 

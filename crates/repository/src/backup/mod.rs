@@ -550,7 +550,8 @@ impl Repository {
             .collect();
         for pack in &written.relied {
             for number in self.cache.numbers_of(*pack)? {
-                if let Some(pack) = self.cache.pack(number)?.filter(|pack| pack.kind == ObjectKind::DataPack) {
+                if let Some(pack) = self.cache.pack(number)?.filter(|pack| pack.kind == ObjectKind::DataPack)
+                {
                     keys.extend(pack.footer.keys.iter().map(|key| (key.id, *key)));
                 }
             }

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strongroom_format::ContentHash;
 use strongroom_format::SnapshotId;
 use strongroom_format::checkpoint::{CHECKPOINT_LIMIT_BYTES, Checkpoint};
 use strongroom_format::config::CONFIG_LIMIT_BYTES;
 use strongroom_format::entry::ENTRY_LIMIT_BYTES;
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::ContentHash;
 use strongroom_keys::derive::content_hash;
 use strongroom_store::ObjectName;
 
@@ -28,7 +28,11 @@ impl Checker<'_> {
         match self.fetch(&name, CONFIG_LIMIT_BYTES)? {
             Ok(bytes) if content_hash(&bytes) == self.repository.config_hash => {}
             Ok(_) => {
-                self.damage(FindingKind::Contradiction, name.as_str(), "it is not what it was when it was opened");
+                self.damage(
+                    FindingKind::Contradiction,
+                    name.as_str(),
+                    "it is not what it was when it was opened",
+                );
             }
             Err((kind, detail)) => {
                 self.damage(kind, name.as_str(), detail);
@@ -89,7 +93,9 @@ impl Checker<'_> {
         })?;
         for stray in strays {
             // An entry that was appended meanwhile is none.
-            if names::entry_number(&stray).is_none_or(|number| number.saturating_sub(head) > APPENDED_MEANWHILE) {
+            if names::entry_number(&stray)
+                .is_none_or(|number| number.saturating_sub(head) > APPENDED_MEANWHILE)
+            {
                 self.suspicious(FindingKind::Stray, stray.as_str(), "it is no entry of the journal");
             }
         }
@@ -206,12 +212,7 @@ impl Checker<'_> {
     }
 
     /// A damaged entry; a snapshot that it brought may still be known, out of a checkpoint.
-    fn damaged_entry(
-        &mut self,
-        number: u64,
-        kind: FindingKind,
-        detail: &str,
-    ) -> Result<(), RepositoryError> {
+    fn damaged_entry(&mut self, number: u64, kind: FindingKind, detail: &str) -> Result<(), RepositoryError> {
         let cause = self.damage(kind, names::entry(number)?.as_str(), detail);
         let known: Option<SnapshotId> =
             self.repository.state.snapshots.iter().find(|s| s.state.number == number).map(|s| s.id());

@@ -10,7 +10,7 @@ use strongroom_keys::unlock::{Credential, key_name};
 use strongroom_keys::wrap::{Unwrap, key_file_recipient, stretch, verify_key_object, x25519_public};
 use strongroom_keys::{KeysError, Secret};
 
-use super::{Checker, FindingKind};
+use super::{Checker, FindingKind, Severity};
 use crate::error::RepositoryError;
 use crate::state::describe;
 
@@ -75,9 +75,9 @@ impl Checker<'_> {
             Purpose::Vault if object.key == policy.vault.id => {
                 x25519_public(&secret).is_ok_and(|public| public == policy.vault_public)
             }
-            Purpose::Signing => policy.signer(WriterId(object.key.0)).is_none_or(|signer| {
-                Signer::new(signer.id, &secret).public() == signer.public
-            }),
+            Purpose::Signing => policy
+                .signer(WriterId(object.key.0))
+                .is_none_or(|signer| Signer::new(signer.id, &secret).public() == signer.public),
             Purpose::Root => {
                 let public = Signer::new(WriterId(object.key.0), &secret).public();
                 public == policy.root || self.repository.config.root == public
@@ -166,10 +166,12 @@ impl Checker<'_> {
                 self.damage(FindingKind::KeyMissing, "keys/", detail);
             }
         }
-        for signer in policy.signers.iter().filter(|signer| signer.roles.0 != 0) {
+        // `init` wraps the first signer's key; later hosts may keep theirs to themselves.
+        for (at, signer) in policy.signers.iter().filter(|signer| signer.roles.0 != 0).enumerate() {
             if !self.key_names.iter().any(|(key, _)| key.0 == signer.id.0) {
+                let severity = if at == 0 { Severity::Damage } else { Severity::Info };
                 let detail = format!("the signing key of {} is wrapped for nobody", signer.name);
-                self.damage(FindingKind::KeyMissing, format!("keys/{}/", signer.id), detail);
+                self.findings.add(severity, FindingKind::KeyMissing, format!("keys/{}/", signer.id), detail);
             }
         }
         Ok(())

@@ -21,8 +21,8 @@ use strongroom_format::registry::ObjectKind;
 use strongroom_format::{KeyId, PackId, RecipientId};
 use strongroom_store::{ObjectName, StoreError};
 
-pub use self::finding::{Finding, FindingKind, Severity};
 use self::finding::{Cause, Findings};
+pub use self::finding::{Finding, FindingKind, Severity};
 use crate::cache::{Cache, Location, PackNumber};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
@@ -192,10 +192,9 @@ impl Checker<'_> {
             StoreError::TooLarge { .. } | StoreError::Truncated { .. } => {
                 Ok((FindingKind::WrongLength, error.to_string()))
             }
-            error => {
-                self.store_answers(error)
-                    .map(|error| (FindingKind::Unreadable, crate::state::describe(&error)))
-            }
+            error => self
+                .store_answers(error)
+                .map(|error| (FindingKind::Unreadable, crate::state::describe(&error))),
         }
     }
 

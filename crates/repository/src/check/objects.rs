@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use strongroom_format::index::INDEX_LIMIT_BYTES;
-use strongroom_format::registry::ObjectKind;
 use strongroom_format::entry::IndexRef;
+use strongroom_format::index::INDEX_LIMIT_BYTES;
 use strongroom_format::pack::KeyRef;
-use strongroom_format::{IndexId, KeyId, PackId, RecipientId, SourceTag};
+use strongroom_format::registry::ObjectKind;
+use strongroom_format::{KeyId, PackId, RecipientId};
 use strongroom_keys::KeysError;
 use strongroom_keys::derive::content_hash;
 use strongroom_keys::unlock::key_name;
@@ -37,8 +37,7 @@ impl Checker<'_> {
     /// Whether every pack of the state is there, in its length.
     pub(super) fn list_packs(&mut self) -> Result<(), RepositoryError> {
         for (folder, kind) in [("packs/", ObjectKind::DataPack), ("meta/", ObjectKind::MetadataPack)] {
-            let (mut leftover, mut strays, mut lengths) =
-                (Leftover::default(), Vec::new(), Vec::new());
+            let (mut leftover, mut strays, mut lengths) = (Leftover::default(), Vec::new(), Vec::new());
             let (state, present) = (&self.state, &mut self.present);
             self.repository.store.list(folder, &mut |name, info| {
                 match pack_of(kind, &name) {
@@ -97,9 +96,9 @@ impl Checker<'_> {
         let mut leftover = Leftover::default();
         let mut strays = Vec::new();
         self.repository.store.list("index/", &mut |name, info| {
-            match index_of(&name) {
+            match names::index_of(&name, info.length_bytes) {
                 None => strays.push(name),
-                Some(id) if !self.state.indexes.contains_key(&id) => leftover.add(info.length_bytes),
+                Some(index) if !self.state.indexes.contains_key(&index.id) => leftover.add(info.length_bytes),
                 Some(_) => {}
             }
             Ok(())
@@ -111,10 +110,7 @@ impl Checker<'_> {
         self.undescribed(cache)
     }
 
-    fn index_object(
-        &mut self,
-        index: &IndexRef,
-    ) -> Result<Option<Vec<DescribedPack>>, RepositoryError> {
+    fn index_object(&mut self, index: &IndexRef) -> Result<Option<Vec<DescribedPack>>, RepositoryError> {
         let name = names::index_ref(index)?;
         let found = match self.fetch(&name, INDEX_LIMIT_BYTES)? {
             Err(found) => Err(found),
@@ -125,9 +121,7 @@ impl Checker<'_> {
             Ok(bytes) if content_hash(&bytes).0 != index.id.0 => {
                 Err((FindingKind::HashMismatch, "its bytes do not hash to its name".into()))
             }
-            Ok(bytes) => {
-                self.repository.open_index(index, &name, &bytes).map_err(|error| classify(&error))
-            }
+            Ok(bytes) => self.repository.open_index(index, &name, &bytes).map_err(|error| classify(&error)),
         };
         let packs = match found {
             Ok(packs) => self.repository.with_verdicts(packs),
@@ -282,13 +276,6 @@ impl Checker<'_> {
 fn pack_of(kind: ObjectKind, name: &ObjectName) -> Option<PackId> {
     let id = PackId::from_hex(name.as_str().rsplit('/').next()?)?;
     (names::pack(kind, id).ok()? == *name).then_some(id)
-}
-
-fn index_of(name: &ObjectName) -> Option<IndexId> {
-    let mut parts = name.as_str().strip_prefix("index/")?.split('/');
-    let tag = SourceTag::from_hex(parts.next()?)?;
-    let id = IndexId::from_hex(parts.next()?)?;
-    (names::index(tag, id).ok()? == *name).then_some(id)
 }
 
 fn key_of(name: &ObjectName) -> Option<(KeyId, RecipientId)> {

@@ -145,9 +145,10 @@ impl Checker<'_> {
             let Some(entry) = cache.pack(number)? else { continue };
             // What the bytes say counts against an index object only when they are those that were stored.
             let is_whole = read.object.is_empty();
-            if own.as_ref().is_some_and(|own| {
-                is_whole && (own.footer != entry.footer || own.header != entry.header)
-            }) {
+            if own
+                .as_ref()
+                .is_some_and(|own| is_whole && (own.footer != entry.footer || own.header != entry.header))
+            {
                 read.lies.push(number);
             } else {
                 self.read_frames(number, &entry, &bytes, reader, &mut read)?;

@@ -67,13 +67,8 @@ impl Checker<'_> {
     pub(super) fn trees(&mut self, cache: &Cache, reader: &Reader<'_>) -> Result<(), RepositoryError> {
         let snapshots = self.state.snapshots.clone();
         self.monitor.begin("walking trees", None);
-        let mut walk = Walk {
-            checker: self,
-            cache,
-            reader,
-            visited: Visited::default(),
-            wanting: Wanting::default(),
-        };
+        let mut walk =
+            Walk { checker: self, cache, reader, visited: Visited::default(), wanting: Wanting::default() };
         for snapshot in &snapshots {
             walk.checker.checked.snapshots += 1;
             let touched = walk.tree(&snapshot.manifest.tree)?;
@@ -99,7 +94,8 @@ impl Walk<'_, '_> {
             Ok(node) => {
                 let mut touched = node.touched.clone();
                 if !describes(&node, tree.level, &below) {
-                    let cause = self.contradiction(tree.root, "it holds other entries than the manifest says");
+                    let cause =
+                        self.contradiction(tree.root, "it holds other entries than the manifest says");
                     touched.entry(cause).or_default().count(tree.entries);
                 }
                 Ok(touched)
@@ -142,9 +138,12 @@ impl Walk<'_, '_> {
             Err(error) => error,
         };
         // A store that is gone is no damage; readers tell both in the same words.
-        self.checker.repository.store.stat(&crate::names::config()?).map(drop).or_else(|error| {
-            if error.is_not_found() { Ok(()) } else { Err(error) }
-        })?;
+        self.checker
+            .repository
+            .store
+            .stat(&crate::names::config()?)
+            .map(drop)
+            .or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })?;
         let places = self.cache.locations(ObjectKind::MetadataPack, id)?;
         let mut causes: BTreeSet<Cause> =
             places.iter().filter_map(|place| self.checker.bad.cause(*place)).collect();
@@ -176,7 +175,8 @@ impl Walk<'_, '_> {
                 self.branch(id, level, &children)?
             }
             Ok(_) => {
-                let causes = BTreeSet::from([self.contradiction(id, "it is no node of entries of this level")]);
+                let causes =
+                    BTreeSet::from([self.contradiction(id, "it is no node of entries of this level")]);
                 self.visited.unreadable.insert(id, causes.clone());
                 return Ok(Err(causes));
             }
@@ -233,7 +233,8 @@ impl Walk<'_, '_> {
                         node.first.clone_from(&found.first);
                     }
                     if !describes(&found, level - 1, &Below::child(child)) {
-                        let cause = self.contradiction(child.node, "it holds other entries than its parent says");
+                        let cause =
+                            self.contradiction(child.node, "it holds other entries than its parent says");
                         unreachable(&mut node.touched, cause);
                     }
                     if before.is_some_and(|before| found.first.as_ref().is_none_or(|first| first <= before)) {
@@ -303,7 +304,8 @@ impl Walk<'_, '_> {
                 }
             }
             Ok(_) => {
-                let causes = BTreeSet::from([self.contradiction(id, "it is no node of chunks of this level")]);
+                let causes =
+                    BTreeSet::from([self.contradiction(id, "it is no node of chunks of this level")]);
                 self.visited.unreadable.insert(id, causes.clone());
                 return Ok(Err(causes));
             }

@@ -69,8 +69,13 @@ impl<'a> EntryCursor<'a> {
     /// # Errors
     /// As [`NodeSource::node`].
     pub fn new(source: &'a dyn NodeSource, tree: &TreeRef) -> Result<Self, RepositoryError> {
-        let mut cursor = Self { source, pending: Vec::new(), leaf: Vec::new().into_iter(), peeked: None, last: None };
-        cursor.descend(tree.root, tree.level, &Below { entries: tree.entries, bytes: tree.bytes, last: None })?;
+        let mut cursor =
+            Self { source, pending: Vec::new(), leaf: Vec::new().into_iter(), peeked: None, last: None };
+        cursor.descend(
+            tree.root,
+            tree.level,
+            &Below { entries: tree.entries, bytes: tree.bytes, last: None },
+        )?;
         Ok(cursor)
     }
 

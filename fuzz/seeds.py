@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Takes seeds for the fuzz targets out of a real repository, with the independent reader of format-spec/reader.
+
+Usage: python fuzz/seeds.py REPOSITORY KEY_FILE   (writes fuzz/seeds/<target>/, a few small files each)
+"""
+import hashlib
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "format-spec" / "reader"))
+from strongroom_reader import crypto, objects as o  # noqa: E402
+from strongroom_reader.journal import Journal  # noqa: E402
+from strongroom_reader.repository import Repository  # noqa: E402
+
+MOST, LARGEST = 6, 6000
+counts = {}
+
+
+def keep(target, data):
+    data = bytes(data)
+    if len(data) <= LARGEST and counts.get(target, 0) < MOST:
+        path = HERE / "seeds" / target / hashlib.sha256(data).hexdigest()[:16]
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            counts[target] = counts.get(target, 0) + 1
+
+
+def tap(module, name, target):
+    original = getattr(module, name)
+
+    def tapped(data, *rest, **more):
+        keep(target, data)
+        return original(data, *rest, **more)
+
+    setattr(module, name, tapped)
+
+
+def main(repository, key_file):
+    tap(o, "decode_entry", "journal_entry")
+    tap(o, "decode_index", "index")
+    tap(o, "decode_policy", "policy")
+    tap(o, "decode_node", "tree_node")
+    tap(o, "decode_key_body", "key_object")
+    original_footer = o.Footer
+
+    def footer(data):
+        made = original_footer(data)
+        keep("pack_footer", made.encoded)
+        return made
+
+    o.Footer = footer
+    original_decompress = crypto.decompress
+
+    def decompress(payload, plain_length, prefix):
+        # The target's shape: plain length, prefix length, payload.
+        keep("zstd_frame", payload + (len(prefix) & 0xFFFF).to_bytes(2, "little") + plain_length.to_bytes(4, "little"))
+        return original_decompress(payload, plain_length, prefix)
+
+    crypto.decompress = decompress
+    root = pathlib.Path(repository)
+    keep("config", (root / "config").read_bytes())
+    for path in sorted(root.glob("keys/*/*")):
+        keep("key_object", path.read_bytes())
+    for path in sorted(root.glob("journal/*")):
+        keep("object_header", path.read_bytes()[:112])
+        keep("sealed_object", path.read_bytes())
+    for path in sorted(root.glob("checkpoints/*")):
+        keep("sealed_object", path.read_bytes())
+    keep("key_file", pathlib.Path(key_file).read_bytes())
+    from strongroom_reader import __main__ as reader
+
+    journal = Journal(reader.Store(repository), crypto.KeyFile(crypto.read_key_file(pathlib.Path(key_file).read_text())), None, lambda journal: None)
+    opened = Repository(journal)
+    for snapshot in journal.snapshots.values():
+        keep("manifest", snapshot.encoded)
+        for entry in opened.entries(snapshot):
+            keep("entry_path", entry.path)
+            if getattr(entry, "content", None) is not None:
+                next(iter(opened.content(entry)), None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
