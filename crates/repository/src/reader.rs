@@ -293,7 +293,7 @@ impl<'a> Reader<'a> {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .pop()
-                    .unwrap_or_else(Decompressor::new);
+                    .unwrap_or_default();
                 let plain = decompressor.decompress(&payload, &prefix, record.plain_length);
                 self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).push(decompressor);
                 plain.map_err(damaged)?

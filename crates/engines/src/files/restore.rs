@@ -1,5 +1,6 @@
 //! Restoring a snapshot's entries into a directory.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use strongroom_format::path::EntryPath;
@@ -62,6 +63,12 @@ pub struct FilesReport {
     pub more_troubles: u64,
 }
 
+impl FilesReport {
+    fn add(&mut self, trouble: Trouble) {
+        if self.troubles.len() < TROUBLE_LIMIT { self.troubles.push(trouble) } else { self.more_troubles += 1 }
+    }
+}
+
 /// Restores entries of `snapshot` into `target`, and syncs it. What cannot be restored is in the report.
 ///
 /// # Errors
@@ -89,6 +96,7 @@ pub fn restore(
     for warning in warnings.list {
         monitor.warn(&format!("{warning}: {}", warning.source));
     }
+    state.report_damage();
     state.report.more_troubles += warnings.more;
     Ok(state.report)
 }
@@ -97,6 +105,34 @@ pub fn restore(
 struct JobState {
     report: FilesReport,
     full: Option<TargetError>,
+    damaged: BTreeMap<EntryPath, Vec<DamagedRange>>,
+}
+
+/// A run of a file that cannot be read, bytes.
+struct DamagedRange {
+    offset: u64,
+    end: u64,
+    reason: String,
+}
+
+impl JobState {
+    /// Adds what is damaged to the report, a line a run of a file.
+    fn report_damage(&mut self) {
+        for (path, mut ranges) in std::mem::take(&mut self.damaged) {
+            ranges.sort_by_key(|range| range.offset);
+            let mut ranges = ranges.into_iter().peekable();
+            while let Some(mut range) = ranges.next() {
+                while let Some(next) = ranges.next_if(|next| next.offset <= range.end) {
+                    range.end = range.end.max(next.end);
+                }
+                let message = format!(
+                    "bytes {} to {} cannot be restored and are left as zeros: {}",
+                    range.offset, range.end, range.reason
+                );
+                self.report.add(Trouble { path: Some(path.clone()), message, is_damage: true });
+            }
+        }
+    }
 }
 
 struct Job<'a> {
@@ -115,8 +151,7 @@ impl Job<'_> {
     }
 
     fn trouble(&self, path: Option<EntryPath>, message: String, is_damage: bool) {
-        let report = &mut self.state().report;
-        if report.troubles.len() < TROUBLE_LIMIT { report.troubles.push(Trouble { path, message, is_damage }) } else { report.more_troubles += 1 }
+        self.state().report.add(Trouble { path, message, is_damage });
     }
 
     /// Notes an error of the target; `false` when there is no use in going on.
@@ -241,8 +276,8 @@ impl ContentTarget for Job<'_> {
     }
 
     fn damaged(&self, file: &OpenTarget, offset: u64, length: u64, error: &RepositoryError) {
-        let message = format!("bytes {offset} to {} cannot be restored and are left as zeros: {}", offset + length, with_causes(error));
-        self.trouble(Some(file.entry.path.clone()), message, true);
+        let range = DamagedRange { offset, end: offset + length, reason: with_causes(error) };
+        self.state().damaged.entry(file.entry.path.clone()).or_default().push(range);
     }
 
     fn finish(&self, file: OpenTarget) {
