@@ -14,6 +14,7 @@
 pub mod binary;
 pub mod dump;
 pub mod mount;
+pub mod noise;
 pub mod sandbox;
 pub mod services;
 pub mod tree;

@@ -26,7 +26,9 @@ impl SmallDisk {
         let mut mount = privileged("mount");
         match mount.args(["-t", "tmpfs", "-o", &options, "strongroom-test"]).arg(path).output() {
             Ok(Output { status, .. }) if status.success() => Ok(Some(Self { path: path.to_owned() })),
-            Ok(output) => unavailable("a small disk", String::from_utf8_lossy(&output.stderr).trim()).map(|()| None),
+            Ok(output) => {
+                unavailable("a small disk", String::from_utf8_lossy(&output.stderr).trim()).map(|()| None)
+            }
             Err(error) => unavailable("a small disk", &error.to_string()).map(|()| None),
         }
     }

@@ -43,8 +43,10 @@ pub fn read(root: &Path) -> BTreeMap<PathBuf, Node> {
         let full = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(&path) };
         let metadata = fs::symlink_metadata(&full).expect("cannot look at a file");
         if metadata.is_dir() {
-            let mut names: Vec<_> =
-                fs::read_dir(&full).expect("cannot read a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+            let mut names: Vec<_> = fs::read_dir(&full)
+                .expect("cannot read a folder")
+                .map(|entry| entry.expect("an entry").file_name())
+                .collect();
             // The last is taken first: paths come in order.
             names.sort_unstable_by(|a, b| b.cmp(a));
             left.extend(names.into_iter().map(|name| path.join(name)));
@@ -63,7 +65,9 @@ fn node(path: &Path, metadata: &Metadata, same_as: Option<PathBuf>) -> Node {
         owner: (metadata.uid(), metadata.gid()),
         mtime_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
         device: metadata.rdev(),
-        target: kind.is_symlink().then(|| fs::read_link(path).expect("cannot read a link").into_os_string().into_vec()),
+        target: kind
+            .is_symlink()
+            .then(|| fs::read_link(path).expect("cannot read a link").into_os_string().into_vec()),
         xattrs: xattrs(path),
         content: kind.is_file().then(|| fs::read(path).expect("cannot read a file")),
         same_as,
@@ -73,11 +77,15 @@ fn node(path: &Path, metadata: &Metadata, same_as: Option<PathBuf>) -> Node {
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut buffer = vec![0; XATTR_BYTES];
     let length = rustix::fs::llistxattr(path, &mut buffer[..]).unwrap_or(0);
-    let names: Vec<Vec<u8>> =
-        buffer[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
+    let names: Vec<Vec<u8>> = buffer[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect();
     let mut found = BTreeMap::new();
     for name in names.into_iter().filter(|name| name != b"security.selinux") {
-        let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(&name), &mut buffer[..]).expect("cannot read an attribute");
+        let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(&name), &mut buffer[..])
+            .expect("cannot read an attribute");
         found.insert(name, buffer[..length].to_vec());
     }
     found
@@ -94,7 +102,9 @@ pub fn assert_same(expected: &Path, found: &Path) {
 pub fn assert_same_trees(expected: &BTreeMap<PathBuf, Node>, found: &BTreeMap<PathBuf, Node>) {
     for (path, node) in expected {
         match found.get(path) {
-            Some(other) => assert!(node == other, "{} differs:\n{}\n{}", path.display(), brief(node), brief(other)),
+            Some(other) => {
+                assert!(node == other, "{} differs:\n{}\n{}", path.display(), brief(node), brief(other))
+            }
             None => panic!("{} is missing", path.display()),
         }
     }

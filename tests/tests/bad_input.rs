@@ -41,7 +41,8 @@ fn a_wrong_key_file_is_access_denied() {
     let _refused = run(sandbox.command(["snapshots", "--key-file"]).arg(no_key))
         .assert_code(5)
         .assert_says(["not a key file"]);
-    let _missing = sandbox.run(["snapshots", "--key-file", "nowhere.key"]).assert_code(1).assert_says(["nowhere.key"]);
+    let _missing =
+        sandbox.run(["snapshots", "--key-file", "nowhere.key"]).assert_code(1).assert_says(["nowhere.key"]);
     let _listed = sandbox.run(["snapshots"]).assert_code(0);
 }
 
@@ -70,14 +71,24 @@ fn a_place_without_a_repository_is_said_to_be_none() {
     fs::create_dir(sandbox.path("folder")).unwrap();
     sandbox.write("file", "x");
     for place in ["folder", "nowhere"] {
-        for command in [&["snapshots"][..], &["check"], &["restore", "latest", "--target", "t"], &["backup", "files", "file"]] {
+        for command in [
+            &["snapshots"][..],
+            &["check"],
+            &["restore", "latest", "--target", "t"],
+            &["backup", "files", "file"],
+        ] {
             let refused = run(sandbox.command(command).args(["--repo", place])).assert_code(1);
-            let _said = refused.assert_says(["there is no repository", place, "hint: make one with `strongroom init`"]);
+            let _said = refused.assert_says([
+                "there is no repository",
+                place,
+                "hint: make one with `strongroom init`",
+            ]);
         }
     }
     let _file = sandbox.run(["snapshots", "--repo", "file"]).assert_code(1).assert_says(["file"]);
     assert!(!sandbox.path("nowhere").exists() && !sandbox.path("t").exists());
-    let _scheme = sandbox.run(["snapshots", "--repo", "sftp://host/x"]).assert_code(2).assert_says(["not supported"]);
+    let _scheme =
+        sandbox.run(["snapshots", "--repo", "sftp://host/x"]).assert_code(2).assert_says(["not supported"]);
 }
 
 #[test]
@@ -91,8 +102,13 @@ fn a_newer_format_is_refused_by_everything_and_left_alone() {
     fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     fs::write(&config, bytes).unwrap();
     let before = objects(&sandbox.repository().join("journal"));
-    for command in [&["snapshots"][..], &["check"], &["backup", "files", "source"], &["restore", "latest", "-t", "t"]] {
-        let _refused = sandbox.run(command).assert_code(1).assert_says(["needs a newer version of strongroom", "format version"]);
+    for command in
+        [&["snapshots"][..], &["check"], &["backup", "files", "source"], &["restore", "latest", "-t", "t"]]
+    {
+        let _refused = sandbox
+            .run(command)
+            .assert_code(1)
+            .assert_says(["needs a newer version of strongroom", "format version"]);
     }
     assert_eq!(objects(&sandbox.repository().join("journal")), before);
 }
@@ -118,12 +134,17 @@ fn another_repository_under_a_pinned_fingerprint_is_refused() {
     let fingerprint = sandbox.run(["stats", "--json"]).assert_code(0).one("stats")["fingerprint"].clone();
     let fingerprint = fingerprint.as_str().unwrap();
     let pinned = |repository: &Path| {
-        run(sandbox.command(["snapshots", "--repo"]).arg(repository).env("STRONGROOM_FINGERPRINT", fingerprint))
+        run(sandbox
+            .command(["snapshots", "--repo"])
+            .arg(repository)
+            .env("STRONGROOM_FINGERPRINT", fingerprint))
     };
     let _same = pinned(&sandbox.repository()).assert_code(0);
-    let _swapped = pinned(&other.repository())
-        .assert_code(5)
-        .assert_says(["this is another repository", fingerprint, "somebody put another one in its place"]);
+    let _swapped = pinned(&other.repository()).assert_code(5).assert_says([
+        "this is another repository",
+        fingerprint,
+        "somebody put another one in its place",
+    ]);
     // Only its `config`, in front of the rest of this one.
     let config = sandbox.repository().join("config");
     fs::remove_file(&config).unwrap();
@@ -162,7 +183,8 @@ fn garbage_and_foreign_entries_in_the_journal_stop_no_backup() {
         assert_eq!(sandbox.cat(snapshot, path.to_str().unwrap()), content.as_bytes());
     }
     let checked = sandbox.run(["check", "--read-data", "--json"]).assert_code(4);
-    let found: Vec<_> = checked.all("finding").iter().map(|finding| finding["object"].as_str().unwrap().to_owned()).collect();
+    let found: Vec<_> =
+        checked.all("finding").iter().map(|finding| finding["object"].as_str().unwrap().to_owned()).collect();
     assert_eq!(found.len(), 2, "{checked}");
     assert!(found.iter().all(|object| object.starts_with("journal/")), "{checked}");
     assert!(checked.all("finding").iter().all(|finding| finding["severity"] == "suspicious"), "{checked}");
@@ -194,11 +216,23 @@ fn snapshots_that_are_not_there_have_an_exit_code_of_their_own() {
     let _none = sandbox.run(["ls"]).assert_code(6).assert_says(["there are no snapshots"]);
     let id = sandbox.backup_stream("ledger", b"entries");
     let unknown = if id.starts_with("0000") { "ffff" } else { "0000" };
-    let commands =
-        [&["ls"][..], &["show"], &["cat"], &["diff"], &["restore", "--target", "t"], &["tag", "--add", "x"], &["find", "x", "-s"]];
+    let commands = [
+        &["ls"][..],
+        &["show"],
+        &["cat"],
+        &["diff"],
+        &["restore", "--target", "t"],
+        &["tag", "--add", "x"],
+        &["find", "x", "-s"],
+    ];
     for command in commands {
         let ran = |selector: &str| run(sandbox.command(command).arg(selector)).assert_code(6);
-        let _unknown = ran(unknown).assert_says(["no snapshot matches", &id[..8], "ledger", "hint: `strongroom snapshots`"]);
+        let _unknown = ran(unknown).assert_says([
+            "no snapshot matches",
+            &id[..8],
+            "ledger",
+            "hint: `strongroom snapshots`",
+        ]);
         let _short = ran(&id[..3]).assert_says(["too short", "at least 4"]);
         let _no_id = ran("no-such-id").assert_says(["no snapshot matches"]);
         let _source = ran("latest:other").assert_says(["no snapshot matches `latest:other`", "ledger"]);
@@ -219,16 +253,19 @@ fn snapshots_that_are_not_there_have_an_exit_code_of_their_own() {
 fn a_missing_source_is_named_and_the_rest_is_backed_up() {
     let sandbox = Sandbox::new();
     sandbox.write("source/a", "a");
-    let ran = sandbox.run(["backup", "files", "--json", "source", "missing", "source/gone/too"]).assert_code(3);
+    let ran =
+        sandbox.run(["backup", "files", "--json", "source", "missing", "source/gone/too"]).assert_code(3);
     let missing = sandbox.path("missing");
     let gone = sandbox.path("source/gone/too");
-    let ran = ran.assert_says([missing.to_str().unwrap(), gone.to_str().unwrap(), "No such file or directory"]);
+    let ran =
+        ran.assert_says([missing.to_str().unwrap(), gone.to_str().unwrap(), "No such file or directory"]);
     let report = ran.one("backup");
     assert_eq!((&report["unreadable"], &report["files"]), (&2.into(), &1.into()));
     assert_eq!(ran.all("warning").len(), 2, "{ran}");
     assert_eq!(sandbox.cat("latest", sandbox.path("source/a").to_str().unwrap()), b"a");
     let _listed = sandbox.run(["snapshots"]).assert_code(0).assert_prints(["(partial)"]);
-    let _none = sandbox.run(["backup", "files", "missing"]).assert_code(1).assert_says(["no snapshot was made"]);
+    let _none =
+        sandbox.run(["backup", "files", "missing"]).assert_code(1).assert_says(["no snapshot was made"]);
     assert_eq!(sandbox.snapshots().len(), 1);
 }
 
@@ -238,7 +275,9 @@ fn an_unreadable_file_is_named_and_the_rest_is_backed_up() {
     sandbox.write("source/open", "read me");
     let closed = sandbox.write("source/closed", "secret");
     let folder = sandbox.write("source/folder/inside", "hidden").parent().unwrap().to_owned();
-    let set_mode = |path: &Path, mode| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+    };
     set_mode(&closed, 0o000);
     set_mode(&folder, 0o000);
     // Permissions do not stop root.
@@ -270,7 +309,8 @@ fn an_unreadable_file_is_named_and_the_rest_is_backed_up() {
 fn a_repository_that_may_not_be_read_is_access_denied() {
     let sandbox = Sandbox::new();
     if !rustix::process::geteuid().is_root() {
-        fs::set_permissions(sandbox.repository(), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        fs::set_permissions(sandbox.repository(), std::os::unix::fs::PermissionsExt::from_mode(0o000))
+            .unwrap();
     }
     let mut command = sandbox.command(["snapshots", "--no-cache"]);
     if rustix::process::geteuid().is_root() {

@@ -5,11 +5,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 mod checkout;
+mod fuzz;
 mod install;
 mod race;
 mod services;
 mod test;
 mod tidy;
+mod vectors;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,10 @@ enum Command {
     Tidy,
     /// Race strongroom against restic and borg over the same data
     Race(race::Arguments),
+    /// Write the vectors of the specification, or compare them
+    Vectors(vectors::Arguments),
+    /// Fuzz the decoders (needs a nightly toolchain)
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
         Command::Services(arguments) => services::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Race(arguments) => race::run(&arguments),
+        Command::Vectors(arguments) => vectors::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

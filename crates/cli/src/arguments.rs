@@ -221,7 +221,9 @@ pub(crate) struct BackupCommand {
 
 fn parse_stream(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, command)) if !name.is_empty() && !command.trim().is_empty() => Ok((name.to_owned(), command.to_owned())),
+        Some((name, command)) if !name.is_empty() && !command.trim().is_empty() => {
+            Ok((name.to_owned(), command.to_owned()))
+        }
         _ => Err("write NAME=CMD".into()),
     }
 }

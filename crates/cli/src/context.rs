@@ -36,11 +36,15 @@ impl<'a> Context<'a> {
     /// The path of the repository.
     pub(crate) fn location(&self) -> anyhow::Result<&Path> {
         let location = self.global.repo.as_deref();
-        let location = location.ok_or_else(|| Usage("which repository? give --repo DIR or set STRONGROOM_REPO".into()))?;
+        let location = location
+            .ok_or_else(|| Usage("which repository? give --repo DIR or set STRONGROOM_REPO".into()))?;
         if let Some((scheme, rest)) = location.split_once("://") {
             return match scheme {
                 "file" => Ok(Path::new(rest)),
-                _ => Err(Usage(format!("repositories at {scheme}:// are not supported by this version: give a folder")).into()),
+                _ => Err(Usage(format!(
+                    "repositories at {scheme}:// are not supported by this version: give a folder"
+                ))
+                .into()),
             };
         }
         Ok(Path::new(location))
@@ -50,7 +54,9 @@ impl<'a> Context<'a> {
         let path = self.location()?;
         match LocalStore::open(path) {
             Ok(store) => Ok(Arc::new(store)),
-            Err(StoreError::NotAStore { reason: NotAStoreReason::Missing, .. }) => Err(RepositoryError::NotARepository { location: path.display().to_string() }.into()),
+            Err(StoreError::NotAStore { reason: NotAStoreReason::Missing, .. }) => {
+                Err(RepositoryError::NotARepository { location: path.display().to_string() }.into())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -62,10 +68,12 @@ impl<'a> Context<'a> {
         let given = credentials::gather(self.global, &fingerprint)?;
         let nothing_given = given.is_empty();
         let repository = match self.open_with(&store, given) {
-            Err(RepositoryError::Unlock { source: KeysError::NoCredential { .. }, .. }) if nothing_given => match credentials::ask("Passphrase: ")? {
-                Some(passphrase) => self.open_with(&store, vec![Credential::Passphrase(passphrase)])?,
-                None => self.open_with(&store, Vec::new())?,
-            },
+            Err(RepositoryError::Unlock { source: KeysError::NoCredential { .. }, .. }) if nothing_given => {
+                match credentials::ask("Passphrase: ")? {
+                    Some(passphrase) => self.open_with(&store, vec![Credential::Passphrase(passphrase)])?,
+                    None => self.open_with(&store, Vec::new())?,
+                }
+            }
             other => other?,
         };
         for warning in repository.warnings() {
@@ -85,14 +93,24 @@ impl<'a> Context<'a> {
         Ok(repository)
     }
 
-    fn open_with(&self, store: &Arc<dyn Store>, credentials: Vec<Credential>) -> Result<Repository, RepositoryError> {
+    fn open_with(
+        &self,
+        store: &Arc<dyn Store>,
+        credentials: Vec<Credential>,
+    ) -> Result<Repository, RepositoryError> {
         let cache_folder = match &self.global.cache_dir {
             _ if self.global.no_cache => None,
             Some(folder) => Some(folder.clone()),
             // Without a home folder there is no cache, and that is no reason to fail.
             None => credentials::default_cache_folder().ok(),
         };
-        let options = OpenOptions { credentials, cache_folder, fingerprint: self.global.fingerprint.clone(), random: Arc::new(OsRandom), clock: Arc::new(SystemClock) };
+        let options = OpenOptions {
+            credentials,
+            cache_folder,
+            fingerprint: self.global.fingerprint.clone(),
+            random: Arc::new(OsRandom),
+            clock: Arc::new(SystemClock),
+        };
         Repository::open(Arc::clone(store), options)
     }
 
@@ -107,16 +125,25 @@ impl<'a> Context<'a> {
     }
 
     /// Leaves a note for the audit trail; a host that may not write says that its work left none.
-    pub(crate) fn note(&self, repository: &mut Repository, event: &str, snapshot: Option<strongroom_format::SnapshotId>, detail: &serde_json::Value) {
+    pub(crate) fn note(
+        &self,
+        repository: &mut Repository,
+        event: &str,
+        snapshot: Option<strongroom_format::SnapshotId>,
+        detail: &serde_json::Value,
+    ) {
         if let Err(error) = repository.note(event, snapshot, &detail.to_string()) {
-            self.terminal.say(&format!("note: this {event} left no trace in the repository's audit trail: {error}"));
+            self.terminal
+                .say(&format!("note: this {event} left no trace in the repository's audit trail: {error}"));
         }
     }
 }
 
 /// Threads to use.
 pub(crate) fn workers(jobs: Option<usize>) -> usize {
-    jobs.filter(|jobs| *jobs > 0).unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).min(64)
+    jobs.filter(|jobs| *jobs > 0)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
+        .min(64)
 }
 
 /// This host's name.
@@ -126,5 +153,6 @@ pub(crate) fn host_name() -> String {
 
 /// This user's name.
 pub(crate) fn user_name() -> String {
-    uzers::get_current_username().map_or_else(|| uzers::get_current_uid().to_string(), |name| name.to_string_lossy().into_owned())
+    uzers::get_current_username()
+        .map_or_else(|| uzers::get_current_uid().to_string(), |name| name.to_string_lossy().into_owned())
 }

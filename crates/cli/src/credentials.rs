@@ -34,7 +34,10 @@ pub(crate) fn gather(global: &Global, fingerprint: &str) -> anyhow::Result<Vec<C
 /// The passphrase from the environment or the passphrase file.
 pub(crate) fn passphrase(global: &Global) -> anyhow::Result<Option<Zeroizing<String>>> {
     if let Some(path) = &global.passphrase_file {
-        let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read the passphrase file {}", path.display()))?);
+        let text = Zeroizing::new(
+            fs::read_to_string(path)
+                .with_context(|| format!("cannot read the passphrase file {}", path.display()))?,
+        );
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() {
             bail!("the passphrase file {} is empty", path.display());
@@ -50,7 +53,9 @@ pub(crate) fn passphrase(global: &Global) -> anyhow::Result<Option<Zeroizing<Str
 
 /// Asks for a passphrase, when there is a person to ask.
 pub(crate) fn ask(prompt: &str) -> anyhow::Result<Option<Zeroizing<String>>> {
-    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) || !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin())
+        || !std::io::IsTerminal::is_terminal(&std::io::stderr())
+    {
         return Ok(None);
     }
     Ok(Some(Zeroizing::new(rpassword::prompt_password(prompt).context("cannot ask for the passphrase")?)))
@@ -61,7 +66,8 @@ pub(crate) fn new_passphrase(global: &Global) -> anyhow::Result<Zeroizing<String
     let passphrase = match passphrase(global)? {
         Some(given) => given,
         None => {
-            let first = ask("New passphrase: ")?.context("a passphrase is needed: put it into STRONGROOM_PASSPHRASE or --passphrase-file")?;
+            let first = ask("New passphrase: ")?
+                .context("a passphrase is needed: put it into STRONGROOM_PASSPHRASE or --passphrase-file")?;
             if ask("The same again: ")?.is_none_or(|second| *second != *first) {
                 bail!("the two passphrases are not the same");
             }
@@ -69,17 +75,25 @@ pub(crate) fn new_passphrase(global: &Global) -> anyhow::Result<Zeroizing<String
         }
     };
     if passphrase.chars().count() < PASSPHRASE_CHARACTERS {
-        bail!("a passphrase of fewer than {PASSPHRASE_CHARACTERS} characters is guessed in no time: choose a longer one, or use a key file");
+        bail!(
+            "a passphrase of fewer than {PASSPHRASE_CHARACTERS} characters is guessed in no time: choose a longer one, or use a key file"
+        );
     }
     Ok(passphrase)
 }
 
 /// Reads a key file.
 pub(crate) fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
-    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read the key file {}", path.display()))?);
+    let text = Zeroizing::new(
+        fs::read_to_string(path).with_context(|| format!("cannot read the key file {}", path.display()))?,
+    );
     let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode()).unwrap_or_default();
     if mode & 0o077 != 0 {
-        eprintln!("warning: the key file {} can be read by others (mode {:04o}); chmod 600 it", path.display(), mode & 0o7777);
+        eprintln!(
+            "warning: the key file {} can be read by others (mode {:04o}); chmod 600 it",
+            path.display(),
+            mode & 0o7777
+        );
     }
     key_file::decode(&text).with_context(|| path.display().to_string())
 }
@@ -102,7 +116,9 @@ pub(crate) fn default_cache_folder() -> anyhow::Result<PathBuf> {
 }
 
 fn home() -> anyhow::Result<PathBuf> {
-    std::env::home_dir().filter(|home| !home.as_os_str().is_empty()).context("this user has no home folder: set HOME, or give --key-file and --cache-dir")
+    std::env::home_dir()
+        .filter(|home| !home.as_os_str().is_empty())
+        .context("this user has no home folder: set HOME, or give --key-file and --cache-dir")
 }
 
 /// Writes a new key file, readable by its owner only, durably; never over another file.
@@ -111,7 +127,8 @@ pub(crate) fn write_key_file(path: &Path, key: &Secret, fingerprint: &str) -> an
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).create(folder).with_context(failed)?;
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(failed)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(failed)?;
     file.write_all(key_file::encode(key, fingerprint).as_bytes()).with_context(failed)?;
     file.sync_all().with_context(failed)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {

@@ -53,7 +53,10 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
     }
     let hint = hint(error);
     if json {
-        crate::output::line!("{}", serde_json::json!({ "type": "error", "message": message, "hint": hint, "exit_code": code }));
+        crate::output::line!(
+            "{}",
+            serde_json::json!({ "type": "error", "message": message, "hint": hint, "exit_code": code })
+        );
     }
     eprintln!("error: {message}");
     if let Some(hint) = hint {
@@ -72,7 +75,8 @@ fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {
             })
             .or_else(|| match cause.downcast_ref::<QuickstartError>() {
                 Some(
-                    QuickstartError::Repository(error) | QuickstartError::Backup(EngineError::Repository(error)),
+                    QuickstartError::Repository(error)
+                    | QuickstartError::Backup(EngineError::Repository(error)),
                 ) => Some(error),
                 _ => None,
             })
@@ -80,9 +84,11 @@ fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {
 }
 
 fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
-    error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()).or_else(|| match repository_error(error) {
-        Some(RepositoryError::Store(error)) => Some(error),
-        _ => None,
+    error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()).or_else(|| {
+        match repository_error(error) {
+            Some(RepositoryError::Store(error)) => Some(error),
+            _ => None,
+        }
     })
 }
 
@@ -99,10 +105,23 @@ fn code(error: &anyhow::Error) -> u8 {
         return USAGE;
     }
     match repository_error(error) {
-        Some(RepositoryError::Unlock { .. } | RepositoryError::NoSigner { .. } | RepositoryError::Fingerprint { .. }) => return ACCESS,
+        Some(
+            RepositoryError::Unlock { .. }
+            | RepositoryError::NoSigner { .. }
+            | RepositoryError::Fingerprint { .. },
+        ) => return ACCESS,
         Some(RepositoryError::DataKey { .. }) => return ACCESS,
-        Some(RepositoryError::NoSuchSnapshot { .. } | RepositoryError::AmbiguousSnapshot { .. } | RepositoryError::SnapshotIdTooShort { .. }) => return NO_SNAPSHOT,
-        Some(RepositoryError::Damaged { .. } | RepositoryError::Inconsistent { .. } | RepositoryError::ChunkUnavailable { .. } | RepositoryError::Rollback { .. }) => return DAMAGE,
+        Some(
+            RepositoryError::NoSuchSnapshot { .. }
+            | RepositoryError::AmbiguousSnapshot { .. }
+            | RepositoryError::SnapshotIdTooShort { .. },
+        ) => return NO_SNAPSHOT,
+        Some(
+            RepositoryError::Damaged { .. }
+            | RepositoryError::Inconsistent { .. }
+            | RepositoryError::ChunkUnavailable { .. }
+            | RepositoryError::Rollback { .. },
+        ) => return DAMAGE,
         _ => {}
     }
     if let Some(StoreError::PermissionDenied { .. }) = store_error(error) {
@@ -113,26 +132,48 @@ fn code(error: &anyhow::Error) -> u8 {
 
 fn hint(error: &anyhow::Error) -> Option<String> {
     let hint = match repository_error(error) {
-        Some(RepositoryError::NotARepository { .. }) => "make one with `strongroom init`, or correct --repo (STRONGROOM_REPO)",
+        Some(RepositoryError::NotARepository { .. }) => {
+            "make one with `strongroom init`, or correct --repo (STRONGROOM_REPO)"
+        }
         Some(RepositoryError::AlreadyARepository { .. }) => "use it as it is, or choose another folder",
         Some(RepositoryError::Unlock { .. }) => {
             "give the right --key-file, or the passphrase in STRONGROOM_PASSPHRASE or --passphrase-file; without one of them the data cannot be read by anyone"
         }
-        Some(RepositoryError::NoSuchSnapshot { .. } | RepositoryError::AmbiguousSnapshot { .. } | RepositoryError::SnapshotIdTooShort { .. }) => "`strongroom snapshots` lists them",
+        Some(
+            RepositoryError::NoSuchSnapshot { .. }
+            | RepositoryError::AmbiguousSnapshot { .. }
+            | RepositoryError::SnapshotIdTooShort { .. },
+        ) => "`strongroom snapshots` lists them",
         Some(RepositoryError::NoSuchPath { .. }) => "`strongroom ls ID` lists the paths",
-        Some(RepositoryError::Damaged { .. } | RepositoryError::Inconsistent { .. } | RepositoryError::ChunkUnavailable { .. }) => {
+        Some(
+            RepositoryError::Damaged { .. }
+            | RepositoryError::Inconsistent { .. }
+            | RepositoryError::ChunkUnavailable { .. },
+        ) => {
             "`strongroom check --read-data` finds all damage and the snapshots it touches; what is not touched still restores"
         }
-        Some(RepositoryError::Fingerprint { .. }) => "if it is the repository you mean, correct the pinned fingerprint; else somebody put another one in its place",
-        Some(RepositoryError::Cache { .. }) => "the cache may be deleted at any time; --no-cache does without",
+        Some(RepositoryError::Fingerprint { .. }) => {
+            "if it is the repository you mean, correct the pinned fingerprint; else somebody put another one in its place"
+        }
+        Some(RepositoryError::Cache { .. }) => {
+            "the cache may be deleted at any time; --no-cache does without"
+        }
         Some(RepositoryError::Interrupted) => "nothing was committed; run it again",
         _ => match store_error(error) {
-            Some(StoreError::NoSpace { .. }) => "nothing was committed and no snapshot was harmed; free some space and run again",
-            Some(StoreError::PermissionDenied { .. } | StoreError::ReadOnly { .. }) => "run as a user who may read and write the repository's folder",
+            Some(StoreError::NoSpace { .. }) => {
+                "nothing was committed and no snapshot was harmed; free some space and run again"
+            }
+            Some(StoreError::PermissionDenied { .. } | StoreError::ReadOnly { .. }) => {
+                "run as a user who may read and write the repository's folder"
+            }
             _ => {
                 return target_error(error).and_then(|error| match error {
-                    TargetError::NotEmpty { .. } => Some("choose a new folder, or say --overwrite if-changed, if-newer or always".into()),
-                    TargetError::NoSpace { .. } => Some("free some space, or choose another target; the repository is not harmed".into()),
+                    TargetError::NotEmpty { .. } => {
+                        Some("choose a new folder, or say --overwrite if-changed, if-newer or always".into())
+                    }
+                    TargetError::NoSpace { .. } => {
+                        Some("free some space, or choose another target; the repository is not harmed".into())
+                    }
                     _ => None,
                 });
             }

@@ -23,7 +23,10 @@ use crate::arguments::Arguments;
 use crate::exit::Outcome;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(tracing_subscriber::EnvFilter::from_env("STRONGROOM_LOG")).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("STRONGROOM_LOG"))
+        .init();
     let arguments = Arguments::parse();
     let arguments = Arguments { global: arguments.global.without_empty(), ..arguments };
     let outcome = match commands::run(&arguments) {

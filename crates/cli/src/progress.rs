@@ -54,7 +54,9 @@ impl Monitor for Terminal {
             None => (None, "{spinner} {msg} {bytes} {bytes_per_sec} {elapsed}"),
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr()).with_style(style).with_message(what.to_owned());
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr())
+            .with_style(style)
+            .with_message(what.to_owned());
         if let Ok(mut current) = self.bar.lock() {
             current.finish_and_clear();
             *current = bar;
@@ -69,7 +71,9 @@ impl Monitor for Terminal {
 
     fn warn(&self, message: &str) {
         if self.json {
-            self.bar().suspend(|| crate::output::line!("{}", serde_json::json!({ "type": "warning", "message": message })));
+            self.bar().suspend(|| {
+                crate::output::line!("{}", serde_json::json!({ "type": "warning", "message": message }))
+            });
         }
         self.bar().suspend(|| eprintln!("warning: {message}"));
     }

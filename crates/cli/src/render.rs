@@ -21,7 +21,10 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// Milliseconds since 1970 in local time.
 pub(crate) fn time_ms(time: i64) -> String {
-    Timestamp::from_millisecond(time).map_or_else(|_| time.to_string(), |time| time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string())
+    Timestamp::from_millisecond(time).map_or_else(
+        |_| time.to_string(),
+        |time| time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
 }
 
 /// Milliseconds since 1970 as RFC 3339, for machines.
@@ -36,13 +39,16 @@ pub(crate) fn rfc3339_ns(time: i64) -> String {
 
 /// A table with aligned columns; those of `right` are aligned to the right.
 pub(crate) fn table(header: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([header[column].len()]).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).chain([header[column].len()]).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut out = String::new();
         for (column, cell) in cells.enumerate() {
             let padding = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
-            let (before, after) = if right.contains(&column) { (padding.as_str(), "") } else { ("", padding.as_str()) };
+            let (before, after) =
+                if right.contains(&column) { (padding.as_str(), "") } else { ("", padding.as_str()) };
             out.push_str(before);
             out.push_str(cell);
             out.push_str(after);
@@ -59,7 +65,9 @@ pub(crate) fn table(header: &[&str], right: &[usize], rows: &[Vec<String>]) -> S
 
 /// Text from a repository, safe for a terminal.
 pub(crate) fn safe(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 /// Bytes of a path, as text where it is text, for JSON; the escaped form otherwise.
@@ -76,13 +84,23 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (count, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), ((1 << 20) - 1, "1.0 MiB"), (u64::MAX, "16.0 EiB")] {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1 << 20, "1.0 MiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
             assert_eq!(bytes(count), text);
         }
     }
 
     #[test]
     fn columns_are_aligned() {
-        assert_eq!(table(&["A", "B"], &[1], &[vec!["x".into(), "10".into()], vec!["yy".into(), "9".into()]]), "A    B\nx   10\nyy   9\n");
+        assert_eq!(
+            table(&["A", "B"], &[1], &[vec!["x".into(), "10".into()], vec!["yy".into(), "9".into()]]),
+            "A    B\nx   10\nyy   9\n"
+        );
     }
 }

@@ -77,8 +77,14 @@ fn said(lines: &[String]) -> String {
 
 /// An entry for a stream; its content comes from the lane.
 pub(crate) fn stream_entry(name: &str) -> Result<TreeEntry, EngineError> {
-    let path = EntryPath::new(name).map_err(|source| EngineError::StreamName { name: name.to_owned(), source })?;
-    Ok(TreeEntry { path, kind: EntryKind::Stream(Content::Inline(Vec::new())), metadata: None, link_to: None })
+    let path =
+        EntryPath::new(name).map_err(|source| EngineError::StreamName { name: name.to_owned(), source })?;
+    Ok(TreeEntry {
+        path,
+        kind: EntryKind::Stream(Content::Inline(Vec::new())),
+        metadata: None,
+        link_to: None,
+    })
 }
 
 /// Reads one stream to its end; `finish` says, with its length, whether it was a good one.

@@ -11,6 +11,7 @@
 mod command;
 mod engine;
 pub mod files;
+mod patient_reader;
 mod stdin;
 
 pub use command::{Command, CommandStream};

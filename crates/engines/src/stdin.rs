@@ -29,7 +29,11 @@ impl Engine for Stdin {
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         read_stream(sink, &self.name, &mut *input, |bytes| {
-            if bytes == 0 && !self.allow_empty { Err(EngineError::EmptyStream { name: self.name.clone() }) } else { Ok(()) }
+            if bytes == 0 && !self.allow_empty {
+                Err(EngineError::EmptyStream { name: self.name.clone() })
+            } else {
+                Ok(())
+            }
         })
     }
 }

@@ -9,7 +9,12 @@ use strongroom_repository::{Repository, RepositoryError};
 ///
 /// # Errors
 /// What the engine or the repository failed with; then no snapshot was made.
-pub fn backup(repository: &mut Repository, engine: &dyn Engine, options: &BackupOptions, monitor: &dyn Monitor) -> Result<BackupReport, EngineError> {
+pub fn backup(
+    repository: &mut Repository,
+    engine: &dyn Engine,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+) -> Result<BackupReport, EngineError> {
     let result = repository.backup(options, monitor, |sink| engine.backup(sink));
     if let Err(error) = &result
         && !matches!(error, EngineError::Repository(RepositoryError::Interrupted))

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
-use strongroom_engines::files::{DirectoryTarget, Files, RestoreOptions, TargetError, TargetOptions, WalkOptions, restore};
 use strongroom_engines::EngineError;
+use strongroom_engines::files::{
+    DirectoryTarget, Files, RestoreOptions, TargetError, TargetOptions, WalkOptions, restore,
+};
 use strongroom_format::SnapshotId;
 use strongroom_format::path::EntryPath;
 use strongroom_keys::random::{self, OsRandom};
@@ -108,7 +110,14 @@ pub struct QuickstartReport {
 ///
 /// # Errors
 /// Whatever goes wrong; `Differs` would be a defect of this program.
-pub fn quickstart(folder: &Path, host: &str, tool: &str, workers: usize, monitor: &dyn Monitor, told: &mut dyn FnMut(&Day)) -> Result<QuickstartReport, QuickstartError> {
+pub fn quickstart(
+    folder: &Path,
+    host: &str,
+    tool: &str,
+    workers: usize,
+    monitor: &dyn Monitor,
+    told: &mut dyn FnMut(&Day),
+) -> Result<QuickstartReport, QuickstartError> {
     let file = |path: &Path| {
         let path = path.to_owned();
         move |source| QuickstartError::File { path, source }
@@ -120,7 +129,8 @@ pub fn quickstart(folder: &Path, host: &str, tool: &str, workers: usize, monitor
     let store: Arc<dyn Store> = Arc::new(LocalStore::create(&repository_path)?);
     let fingerprint = init(&store, &[WrapTo::KeyFile { key: key.clone() }], host, &OsRandom)?;
     let key_path = folder.join("repository.key");
-    write_private(&key_path, strongroom_keys::key_file::encode(&key, &fingerprint).as_bytes()).map_err(file(&key_path))?;
+    write_private(&key_path, strongroom_keys::key_file::encode(&key, &fingerprint).as_bytes())
+        .map_err(file(&key_path))?;
     let options = OpenOptions {
         credentials: vec![Credential::KeyFile(key)],
         cache_folder: Some(folder.join("cache")),
@@ -147,12 +157,19 @@ pub fn quickstart(folder: &Path, host: &str, tool: &str, workers: usize, monitor
     let (mut days, mut copies, mut blocks) = (Vec::new(), Vec::new(), 0);
     for day in 0..3_u64 {
         let grow = if day == 0 { FIRST_DAY_BLOCKS } else { DAILY_BLOCKS };
-        extend_ledger(&ledger, blocks, grow).map_err(|source| QuickstartError::Ledger { path: ledger.clone(), source })?;
+        extend_ledger(&ledger, blocks, grow)
+            .map_err(|source| QuickstartError::Ledger { path: ledger.clone(), source })?;
         blocks += grow;
         let copy = folder.join(format!("day-{}.sqlite", day + 1));
         std::fs::copy(&ledger, &copy).map_err(file(&copy))?;
         let report = crate::backup(&mut repository, &engine, &backup_options, monitor)?;
-        let day = Day { snapshot: report.id, blocks, bytes: report.totals.bytes, new_bytes: report.totals.new_bytes, stored_bytes: report.totals.stored_bytes };
+        let day = Day {
+            snapshot: report.id,
+            blocks,
+            bytes: report.totals.bytes,
+            new_bytes: report.totals.new_bytes,
+            stored_bytes: report.totals.stored_bytes,
+        };
         told(&day);
         days.push(day);
         copies.push(copy);
@@ -160,25 +177,71 @@ pub fn quickstart(folder: &Path, host: &str, tool: &str, workers: usize, monitor
 
     // The second day, so that it is neither the first nor the last.
     let restored = days[1].snapshot;
-    let compared_bytes = restore_and_compare(&mut repository, restored, &data, &folder.join("restored"), &copies[1], workers, monitor)?;
-    let check = repository.check(&CheckOptions { packs: true, read_data: true, sample_percent: None, keys: true, workers }, monitor)?;
-    Ok(QuickstartReport { folder: folder.to_owned(), repository: repository_path, key_file: key_path, fingerprint, days, restored, compared_bytes, check })
+    let compared_bytes = restore_and_compare(
+        &mut repository,
+        restored,
+        &data,
+        &folder.join("restored"),
+        &copies[1],
+        workers,
+        monitor,
+    )?;
+    let check = repository.check(
+        &CheckOptions { packs: true, read_data: true, sample_percent: None, keys: true, workers },
+        monitor,
+    )?;
+    Ok(QuickstartReport {
+        folder: folder.to_owned(),
+        repository: repository_path,
+        key_file: key_path,
+        fingerprint,
+        days,
+        restored,
+        compared_bytes,
+        check,
+    })
 }
 
-fn restore_and_compare(repository: &mut Repository, id: SnapshotId, data: &Path, into: &Path, expected: &Path, workers: usize, monitor: &dyn Monitor) -> Result<u64, QuickstartError> {
+fn restore_and_compare(
+    repository: &mut Repository,
+    id: SnapshotId,
+    data: &Path,
+    into: &Path,
+    expected: &Path,
+    workers: usize,
+    monitor: &dyn Monitor,
+) -> Result<u64, QuickstartError> {
     let differs = |what: String| QuickstartError::Differs { snapshot: id, what };
     repository.load_index()?;
-    let snapshot = repository.snapshots().iter().find(|snapshot| snapshot.id() == id).ok_or_else(|| differs("it is not there".into()))?;
-    let absolute = std::path::absolute(data).map_err(|source| QuickstartError::File { path: data.to_owned(), source })?;
-    let subtree = EntryPath::new(std::os::unix::ffi::OsStrExt::as_bytes(absolute.as_os_str()).get(1..).unwrap_or_default()).map_err(|error| differs(error.to_string()))?;
+    let snapshot = repository
+        .snapshots()
+        .iter()
+        .find(|snapshot| snapshot.id() == id)
+        .ok_or_else(|| differs("it is not there".into()))?;
+    let absolute = std::path::absolute(data)
+        .map_err(|source| QuickstartError::File { path: data.to_owned(), source })?;
+    let subtree = EntryPath::new(
+        std::os::unix::ffi::OsStrExt::as_bytes(absolute.as_os_str()).get(1..).unwrap_or_default(),
+    )
+    .map_err(|error| differs(error.to_string()))?;
     let target = DirectoryTarget::open(into, TargetOptions::default())?;
-    let report = restore(&Reader::new(repository), snapshot, &target, &RestoreOptions { filter: None, subtree: Some(subtree), workers }, monitor)?;
+    let report = restore(
+        &Reader::new(repository),
+        snapshot,
+        &target,
+        &RestoreOptions { filter: None, subtree: Some(subtree), workers },
+        monitor,
+    )?;
     if let Some(trouble) = report.troubles.first() {
         return Err(differs(trouble.message.clone()));
     }
     let read = |path: PathBuf| std::fs::read(&path).map_err(|source| QuickstartError::File { path, source });
     let (found, expected) = (read(into.join("chain.sqlite"))?, read(expected.to_owned())?);
-    if found == expected { Ok(found.len() as u64) } else { Err(differs("chain.sqlite has other bytes".into())) }
+    if found == expected {
+        Ok(found.len() as u64)
+    } else {
+        Err(differs("chain.sqlite has other bytes".into()))
+    }
 }
 
 /// Appends `count` blocks, each naming the one before, with a few transactions each.
@@ -191,7 +254,9 @@ fn extend_ledger(path: &Path, first: u64, count: u64) -> Result<(), rusqlite::Er
     let transaction = connection.transaction()?;
     {
         let mut block = transaction.prepare("INSERT INTO block VALUES (?1, ?2, ?3, ?4)")?;
-        let mut payment = transaction.prepare("INSERT INTO payment (height, sender, receiver, amount, memo) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut payment = transaction.prepare(
+            "INSERT INTO payment (height, sender, receiver, amount, memo) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
         for height in first..first + count {
             let (previous, hash) = (block_hash(height.wrapping_sub(1)), block_hash(height));
             let number = i64::try_from(height).unwrap_or(i64::MAX);
@@ -199,7 +264,13 @@ fn extend_ledger(path: &Path, first: u64, count: u64) -> Result<(), rusqlite::Er
             for n in 0..4_usize {
                 let (from, to) = (u32::from(hash[n]), u32::from(hash[n + 8]));
                 let memo = format!("invoice {number}-{n}");
-                payment.execute(params![number, format!("wallet-{from:04}"), format!("wallet-{to:04}"), from * 1000 + to, memo])?;
+                payment.execute(params![
+                    number,
+                    format!("wallet-{from:04}"),
+                    format!("wallet-{to:04}"),
+                    from * 1000 + to,
+                    memo
+                ])?;
             }
         }
     }
@@ -222,7 +293,11 @@ fn block_hash(height: u64) -> [u8; 32] {
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
-    let mut file = std::os::unix::fs::OpenOptionsExt::mode(std::fs::OpenOptions::new().write(true).create_new(true), 0o600).open(path)?;
+    let mut file = std::os::unix::fs::OpenOptionsExt::mode(
+        std::fs::OpenOptions::new().write(true).create_new(true),
+        0o600,
+    )
+    .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -26,7 +26,12 @@ pub enum Difference {
 ///
 /// # Errors
 /// As [`EntryCursor::next_entry`].
-pub fn compare(reader: &Reader<'_>, first: &Snapshot, second: &Snapshot, mut visit: impl FnMut(Difference)) -> Result<(), RepositoryError> {
+pub fn compare(
+    reader: &Reader<'_>,
+    first: &Snapshot,
+    second: &Snapshot,
+    mut visit: impl FnMut(Difference),
+) -> Result<(), RepositoryError> {
     if first.manifest.tree == second.manifest.tree {
         return Ok(());
     }
@@ -61,7 +66,11 @@ pub fn compare(reader: &Reader<'_>, first: &Snapshot, second: &Snapshot, mut vis
     }
 }
 
-fn visit_some(entry: Option<TreeEntry>, difference: fn(TreeEntry) -> Difference, visit: &mut impl FnMut(Difference)) {
+fn visit_some(
+    entry: Option<TreeEntry>,
+    difference: fn(TreeEntry) -> Difference,
+    visit: &mut impl FnMut(Difference),
+) {
     if let Some(entry) = entry {
         visit(difference(entry));
     }

@@ -105,6 +105,7 @@ impl Repository {
     ) -> Result<u64, RepositoryError> {
         for _ in 0..ATTEMPTS {
             self.refresh()?;
+            self.refuse_gap()?;
             let statement = decide(&self.state)?;
             let bytes = self.seal_entry(statement)?;
             let number = self.state.number + 1;
@@ -122,6 +123,29 @@ impl Repository {
             }
         }
         Err(RepositoryError::Contention { attempts: ATTEMPTS })
+    }
+
+    /// An entry behind a missing one was decided upon it: filling the gap with another entry would void what follows.
+    fn refuse_gap(&self) -> Result<(), RepositoryError> {
+        let (next, behind) = (self.state.number + 1, names::entry(self.state.number + 2)?);
+        let bytes = match self.store.get(&behind, ENTRY_LIMIT_BYTES) {
+            Ok(bytes) => bytes,
+            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // Garbage, which anybody may have put there, decided nothing.
+        let is_signed = self.metadata.open(ObjectKind::Entry, behind.as_str(), &bytes).is_ok_and(|opened| {
+            let signer = opened.claimed_signer().ok().and_then(|id| self.state.policy.signer(id));
+            signer.is_some_and(|signer| opened.verify(&signer.public).is_ok())
+        });
+        if is_signed && matches!(self.store.stat(&names::entry(next)?), Err(StoreError::NotFound { .. })) {
+            return Err(RepositoryError::Inconsistent {
+                object: names::entry(next)?.to_string(),
+                reason: "it is missing, and a later entry is there: bring it back from a copy; nothing is appended until then"
+                    .into(),
+            });
+        }
+        Ok(())
     }
 
     fn seal_entry(&self, statement: Statement) -> Result<Vec<u8>, RepositoryError> {

@@ -47,11 +47,11 @@ impl Repository {
         let unlocker = Unlocker::new(&*store, config.repository, &options.credentials);
 
         let start = Start::find(&*store, &mut warnings)?;
-        let opened = match start.open(&unlocker, &config, config_hash) {
+        let opened = match start.open(&*store, &unlocker, &config, config_hash) {
             // Nothing that a checkpoint says counts before it opens, not even which key to ask for.
             Err(error) if start.checkpoint && error_is_of_checkpoint(&error) => {
                 warnings.push(format!("the newest checkpoint is not used: {}", describe(&error)));
-                Start::genesis(&*store)?.open(&unlocker, &config, config_hash)
+                Start::genesis(&*store)?.open(&*store, &unlocker, &config, config_hash)
             }
             other => other,
         };
@@ -191,6 +191,7 @@ impl Start {
 
     fn open(
         &self,
+        store: &dyn Store,
         unlocker: &Unlocker<'_>,
         config: &Config,
         config_hash: ContentHash,
@@ -198,7 +199,38 @@ impl Start {
         let unlocked = Unlocked::open(unlocker, self.metadata_key, config)?;
         let state = self.state(&unlocked.metadata, config, config_hash)?;
         unlocked.agrees_with(&state)?;
+        if self.checkpoint {
+            self.follows_journal(store, &unlocked.metadata, &state)?;
+        }
         Ok((unlocked, state))
+    }
+
+    /// A checkpoint of an entry that the journal does not have is of another journal: made up, or rolled back behind.
+    fn follows_journal(
+        &self,
+        store: &dyn Store,
+        metadata: &MetadataKey,
+        state: &State,
+    ) -> Result<(), RepositoryError> {
+        let entry = names::entry(state.number)?;
+        let follows = match store.get(&entry, ENTRY_LIMIT_BYTES) {
+            // Bytes that do not open are damage, against which a checkpoint helps.
+            Ok(bytes) => {
+                content_hash(&bytes) == state.entry_hash
+                    || metadata.open(ObjectKind::Entry, entry.as_str(), &bytes).is_err()
+            }
+            // So is an entry that is missing alone.
+            Err(StoreError::NotFound { .. }) => {
+                state.number == 0 || store.stat(&names::entry(state.number - 1)?).is_ok()
+            }
+            Err(StoreError::TooLarge { .. }) => true,
+            Err(error) => return Err(error.into()),
+        };
+        if follows {
+            return Ok(());
+        }
+        let reason = format!("the journal's entry {} is not the one it was made of", state.number);
+        Err(RepositoryError::Inconsistent { object: self.name.to_string(), reason })
     }
 
     fn state(

@@ -57,6 +57,8 @@ pub struct Reader<'a> {
     footers: Mutex<LruCache<(bool, Location), Arc<PackEntry>>>,
     frames: Mutex<Frames>,
     decompressors: Mutex<Vec<Decompressor>>,
+    /// Frames that do not open, and why: each is fetched once, not once a chunk.
+    damaged: Mutex<HashMap<(bool, Location), String>>,
 }
 
 struct Frames {
@@ -86,6 +88,7 @@ impl<'a> Reader<'a> {
             )),
             frames: Mutex::new(Frames { entries: LruCache::unbounded(), bytes: 0 }),
             decompressors: Mutex::default(),
+            damaged: Mutex::default(),
         }
     }
 
@@ -169,12 +172,29 @@ impl<'a> Reader<'a> {
             }
         };
         for location in locations {
+            let key = (is_fallback, location);
+            if let Some(reason) = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+                reasons.push(reason.clone());
+                continue;
+            }
             match self.frame(cache, is_fallback, location, below) {
                 Ok(frame) => match frame.chunks.get(&id) {
                     Some(range) => return Some(ChunkBytes { range: range.clone(), frame }),
                     None => reasons.push("the cache points to another frame".into()),
                 },
-                Err(error) => reasons.push(describe(&error)),
+                Err(error) => {
+                    let reason = describe(&error);
+                    // A base is refused for the sake of the frame that asks, and stores fail for a while only.
+                    let stays = matches!(
+                        error,
+                        RepositoryError::Damaged { .. } | RepositoryError::Inconsistent { .. }
+                    );
+                    if stays && below == u8::MAX {
+                        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+                        damaged.insert(key, reason.clone());
+                    }
+                    reasons.push(reason);
+                }
             }
         }
         None

@@ -460,6 +460,9 @@ impl State {
         if self.policy.sequence.checked_add(1) != Some(policy.sequence) {
             return Ok(Err(VoidReason::RootSignature));
         }
+        if policy.metadata != self.policy.metadata {
+            return Err(RepositoryError::UnknownFeature { feature: "rotation of the metadata key".into() });
+        }
         if policy.identity != self.policy.identity {
             return Ok(Err(VoidReason::Identity));
         }

@@ -11,7 +11,12 @@ impl Repository {
     ///
     /// # Errors
     /// `NoSuchSnapshot` when it was forgotten meanwhile; `Store`, `Contention`, `NoSigner`.
-    pub fn tag(&mut self, snapshot: SnapshotId, add: &[String], remove: &[String]) -> Result<u64, RepositoryError> {
+    pub fn tag(
+        &mut self,
+        snapshot: SnapshotId,
+        add: &[String],
+        remove: &[String],
+    ) -> Result<u64, RepositoryError> {
         self.append(|state| {
             if state.snapshots.iter().any(|known| known.id() == snapshot) {
                 Ok(Statement::Tag(TagBody { snapshot, add: add.to_vec(), remove: remove.to_vec() }))
@@ -25,8 +30,20 @@ impl Repository {
     ///
     /// # Errors
     /// `Store`, `Contention`, `NoSigner`.
-    pub fn note(&mut self, event: &str, snapshot: Option<SnapshotId>, detail: &str) -> Result<u64, RepositoryError> {
+    pub fn note(
+        &mut self,
+        event: &str,
+        snapshot: Option<SnapshotId>,
+        detail: &str,
+    ) -> Result<u64, RepositoryError> {
         let time_ns = self.clock.now_ns();
-        self.append(|_| Ok(Statement::Note(NoteBody { event: event.to_owned(), snapshot, time_ns, detail: detail.to_owned() })))
+        self.append(|_| {
+            Ok(Statement::Note(NoteBody {
+                event: event.to_owned(),
+                snapshot,
+                time_ns,
+                detail: detail.to_owned(),
+            }))
+        })
     }
 }

@@ -47,7 +47,12 @@ impl Repository {
         let state = &self.state;
         let mut statistics = Statistics {
             snapshots: state.snapshots.len() as u64,
-            sources: state.snapshots.iter().map(|s| (&s.manifest.host, &s.manifest.source)).collect::<BTreeSet<_>>().len() as u64,
+            sources: state
+                .snapshots
+                .iter()
+                .map(|s| (&s.manifest.host, &s.manifest.source))
+                .collect::<BTreeSet<_>>()
+                .len() as u64,
             logical_bytes: state.snapshots.iter().map(|s| s.manifest.totals.bytes).sum(),
             index_objects: state.indexes.len() as u64,
             index_bytes: state.indexes.values().map(|index| index.length).sum(),
@@ -62,8 +67,10 @@ impl Repository {
             *count += 1;
             *bytes += pack.length;
         }
+        // Two descriptions of a pack are one pack.
+        let mut seen = BTreeSet::new();
         for number in self.cache.pack_numbers()? {
-            let Some(pack) = self.cache.pack(number)? else { continue };
+            let Some(pack) = self.cache.pack(number)?.filter(|pack| seen.insert(pack.id)) else { continue };
             if pack.kind == ObjectKind::DataPack {
                 statistics.chunks += pack.footer.chunks.len() as u64;
                 for frame in &pack.footer.frames {

@@ -162,6 +162,10 @@ fn matrix(with_checkpoint: bool) {
     let mut cases = 0;
     let last_entry = names(&fixture.store, "journal/").pop().unwrap();
     for target in names(&fixture.store, "") {
+        // What a checkpoint changes is how the journal is read; the rest is as it is without one.
+        if with_checkpoint && ["packs", "meta", "keys"].contains(&kind(target.as_str())) {
+            continue;
+        }
         for (what, damage) in damages(&fixture.store, &target) {
             let case = format!("{target}: {what}");
             let memory = Arc::new(fixture.store.clone());
@@ -201,7 +205,7 @@ fn matrix(with_checkpoint: bool) {
             cases += 1;
         }
     }
-    assert!(cases > 300, "{cases}");
+    assert!(cases > if with_checkpoint { 150 } else { 280 }, "{cases}");
 }
 
 #[test]

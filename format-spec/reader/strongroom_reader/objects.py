@@ -3,7 +3,7 @@
 import struct
 from collections import namedtuple
 
-from .cbor import blob, decode, decode_many, known, many, maybe, record, row, sint, sized, text, u8, u32, uint
+from .cbor import blob, decode, decode_many, known, many, maybe, record, row, sint, sized, text, u32, uint
 from .errors import Refused, Unknown, require
 
 DATA_PACK, METADATA_PACK, INDEX, ENTRY, CHECKPOINT = 1, 2, 3, 4, 5
@@ -69,10 +69,27 @@ def decode_key_body(data):
 
 # Policy and journal entries
 
+def bits(what, known_bits):
+    """An integer with no other bits than these."""
+
+    def check(value):
+        if uint(value) & ~known_bits:
+            raise Unknown(f"{what} {value} has bits that are not known")
+        return value
+
+    return check
+
+
+def level(value):
+    """The level of a root."""
+    require(uint(value) <= 16, "a tree is deeper than the limit")
+    return value
+
+
 KEY_REF = row(ID16, ID32)
-SIGNER = record("signer", id=ID16, public=ID32, roles=u8, sources=many(text), name=text)
+SIGNER = record("signer", id=ID16, public=ID32, roles=bits("roles", 0x0F), sources=many(text), name=text)
 RECIPIENT = record(
-    "recipient", type=known("recipient type", 1, 2, 3, 4), id=ID16, purposes=u8, public=blob, label=text,
+    "recipient", type=known("recipient type", 1, 2, 3, 4), id=ID16, purposes=bits("purposes", 0x7E), public=blob, label=text,
 )
 POLICY_FIELDS = record(
     "policy", sequence=uint, root=ID32, signers=many(SIGNER), recipients=many(RECIPIENT), features=many(text),
@@ -96,7 +113,7 @@ ENTRY_FIELDS = record(
 )
 MANIFEST = record(
     "manifest", source=text, engine=text, host=text, user=text, tool=text, started_ns=sint, finished_ns=sint,
-    parent=maybe(ID32), generation=uint, tree=row(ID32, u8, uint, uint),
+    parent=maybe(ID32), generation=uint, tree=row(ID32, level, uint, uint),
     streams=many(row(blob, known("chunker", 1, 2), many(uint), uint)), facts=maybe(row(ID32, uint)),
     totals=row(uint, uint, uint, uint, uint, uint), nonce=ID16, arguments=many(blob), tags=many(text),
 )
@@ -256,7 +273,7 @@ def check_items(data):
 def check_content(value):
     """("inline", records), or ("list", root, level, bytes, chunks)."""
     if type(value) is list:
-        return ("list", *row(ID32, u8, uint, uint)(value))
+        return ("list", *row(ID32, level, uint, uint)(value))
     items = check_items(blob(value))
     require(len(items) <= 8, "more than 8 chunks stand in an entry")
     return ("inline", items)

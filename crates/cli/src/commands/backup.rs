@@ -37,12 +37,25 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
         return Err(Usage("standard input is a terminal: pipe a dump into this command".into()).into());
     }
     let engine = Stdin::of_process(arguments.name.clone(), arguments.allow_empty);
-    run(context, &engine, &arguments.common, &arguments.name, vec![arguments.name.clone().into_bytes()], false)
+    run(
+        context,
+        &engine,
+        &arguments.common,
+        &arguments.name,
+        vec![arguments.name.clone().into_bytes()],
+        false,
+    )
 }
 
 pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyhow::Result<Outcome> {
-    let mut streams: Vec<CommandStream> =
-        arguments.stream.iter().map(|(name, command)| CommandStream { name: name.clone(), command: vec!["sh".into(), "-c".into(), command.clone()] }).collect();
+    let mut streams: Vec<CommandStream> = arguments
+        .stream
+        .iter()
+        .map(|(name, command)| CommandStream {
+            name: name.clone(),
+            command: vec!["sh".into(), "-c".into(), command.clone()],
+        })
+        .collect();
     if let Some(name) = &arguments.name {
         streams.push(CommandStream { name: name.clone(), command: arguments.command.clone() });
     }
@@ -50,7 +63,9 @@ pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyho
         return Err(Usage("which command? write --name NAME -- CMD ARGS, or --stream NAME=CMD".into()).into());
     }
     let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
-    if let Some(twice) = names.iter().enumerate().find_map(|(at, name)| names[..at].contains(name).then_some(name)) {
+    if let Some(twice) =
+        names.iter().enumerate().find_map(|(at, name)| names[..at].contains(name).then_some(name))
+    {
         return Err(Usage(format!("two streams are named `{twice}`")).into());
     }
     let source = names.join(",");
@@ -59,7 +74,14 @@ pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyho
     run(context, &engine, &arguments.common, &source, asked, false)
 }
 
-fn run(context: &Context<'_>, engine: &dyn Engine, common: &BackupCommon, source: &str, asked: Vec<Vec<u8>>, force: bool) -> anyhow::Result<Outcome> {
+fn run(
+    context: &Context<'_>,
+    engine: &dyn Engine,
+    common: &BackupCommon,
+    source: &str,
+    asked: Vec<Vec<u8>>,
+    force: bool,
+) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let mut repository = context.open()?;
     let options = BackupOptions {
@@ -93,15 +115,33 @@ fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, b
         return;
     }
     crate::output::line!("snapshot {} of {}", report.id, render::safe(&options.source));
-    let rate = render::bytes(u64::try_from(u128::from(totals.bytes) * 1000 / began.elapsed().as_millis().max(1)).unwrap_or(u64::MAX));
-    let files = if totals.files == 1 { "1 file or stream".to_owned() } else { format!("{} files and streams", totals.files) };
-    crate::output::line!("{files}, {} in {seconds:.1} s ({rate}/s); {} new, {} stored", render::bytes(totals.bytes), render::bytes(totals.new_bytes), render::bytes(totals.stored_bytes));
+    let rate = render::bytes(
+        u64::try_from(u128::from(totals.bytes) * 1000 / began.elapsed().as_millis().max(1))
+            .unwrap_or(u64::MAX),
+    );
+    let files = if totals.files == 1 {
+        "1 file or stream".to_owned()
+    } else {
+        format!("{} files and streams", totals.files)
+    };
+    crate::output::line!(
+        "{files}, {} in {seconds:.1} s ({rate}/s); {} new, {} stored",
+        render::bytes(totals.bytes),
+        render::bytes(totals.new_bytes),
+        render::bytes(totals.stored_bytes)
+    );
     match report.parent {
         Some(parent) => context.terminal.say(&format!("parent {}", parent.short())),
         None => context.terminal.say("the first snapshot of this source"),
     }
     if totals.unreadable > 0 {
-        let files = if totals.unreadable == 1 { "1 file or folder".to_owned() } else { format!("{} files and folders", totals.unreadable) };
-        eprintln!("warning: {files} could not be read, or changed while being read (each is named above); all else is in the snapshot");
+        let files = if totals.unreadable == 1 {
+            "1 file or folder".to_owned()
+        } else {
+            format!("{} files and folders", totals.unreadable)
+        };
+        eprintln!(
+            "warning: {files} could not be read, or changed while being read (each is named above); all else is in the snapshot"
+        );
     }
 }

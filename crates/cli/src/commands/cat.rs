@@ -22,7 +22,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
     let reader = Reader::new(&repository);
     let entry = find(&reader, &snapshot, arguments.path.as_deref())?;
     let Some(content) = entry.content() else {
-        return Err(Usage(format!("/{} is no file or stream: only those can be written out", entry.path)).into());
+        return Err(
+            Usage(format!("/{} is no file or stream: only those can be written out", entry.path)).into()
+        );
     };
     let stdout = std::io::stdout();
     // The widest pipe there can be; and no line buffer in between.
@@ -47,12 +49,17 @@ fn find(reader: &Reader<'_>, snapshot: &Snapshot, path: Option<&str>) -> anyhow:
     let mut cursor = EntryCursor::new(reader, &snapshot.manifest.tree)?;
     if let Some(path) = path {
         let path = parse_path(path)?;
-        return cursor.seek(&path)?.ok_or_else(|| RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: path.to_string() }.into());
+        return cursor.seek(&path)?.ok_or_else(|| {
+            RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: path.to_string() }.into()
+        });
     }
     let mut only = None;
     while let Some(entry) = cursor.next_entry()? {
         if entry.content().is_some() && only.replace(entry).is_some() {
-            return Err(Usage("the snapshot holds more than one file: give a path (`strongroom ls` lists them)".into()).into());
+            return Err(Usage(
+                "the snapshot holds more than one file: give a path (`strongroom ls` lists them)".into(),
+            )
+            .into());
         }
     }
     only.ok_or_else(|| Usage("the snapshot holds no file".into()).into())

@@ -55,8 +55,10 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
         }));
         return;
     }
-    let mut looked_at =
-        format!("{} journal entries, {} snapshots, {} index objects, {} tree nodes, {} chunks, {} packs", c.entries, c.snapshots, c.index_objects, c.nodes, c.chunks, c.packs);
+    let mut looked_at = format!(
+        "{} journal entries, {} snapshots, {} index objects, {} tree nodes, {} chunks, {} packs",
+        c.entries, c.snapshots, c.index_objects, c.nodes, c.chunks, c.packs
+    );
     if c.packs_read > 0 {
         looked_at = format!("{looked_at} ({} read, {})", c.packs_read, render::bytes(c.bytes_read));
     }
@@ -68,7 +70,9 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
     match (count(Severity::Damage), count(Severity::Suspicious)) {
         (0, 0) => line!("no damage found"),
         (0, suspicious) => line!("no damage found, but {suspicious} suspicious thing(s)"),
-        (damage, suspicious) => line!("DAMAGE: {damage} finding(s), and {suspicious} suspicious; snapshots that are not named above are whole"),
+        (damage, suspicious) => line!(
+            "DAMAGE: {damage} finding(s), and {suspicious} suspicious; snapshots that are not named above are whole"
+        ),
     }
 }
 
@@ -95,7 +99,11 @@ fn print(finding: &Finding) {
 }
 
 fn to_json(finding: &Finding) -> serde_json::Value {
-    let paths: Vec<_> = finding.paths.iter().map(|(snapshot, path)| json!({ "snapshot": snapshot.to_hex(), "path": render::path_json(path) })).collect();
+    let paths: Vec<_> = finding
+        .paths
+        .iter()
+        .map(|(snapshot, path)| json!({ "snapshot": snapshot.to_hex(), "path": render::path_json(path) }))
+        .collect();
     json!({
         "type": "finding", "severity": word(finding.severity), "kind": format!("{:?}", finding.kind), "object": finding.object, "detail": finding.detail,
         "snapshots": finding.snapshots.iter().map(|id| id.to_hex()).collect::<Vec<_>>(), "paths": paths, "more_paths": finding.more_paths,

@@ -21,7 +21,8 @@ struct Counts {
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Diff) -> anyhow::Result<Outcome> {
     let repository = context.open_with_index()?;
-    let (first, second) = (context.select(&repository, &arguments.first)?, context.select(&repository, &arguments.second)?);
+    let (first, second) =
+        (context.select(&repository, &arguments.first)?, context.select(&repository, &arguments.second)?);
     let reader = Reader::new(&repository);
     let mut counts = Counts::default();
     compare(&reader, first, second, |difference| {
@@ -32,8 +33,13 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Diff) -> anyhow::Result<Out
             Difference::Metadata(was, is) => ('U', "metadata", is, Some(was.bytes())),
         };
         match difference {
-            Difference::Added(_) => (counts.added, counts.added_bytes) = (counts.added + 1, counts.added_bytes + entry.bytes()),
-            Difference::Removed(_) => (counts.removed, counts.removed_bytes) = (counts.removed + 1, counts.removed_bytes + entry.bytes()),
+            Difference::Added(_) => {
+                (counts.added, counts.added_bytes) = (counts.added + 1, counts.added_bytes + entry.bytes())
+            }
+            Difference::Removed(_) => {
+                (counts.removed, counts.removed_bytes) =
+                    (counts.removed + 1, counts.removed_bytes + entry.bytes())
+            }
             Difference::Changed(..) => counts.changed += 1,
             Difference::Metadata(..) => counts.metadata += 1,
         }

@@ -33,8 +33,17 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Find) -> anyhow::Result<Out
                 value["snapshot"] = snapshot.id().to_hex().into();
                 context.json(&value);
             } else {
-                let time = entry.metadata.as_ref().map_or_else(|| " ".repeat(19), |m| render::time_ms(m.mtime_ns.div_euclid(1_000_000)));
-                crate::output::line!("{} {} {:>12} {time} /{}", snapshot.id().short(), render::time_ms(snapshot.time_ms()), entry.bytes(), entry.path);
+                let time = entry
+                    .metadata
+                    .as_ref()
+                    .map_or_else(|| " ".repeat(19), |m| render::time_ms(m.mtime_ns.div_euclid(1_000_000)));
+                crate::output::line!(
+                    "{} {} {:>12} {time} /{}",
+                    snapshot.id().short(),
+                    render::time_ms(snapshot.time_ms()),
+                    entry.bytes(),
+                    entry.path
+                );
             }
         }
     }

@@ -30,7 +30,12 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Out
     let location = context.location()?;
     let store: Arc<dyn Store> = Arc::new(create(location)?);
     let (recipients, new_keys) = recipients(context, arguments)?;
-    let made = strongroom_repository::init(&store, &recipients, &arguments.host.clone().unwrap_or_else(host_name), &OsRandom);
+    let made = strongroom_repository::init(
+        &store,
+        &recipients,
+        &arguments.host.clone().unwrap_or_else(host_name),
+        &OsRandom,
+    );
     let fingerprint = match made {
         Ok(fingerprint) => fingerprint,
         Err(error) => {
@@ -54,7 +59,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Out
         crate::output::line!("key file {}", path.display());
     }
     if !key_files.is_empty() {
-        context.terminal.say("Keep a copy of the key file somewhere else: without it nobody can read the repository.");
+        context
+            .terminal
+            .say("Keep a copy of the key file somewhere else: without it nobody can read the repository.");
     }
     context.terminal.say("Other hosts may pin the fingerprint in STRONGROOM_FINGERPRINT.");
     Ok(Outcome::Done)
@@ -72,7 +79,12 @@ fn create(location: &Path) -> anyhow::Result<LocalStore> {
     }
     let place = location.display().to_string();
     let finished = location.join("journal").join(format!("{:016x}", 0)).exists();
-    Err(if finished { RepositoryError::AlreadyARepository { location: place } } else { RepositoryError::UnfinishedInit { location: place } }.into())
+    Err(if finished {
+        RepositoryError::AlreadyARepository { location: place }
+    } else {
+        RepositoryError::UnfinishedInit { location: place }
+    }
+    .into())
 }
 
 fn recipients(context: &Context<'_>, arguments: &Init) -> anyhow::Result<(Vec<WrapTo>, Vec<NewKey>)> {
@@ -90,16 +102,30 @@ fn recipients(context: &Context<'_>, arguments: &Init) -> anyhow::Result<(Vec<Wr
     for recipient in &wanted {
         let key = match recipient.split_once(':') {
             None if recipient == "passphrase" => {
-                recipients.push(WrapTo::passphrase(&credentials::new_passphrase(context.global)?, ARGON2_COSTS, &OsRandom)?);
+                recipients.push(WrapTo::passphrase(
+                    &credentials::new_passphrase(context.global)?,
+                    ARGON2_COSTS,
+                    &OsRandom,
+                )?);
                 continue;
             }
             None if recipient == "key-file" => {
-                let path = credentials::default_key_file(&format!("new-{}", hex::encode(random::array::<8>(&OsRandom)?)))?;
+                let path = credentials::default_key_file(&format!(
+                    "new-{}",
+                    hex::encode(random::array::<8>(&OsRandom)?)
+                ))?;
                 make_key(&path, true, &mut new_keys)?
             }
-            Some(("key-file", path)) if Path::new(path).exists() => credentials::read_key_file(Path::new(path))?,
+            Some(("key-file", path)) if Path::new(path).exists() => {
+                credentials::read_key_file(Path::new(path))?
+            }
             Some(("key-file", path)) if !path.is_empty() => make_key(Path::new(path), false, &mut new_keys)?,
-            _ => return Err(Usage(format!("`{recipient}` is no recipient: write passphrase, key-file or key-file:PATH")).into()),
+            _ => {
+                return Err(Usage(format!(
+                    "`{recipient}` is no recipient: write passphrase, key-file or key-file:PATH"
+                ))
+                .into());
+            }
         };
         recipients.push(WrapTo::KeyFile { key });
     }
@@ -117,7 +143,8 @@ fn make_key(path: &Path, by_fingerprint: bool, new_keys: &mut Vec<NewKey>) -> an
 
 /// Puts the fingerprint into the new key file's text, and into its name where it is this user's default.
 fn name_key_file(new: &NewKey, fingerprint: &str) -> anyhow::Result<PathBuf> {
-    let path = if new.by_fingerprint { credentials::default_key_file(fingerprint)? } else { new.path.clone() };
+    let path =
+        if new.by_fingerprint { credentials::default_key_file(fingerprint)? } else { new.path.clone() };
     let named = path.with_extension("key.named");
     credentials::write_key_file(&named, &new.key, fingerprint)?;
     fs::rename(&named, &path).with_context(|| format!("cannot rename the key file to {}", path.display()))?;

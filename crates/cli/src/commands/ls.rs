@@ -20,7 +20,10 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Ls) -> anyhow::Result<Outco
     let within = arguments.path.as_deref().map(parse_path).transpose()?;
     let mut next = match &within {
         None => cursor.next_entry()?,
-        Some(path) => Some(cursor.seek(path)?.ok_or_else(|| RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: path.to_string() })?),
+        Some(path) => Some(cursor.seek(path)?.ok_or_else(|| RepositoryError::NoSuchPath {
+            snapshot: snapshot.id(),
+            path: path.to_string(),
+        })?),
     };
     let depth = within.as_ref().map_or(0, |path| path.components().count());
     while let Some(entry) = next {
@@ -55,8 +58,14 @@ fn print(context: &Context<'_>, long: bool, entry: &TreeEntry) {
     let (mode, owner, time) = match &entry.metadata {
         None => ("          ".to_owned(), "-".to_owned(), " ".repeat(19)),
         Some(m) => {
-            let name = |name: &Option<String>, id: u32| name.as_ref().map_or_else(|| id.to_string(), |name| render::safe(name));
-            (mode_text(&entry.kind, m.mode), format!("{}:{}", name(&m.user, m.uid), name(&m.group, m.gid)), render::time_ms(m.mtime_ns.div_euclid(1_000_000)))
+            let name = |name: &Option<String>, id: u32| {
+                name.as_ref().map_or_else(|| id.to_string(), |name| render::safe(name))
+            };
+            (
+                mode_text(&entry.kind, m.mode),
+                format!("{}:{}", name(&m.user, m.uid), name(&m.group, m.gid)),
+                render::time_ms(m.mtime_ns.div_euclid(1_000_000)),
+            )
         }
     };
     crate::output::line!("{mode} {owner:<17} {:>12} {time} /{}{target}", entry.bytes(), entry.path);
@@ -64,7 +73,8 @@ fn print(context: &Context<'_>, long: bool, entry: &TreeEntry) {
 
 fn mode_text(kind: &EntryKind, mode: u32) -> String {
     let mut text = String::from(kind_letter(kind));
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')]
+    {
         let bits = mode >> shift & 7;
         text.push(if bits & 4 != 0 { 'r' } else { '-' });
         text.push(if bits & 2 != 0 { 'w' } else { '-' });

@@ -42,7 +42,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Arguments::command(), "strongroom", &mut std::io::stdout());
+            // Not straight to standard output: there it panics when nobody reads on.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "strongroom", &mut script);
+            crate::output::text!("{}", String::from_utf8_lossy(&script));
             Ok(Outcome::Done)
         }
         Command::Quickstart { dir } => quickstart::run(&context, dir.as_deref()),

@@ -18,7 +18,11 @@ impl Patterns {
             if trimmed.is_empty() {
                 return Err(Usage(format!("`{pattern}` is no pattern")).into());
             }
-            let anywhere = if trimmed.contains('/') || pattern.starts_with('/') { trimmed.to_owned() } else { format!("**/{trimmed}") };
+            let anywhere = if trimmed.contains('/') || pattern.starts_with('/') {
+                trimmed.to_owned()
+            } else {
+                format!("**/{trimmed}")
+            };
             set.add(glob(pattern, &anywhere, ignore_case)?);
         }
         Ok(Self(set.build()?))
@@ -38,12 +42,18 @@ impl Patterns {
 
     /// Whether the path itself matches.
     pub(crate) fn matches_itself(&self, path: &EntryPath) -> bool {
-        self.0.is_match(std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path.as_bytes())))
+        self.0.is_match(std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
+            path.as_bytes(),
+        )))
     }
 }
 
 fn glob(pattern: &str, text: &str, ignore_case: bool) -> anyhow::Result<Glob> {
-    GlobBuilder::new(text).literal_separator(true).case_insensitive(ignore_case).build().map_err(|error| Usage(format!("`{pattern}` is no pattern: {error}")).into())
+    GlobBuilder::new(text)
+        .literal_separator(true)
+        .case_insensitive(ignore_case)
+        .build()
+        .map_err(|error| Usage(format!("`{pattern}` is no pattern: {error}")).into())
 }
 
 /// `--include` and `--exclude` of a restore.
@@ -54,7 +64,9 @@ pub(crate) struct Selection {
 
 impl Selection {
     pub(crate) fn new(include: &[String], exclude: &[String]) -> anyhow::Result<Option<Self>> {
-        let some = |patterns: &[String]| if patterns.is_empty() { Ok(None) } else { Patterns::new(patterns, false).map(Some) };
+        let some = |patterns: &[String]| {
+            if patterns.is_empty() { Ok(None) } else { Patterns::new(patterns, false).map(Some) }
+        };
         let selection = Self { include: some(include)?, exclude: some(exclude)? };
         Ok((selection.include.is_some() || selection.exclude.is_some()).then_some(selection))
     }
@@ -62,7 +74,8 @@ impl Selection {
 
 impl Filter for Selection {
     fn wants(&self, entry: &TreeEntry) -> bool {
-        self.include.as_ref().is_none_or(|include| include.matches(&entry.path)) && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(&entry.path))
+        self.include.as_ref().is_none_or(|include| include.matches(&entry.path))
+            && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(&entry.path))
     }
 }
 

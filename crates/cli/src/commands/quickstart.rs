@@ -22,7 +22,14 @@ pub(crate) fn run(context: &Context<'_>, dir: Option<&Path>) -> anyhow::Result<O
         if json {
             context.json(&json!({ "type": "day", "day": number, "snapshot": day.snapshot.to_hex(), "blocks": day.blocks, "bytes": day.bytes, "new_bytes": day.new_bytes, "stored_bytes": day.stored_bytes }));
         } else {
-            crate::output::line!("day {number}: snapshot {}  {} blocks, {}; {} new, stored {}", day.snapshot.short(), day.blocks, render::bytes(day.bytes), render::bytes(day.new_bytes), render::bytes(day.stored_bytes));
+            crate::output::line!(
+                "day {number}: snapshot {}  {} blocks, {}; {} new, stored {}",
+                day.snapshot.short(),
+                day.blocks,
+                render::bytes(day.bytes),
+                render::bytes(day.new_bytes),
+                render::bytes(day.stored_bytes)
+            );
         }
     };
     let report = quickstart(&folder, &host_name(), TOOL, workers(None), &context.terminal, &mut told)?;
@@ -33,11 +40,22 @@ pub(crate) fn run(context: &Context<'_>, dir: Option<&Path>) -> anyhow::Result<O
             "restored": report.restored.to_hex(), "compared_bytes": report.compared_bytes, "check_clean": clean,
         }));
     } else {
-        crate::output::line!("restored snapshot {}: {} compared byte for byte, the same", report.restored.short(), render::bytes(report.compared_bytes));
+        crate::output::line!(
+            "restored snapshot {}: {} compared byte for byte, the same",
+            report.restored.short(),
+            render::bytes(report.compared_bytes)
+        );
         super::check::show(context, &report.check);
     }
     context.terminal.say(&format!("\nall of it is in {}; look around:", report.folder.display()));
-    context.terminal.say(&format!("  export STRONGROOM_REPO={} STRONGROOM_KEY_FILE={}", report.repository.display(), report.key_file.display()));
-    context.terminal.say(&format!("  strongroom snapshots; strongroom ls -l {}; strongroom stats", report.restored.short()));
+    context.terminal.say(&format!(
+        "  export STRONGROOM_REPO={} STRONGROOM_KEY_FILE={}",
+        report.repository.display(),
+        report.key_file.display()
+    ));
+    context.terminal.say(&format!(
+        "  strongroom snapshots; strongroom ls -l {}; strongroom stats",
+        report.restored.short()
+    ));
     Ok(if clean { Outcome::Done } else { Outcome::Code(DAMAGE) })
 }

@@ -35,14 +35,22 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     if arguments.dry_run {
         return dry_run(context, &repository, &snapshot, &options);
     }
-    let into = arguments.target.as_deref().ok_or_else(|| Usage("restore into which folder? give --target DIR".into()))?;
+    let into = arguments
+        .target
+        .as_deref()
+        .ok_or_else(|| Usage("restore into which folder? give --target DIR".into()))?;
     let overwrite = match arguments.overwrite {
         OverwritePolicy::Never => Overwrite::Never,
         OverwritePolicy::IfChanged => Overwrite::IfChanged,
         OverwritePolicy::IfNewer => Overwrite::IfNewer,
         OverwritePolicy::Always => Overwrite::Always,
     };
-    let target_options = TargetOptions { overwrite, numeric_ids: arguments.numeric_ids, owner: true, sparse: arguments.sparse };
+    let target_options = TargetOptions {
+        overwrite,
+        numeric_ids: arguments.numeric_ids,
+        owner: true,
+        sparse: arguments.sparse,
+    };
     let reader = Reader::new(&repository);
     let target = DirectoryTarget::open(into, target_options)?;
     let is_whole = options.filter.is_none() && options.subtree.is_none();
@@ -71,27 +79,49 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
             "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "troubles": troubles, "seconds": seconds,
         }));
     } else {
-        crate::output::line!("restored {} files and streams ({}) of snapshot {} into {}", report.files, render::bytes(report.bytes), snapshot.id().short(), into.display());
-        let skipped = if report.skipped > 0 { format!(", {} left as they were", report.skipped) } else { String::new() };
-        context.terminal.say(&format!("{} folders, {} links and others{skipped}, in {seconds:.1} s", report.directories, report.others));
+        crate::output::line!(
+            "restored {} files and streams ({}) of snapshot {} into {}",
+            report.files,
+            render::bytes(report.bytes),
+            snapshot.id().short(),
+            into.display()
+        );
+        let skipped = if report.skipped > 0 {
+            format!(", {} left as they were", report.skipped)
+        } else {
+            String::new()
+        };
+        context.terminal.say(&format!(
+            "{} folders, {} links and others{skipped}, in {seconds:.1} s",
+            report.directories, report.others
+        ));
     }
     if report.files + report.directories + report.others + report.skipped == 0 && options.filter.is_some() {
         eprintln!("warning: nothing in the snapshot matches");
         return Ok(Outcome::Code(PARTLY));
     }
     if is_damaged {
-        eprintln!("error: the snapshot is damaged: {troubles} parts were not restored, all else was and is verified; `strongroom check --read-data` tells more");
+        eprintln!(
+            "error: the snapshot is damaged: {troubles} parts were not restored, all else was and is verified; `strongroom check --read-data` tells more"
+        );
         return Ok(Outcome::Code(DAMAGE));
     }
     Ok(if troubles > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
 }
 
-fn dry_run(context: &Context<'_>, repository: &Repository, snapshot: &Snapshot, options: &RestoreOptions<'_>) -> anyhow::Result<Outcome> {
+fn dry_run(
+    context: &Context<'_>,
+    repository: &Repository,
+    snapshot: &Snapshot,
+    options: &RestoreOptions<'_>,
+) -> anyhow::Result<Outcome> {
     let reader = Reader::new(repository);
     let mut cursor = EntryCursor::new(&reader, &snapshot.manifest.tree)?;
     let (mut entries, mut bytes) = (0_u64, 0_u64);
     while let Some(entry) = cursor.next_entry()? {
-        if options.subtree.as_ref().is_some_and(|subtree| !entry.path.is_within(subtree)) || options.filter.is_some_and(|filter| !filter.wants(&entry)) {
+        if options.subtree.as_ref().is_some_and(|subtree| !entry.path.is_within(subtree))
+            || options.filter.is_some_and(|filter| !filter.wants(&entry))
+        {
             continue;
         }
         entries += 1;

@@ -14,7 +14,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Show) -> anyhow::Result<Out
     let snapshot = context.select(&repository, &arguments.snapshot)?;
     let manifest = &snapshot.manifest;
     let facts = match &manifest.facts {
-        Some(facts) => Some(String::from_utf8_lossy(&Reader::new(&repository).blob(facts.node)?).into_owned()),
+        Some(facts) => {
+            Some(String::from_utf8_lossy(&Reader::new(&repository).blob(facts.node)?).into_owned())
+        }
         None => None,
     };
     let streams: Vec<_> = manifest
@@ -25,14 +27,25 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Show) -> anyhow::Result<Out
     if context.global.json {
         let mut value = to_json(snapshot);
         value["streams"] = streams.into();
-        value["arguments"] = manifest.arguments.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect::<Vec<_>>().into();
-        value["facts"] = facts.map_or(serde_json::Value::Null, |facts| serde_json::from_str(&facts).unwrap_or(serde_json::Value::String(facts)));
+        value["arguments"] = manifest
+            .arguments
+            .iter()
+            .map(|a| String::from_utf8_lossy(a).into_owned())
+            .collect::<Vec<_>>()
+            .into();
+        value["facts"] = facts.map_or(serde_json::Value::Null, |facts| {
+            serde_json::from_str(&facts).unwrap_or(serde_json::Value::String(facts))
+        });
         value["data_keys"] = snapshot.state.keys.iter().map(|key| key.id.to_hex()).collect::<Vec<_>>().into();
         context.json(&value);
         return Ok(Outcome::Done);
     }
     let totals = &manifest.totals;
-    let signer = repository.state().policy.signer(snapshot.state.signer).map_or("(not in the policy any more)", |signer| signer.name.as_str());
+    let signer = repository
+        .state()
+        .policy
+        .signer(snapshot.state.signer)
+        .map_or("(not in the policy any more)", |signer| signer.name.as_str());
     let mut lines = vec![
         ("snapshot", snapshot.id().to_hex()),
         ("source", render::safe(&manifest.source)),

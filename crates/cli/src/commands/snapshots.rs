@@ -56,7 +56,14 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Snapshots) -> anyhow::Resul
             ]
         })
         .collect();
-    crate::output::text!("{}", render::table(&["ID", "TIME", "HOST", "SOURCE", "ENGINE", "FILES", "SIZE", "STORED", "TAGS"], &[5, 6, 7], &rows));
+    crate::output::text!(
+        "{}",
+        render::table(
+            &["ID", "TIME", "HOST", "SOURCE", "ENGINE", "FILES", "SIZE", "STORED", "TAGS"],
+            &[5, 6, 7],
+            &rows
+        )
+    );
     context.terminal.say(&format!("{} snapshot{}", rows.len(), if rows.len() == 1 { "" } else { "s" }));
     Ok(Outcome::Done)
 }

@@ -27,8 +27,19 @@ pub(crate) fn run(context: &Context<'_>) -> anyhow::Result<Outcome> {
         ("fingerprint", repository.fingerprint()),
         ("snapshots", format!("{} of {} sources", s.snapshots, s.sources)),
         ("restored size", render::bytes(s.logical_bytes)),
-        ("unique data", format!("{} in {} chunks (deduplication {:.2}x)", render::bytes(s.unique_bytes), s.chunks, ratio(s.logical_bytes, s.unique_bytes))),
-        ("compressed to", format!("{} ({:.2}x)", render::bytes(s.frame_bytes), ratio(s.unique_bytes, s.frame_bytes))),
+        (
+            "unique data",
+            format!(
+                "{} in {} chunks (deduplication {:.2}x)",
+                render::bytes(s.unique_bytes),
+                s.chunks,
+                ratio(s.logical_bytes, s.unique_bytes)
+            ),
+        ),
+        (
+            "compressed to",
+            format!("{} ({:.2}x)", render::bytes(s.frame_bytes), ratio(s.unique_bytes, s.frame_bytes)),
+        ),
         ("stored", render::bytes(stored)),
         ("data packs", format!("{} ({})", s.data_packs, render::bytes(s.data_bytes))),
         ("metadata packs", format!("{} ({})", s.metadata_packs, render::bytes(s.metadata_bytes))),

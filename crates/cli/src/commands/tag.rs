@@ -10,14 +10,28 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Tag) -> anyhow::Result<Outc
     if arguments.add.is_empty() && arguments.remove.is_empty() {
         return Err(Usage("nothing to do: give --add TAG or --remove TAG".into()).into());
     }
-    if arguments.add.iter().chain(&arguments.remove).any(|tag| tag.is_empty() || tag.contains(',') || tag.chars().any(char::is_control)) {
+    if arguments
+        .add
+        .iter()
+        .chain(&arguments.remove)
+        .any(|tag| tag.is_empty() || tag.contains(',') || tag.chars().any(char::is_control))
+    {
         return Err(Usage("a tag is not empty and has no comma".into()).into());
     }
     let mut repository = context.open()?;
-    let ids = arguments.snapshots.iter().map(|text| context.select(&repository, text).map(|snapshot| snapshot.id())).collect::<Result<Vec<_>, _>>()?;
+    let ids = arguments
+        .snapshots
+        .iter()
+        .map(|text| context.select(&repository, text).map(|snapshot| snapshot.id()))
+        .collect::<Result<Vec<_>, _>>()?;
     for id in ids {
         repository.tag(id, &arguments.add, &arguments.remove)?;
-        let tags = repository.snapshots().iter().find(|snapshot| snapshot.id() == id).map(|snapshot| snapshot.state.tags.clone()).unwrap_or_default();
+        let tags = repository
+            .snapshots()
+            .iter()
+            .find(|snapshot| snapshot.id() == id)
+            .map(|snapshot| snapshot.state.tags.clone())
+            .unwrap_or_default();
         if context.global.json {
             context.json(&json!({ "type": "tag", "snapshot": id.to_hex(), "tags": tags }));
         } else {

@@ -31,20 +31,35 @@ impl Engine for Files {
 
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
         // A file's attributes are read when it is opened, or taken over from the parent.
-        let walk = Walk::new(&self.roots, WalkOptions { xattrs: XattrScope::NotOfFiles, ..self.options.clone() })?;
-        let parent = sink.parent().and_then(|parent| match EntryCursor::new(sink.reader(), &parent.manifest.tree) {
-            Ok(cursor) => Some(cursor),
-            Err(error) => {
-                sink.monitor().warn(&format!("the parent snapshot {} cannot be read ({error}); every file is read again", parent.id().short()));
-                None
-            }
-        });
-        let mut run = FilesRun { sink, lane: sink.ordered_lane(ChunkerParams::default())?, parent, hard_links: HardLinks::default(), bytes: 0, read_any: false, failed_any: false };
+        let walk =
+            Walk::new(&self.roots, WalkOptions { xattrs: XattrScope::NotOfFiles, ..self.options.clone() })?;
+        let parent =
+            sink.parent().and_then(|parent| match EntryCursor::new(sink.reader(), &parent.manifest.tree) {
+                Ok(cursor) => Some(cursor),
+                Err(error) => {
+                    sink.monitor().warn(&format!(
+                        "the parent snapshot {} cannot be read ({error}); every file is read again",
+                        parent.id().short()
+                    ));
+                    None
+                }
+            });
+        let mut run = FilesRun {
+            sink,
+            lane: sink.ordered_lane(ChunkerParams::default())?,
+            parent,
+            hard_links: HardLinks::default(),
+            bytes: 0,
+            read_any: false,
+            failed_any: false,
+        };
         for walked in walk {
             match walked {
                 Walked::Entry(walked) => run.entry(*walked)?,
                 Walked::Excluded { .. } | Walked::Failed { vanished: true, .. } => {}
-                Walked::Failed { path, operation, error, .. } => run.failed(&format!("cannot {operation} {}: {error}", path.display())),
+                Walked::Failed { path, operation, error, .. } => {
+                    run.failed(&format!("cannot {operation} {}: {error}", path.display()))
+                }
             }
         }
         if run.failed_any && !run.read_any {
@@ -107,7 +122,10 @@ impl FilesRun<'_, '_, '_> {
         };
         let EntryKind::File(_) = &found.kind else { return None };
         let (then, now) = (found.metadata.as_ref()?, walked.entry.metadata.as_ref()?);
-        let same = then.inode == now.inode && then.mtime_ns == now.mtime_ns && then.ctime_ns == now.ctime_ns && found.bytes() == walked.size;
+        let same = then.inode == now.inode
+            && then.mtime_ns == now.mtime_ns
+            && then.ctime_ns == now.ctime_ns
+            && found.bytes() == walked.size;
         // An entry whose names of owners changed is new, its content is not; ctime says that attributes are the same.
         same.then(|| {
             let mut metadata = now.clone();
@@ -121,11 +139,15 @@ impl FilesRun<'_, '_, '_> {
             let is_last = attempt == ATTEMPTS;
             match self.read(&mut walked, attempt > 1) {
                 Ok(Outcome::Changed(_)) if !is_last => self.lane.discard()?,
-                Ok(Outcome::Read(xattrs) | Outcome::Changed(xattrs)) if !is_last => return self.end(walked, xattrs),
+                Ok(Outcome::Read(xattrs) | Outcome::Changed(xattrs)) if !is_last => {
+                    return self.end(walked, xattrs);
+                }
                 Ok(Outcome::Read(xattrs)) => return self.end(walked, xattrs),
                 Ok(Outcome::Changed(xattrs)) => {
                     let path = walked.os_path.display().to_string();
-                    self.failed(&format!("{path} changed while it was read, also the second time; what was read is kept"));
+                    self.failed(&format!(
+                        "{path} changed while it was read, also the second time; what was read is kept"
+                    ));
                     return self.end(walked, xattrs);
                 }
                 Err(FileError::Vanished) => return Ok(self.lane.discard()?),
@@ -150,7 +172,9 @@ impl FilesRun<'_, '_, '_> {
 
     fn read(&mut self, walked: &mut WalkedEntry, again: bool) -> Result<Outcome, FileError> {
         let path = walked.os_path.clone();
-        let unreadable = |operation: &str, error: &io::Error| FileError::Unreadable(format!("cannot {operation} {}: {error}", path.display()));
+        let unreadable = |operation: &str, error: &io::Error| {
+            FileError::Unreadable(format!("cannot {operation} {}: {error}", path.display()))
+        };
         let mut file = match OpenFile::open(walked) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FileError::Vanished),

@@ -51,6 +51,11 @@ impl Folders {
         Ok(folders)
     }
 
+    /// The target itself, open for reading.
+    pub(super) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
     /// The folder that `path` lies in. It is made if it is missing and `create` says so.
     pub(super) fn parent_of(&self, path: &EntryPath, create: bool) -> Result<Arc<OwnedFd>, FolderError> {
         match path.parent() {

@@ -65,7 +65,11 @@ pub struct FilesReport {
 
 impl FilesReport {
     fn add(&mut self, trouble: Trouble) {
-        if self.troubles.len() < TROUBLE_LIMIT { self.troubles.push(trouble) } else { self.more_troubles += 1 }
+        if self.troubles.len() < TROUBLE_LIMIT {
+            self.troubles.push(trouble)
+        } else {
+            self.more_troubles += 1
+        }
     }
 }
 
@@ -81,7 +85,9 @@ pub fn restore(
     monitor: &dyn Monitor,
 ) -> Result<FilesReport, RepositoryError> {
     let job = Job { target, state: Mutex::default() };
-    restore_contents(reader, &job, monitor, options.workers, |queue| job.entries(reader, snapshot, options, queue))?;
+    restore_contents(reader, &job, monitor, options.workers, |queue| {
+        job.entries(reader, snapshot, options, queue)
+    })?;
     if monitor.is_cancelled() {
         return Err(RepositoryError::Interrupted);
     }
@@ -164,7 +170,13 @@ impl Job<'_> {
         !is_full
     }
 
-    fn entries(&self, reader: &Reader<'_>, snapshot: &Snapshot, options: &RestoreOptions<'_>, queue: &mut ContentQueue<'_, Self>) -> Result<(), RepositoryError> {
+    fn entries(
+        &self,
+        reader: &Reader<'_>,
+        snapshot: &Snapshot,
+        options: &RestoreOptions<'_>,
+        queue: &mut ContentQueue<'_, Self>,
+    ) -> Result<(), RepositoryError> {
         self.walk(reader, snapshot, options, |place, entry| {
             match self.target.create(&place, &entry) {
                 Ok(Created::File(file)) => {
@@ -174,7 +186,9 @@ impl Job<'_> {
                     queue.file(OpenTarget { file, entry }, &content);
                 }
                 Ok(Created::Skipped) => self.state().report.skipped += 1,
-                Ok(Created::Done) if matches!(entry.kind, EntryKind::Directory) => self.state().report.directories += 1,
+                Ok(Created::Done) if matches!(entry.kind, EntryKind::Directory) => {
+                    self.state().report.directories += 1
+                }
                 Ok(Created::Done | Created::Linked) => self.state().report.others += 1,
                 Err(error) => {
                     self.target_error(&place, error);
@@ -185,7 +199,12 @@ impl Job<'_> {
     }
 
     /// Metadata of folders, the deepest first: a folder is complete once the walk has left it.
-    fn directories(&self, reader: &Reader<'_>, snapshot: &Snapshot, options: &RestoreOptions<'_>) -> Result<(), RepositoryError> {
+    fn directories(
+        &self,
+        reader: &Reader<'_>,
+        snapshot: &Snapshot,
+        options: &RestoreOptions<'_>,
+    ) -> Result<(), RepositoryError> {
         let mut open: Vec<(EntryPath, TreeEntry)> = Vec::new();
         let leave = |(place, entry): (EntryPath, TreeEntry)| {
             if let Err(error) = self.target.finish_directory(&place, &entry) {
@@ -206,28 +225,66 @@ impl Job<'_> {
         while let Some(done) = open.pop() {
             leave(done);
         }
+        self.subtree_itself(reader, snapshot, options);
         Ok(())
     }
 
+    /// A folder restored without those above it is the target: its metadata is the target's.
+    fn subtree_itself(&self, reader: &Reader<'_>, snapshot: &Snapshot, options: &RestoreOptions<'_>) {
+        let Some(subtree) = &options.subtree else { return };
+        let found =
+            EntryCursor::new(reader, &snapshot.manifest.tree).and_then(|mut cursor| cursor.seek(subtree));
+        // Damage has been reported by the first walk.
+        let Ok(Some(entry)) = found else { return };
+        if matches!(entry.kind, EntryKind::Directory)
+            && options.filter.is_none_or(|filter| filter.wants(&entry))
+        {
+            self.target.finish_target(&entry);
+        }
+    }
+
     /// Calls `visit` with every entry that is wanted and its path in the target, until it says `false`.
-    fn walk(&self, reader: &Reader<'_>, snapshot: &Snapshot, options: &RestoreOptions<'_>, mut visit: impl FnMut(EntryPath, TreeEntry) -> bool) -> Result<(), RepositoryError> {
+    fn walk(
+        &self,
+        reader: &Reader<'_>,
+        snapshot: &Snapshot,
+        options: &RestoreOptions<'_>,
+        mut visit: impl FnMut(EntryPath, TreeEntry) -> bool,
+    ) -> Result<(), RepositoryError> {
         let mut cursor = match EntryCursor::new(reader, &snapshot.manifest.tree) {
             Ok(cursor) => cursor,
             Err(error) => {
-                self.trouble(None, format!("the root of the tree cannot be read, nothing is restored: {}", with_causes(&error)), true);
+                self.trouble(
+                    None,
+                    format!(
+                        "the root of the tree cannot be read, nothing is restored: {}",
+                        with_causes(&error)
+                    ),
+                    true,
+                );
                 return Ok(());
             }
         };
         let mut first = match &options.subtree {
             None => None,
-            Some(subtree) => Some(cursor.seek(subtree)?.ok_or_else(|| RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: subtree.to_string() })?),
+            Some(subtree) => Some(cursor.seek(subtree)?.ok_or_else(|| RepositoryError::NoSuchPath {
+                snapshot: snapshot.id(),
+                path: subtree.to_string(),
+            })?),
         };
         loop {
             let entry = match first.take().map_or_else(|| cursor.next_entry(), |entry| Ok(Some(entry))) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    self.trouble(None, format!("a part of the tree cannot be read, its entries are not restored: {}", with_causes(&error)), true);
+                    self.trouble(
+                        None,
+                        format!(
+                            "a part of the tree cannot be read, its entries are not restored: {}",
+                            with_causes(&error)
+                        ),
+                        true,
+                    );
                     continue;
                 }
             };
@@ -253,7 +310,11 @@ impl Job<'_> {
 fn strip(entry: &TreeEntry, subtree: &EntryPath) -> Option<EntryPath> {
     let bytes = entry.path.as_bytes();
     if bytes.len() == subtree.as_bytes().len() {
-        return if matches!(entry.kind, EntryKind::Directory) { None } else { EntryPath::new(entry.path.file_name()).ok() };
+        return if matches!(entry.kind, EntryKind::Directory) {
+            None
+        } else {
+            EntryPath::new(entry.path.file_name()).ok()
+        };
     }
     EntryPath::new(&bytes[subtree.as_bytes().len() + 1..]).ok()
 }
@@ -272,7 +333,9 @@ impl ContentTarget for Job<'_> {
     type File = OpenTarget;
 
     fn write_at(&self, file: &OpenTarget, offset: u64, bytes: &[u8]) -> bool {
-        self.target.write_at(&file.file, offset, bytes).map_or_else(|error| self.target_error(&file.entry.path, error), |()| true)
+        self.target
+            .write_at(&file.file, offset, bytes)
+            .map_or_else(|error| self.target_error(&file.entry.path, error), |()| true)
     }
 
     fn damaged(&self, file: &OpenTarget, offset: u64, length: u64, error: &RepositoryError) {

@@ -108,6 +108,8 @@ pub struct DirectoryTarget {
     folders: Folders,
     owners: Owners,
     is_root: bool,
+    /// Whether the target itself was not there before.
+    is_new: bool,
     warnings: Mutex<Warnings>,
     /// Keyed hashes of the paths restored, so that hard links are never made to what lay there before: 8 bytes a
     /// file, kept only where something may have.
@@ -123,6 +125,7 @@ impl DirectoryTarget {
     /// `NotEmpty` (but for an ext4 file system's `lost+found`), `NoSpace`, `Io`.
     pub fn open(path: &Path, options: TargetOptions) -> Result<Self, TargetError> {
         let failed = |operation| move |source: io::Error| refused(operation, path.to_owned(), source);
+        let is_new = !path.exists();
         DirBuilder::new()
             .recursive(true)
             .mode(FOLDER_MODE.as_raw_mode())
@@ -144,6 +147,7 @@ impl DirectoryTarget {
             folders: Folders::new(root).map_err(|error| failed("open directory")(error.into()))?,
             owners: Owners::new(options.numeric_ids),
             is_root: rustix::process::geteuid().is_root(),
+            is_new,
             warnings: Mutex::default(),
             restored: (options.overwrite != Overwrite::Never).then(Mutex::default),
             hasher: RandomState::new(),
@@ -220,6 +224,14 @@ impl DirectoryTarget {
             .map_err(|error| self.refused("open directory", path, error.into()))?;
         self.apply(Handle::Open(opened.as_fd()), Subject::Directory, path, metadata);
         Ok(())
+    }
+
+    /// Completes the target itself, when it stands for the directory `entry`: with that one's metadata if this restore
+    /// made it, else it stays as it was.
+    pub fn finish_target(&self, entry: &TreeEntry) {
+        if let Some(metadata) = entry.metadata.as_ref().filter(|_| self.is_new) {
+            self.apply(Handle::Open(self.folders.root().as_fd()), Subject::Directory, &entry.path, metadata);
+        }
     }
 
     /// Returns once all that was restored is on the medium.

@@ -73,7 +73,11 @@ impl<S: Shape> TreeBuilder<S> {
         }
         self.levels[at].push(child);
         let is_large = self.levels[at].iter().map(S::child_bytes).sum::<usize>() >= NODE_BYTES;
-        if is_large || ends(self.levels[at].len(), hash) { self.end_branch(level, identity, emit) } else { Ok(()) }
+        if is_large || ends(self.levels[at].len(), hash) {
+            self.end_branch(level, identity, emit)
+        } else {
+            Ok(())
+        }
     }
 
     fn end_branch(

@@ -114,11 +114,11 @@ pub fn backup(repository: &mut Repository, source: &str, files: &Files) -> Backu
     try_backup(repository, source, files).unwrap()
 }
 
+/// Path → its bytes, or why there are none.
+pub type Restored = BTreeMap<String, Result<Vec<u8>, RepositoryError>>;
+
 /// What can be restored of a snapshot: for each path its bytes or an error; and an error when the tree ends early.
-pub fn try_restore(
-    repository: &Repository,
-    snapshot: SnapshotId,
-) -> (BTreeMap<String, Result<Vec<u8>, RepositoryError>>, Option<RepositoryError>) {
+pub fn try_restore(repository: &Repository, snapshot: SnapshotId) -> (Restored, Option<RepositoryError>) {
     let reader = Reader::new(repository);
     let tree = repository.snapshots().iter().find(|s| s.id() == snapshot).unwrap().manifest.tree;
     let mut out = BTreeMap::new();

@@ -1,0 +1,30 @@
+//! The vectors of `format-spec/vectors/`, made from fixed inputs, so that a second implementation can be held against
+//! them. `cargo xtask vectors` writes them, `--check` compares.
+//!
+//! It is no test of its own: `tests/` holds the files against the code, and the reader in `format-spec/reader/` holds
+//! them against itself. Start reading at [`golden`].
+
+mod fixed;
+pub mod frames;
+pub mod golden;
+pub mod negative;
+pub mod sample;
+
+use anyhow::Result;
+use serde_json::Value;
+
+/// All files that are the same every time they are made.
+///
+/// # Errors
+/// As [`golden::all`] and [`negative::all`].
+pub fn reproducible() -> Result<Vec<(&'static str, Value)>> {
+    let mut files = golden::all()?;
+    files.push(("negative.json", negative::all()?));
+    Ok(files)
+}
+
+/// A file's text.
+#[must_use]
+pub fn text(value: &Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,343 @@
+//! Negative vectors: bytes that must be refused, each with the one error expected.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use strongroom_format::cbor::{Decoder, Encoder};
+use strongroom_format::config::Config;
+use strongroom_format::entry::JournalEntry;
+use strongroom_format::header::Header;
+use strongroom_format::index::Index;
+use strongroom_format::key_object::{Argon2Parameters, KeyObject, Wrap};
+use strongroom_format::node::{ListItem, Node};
+use strongroom_format::pack::{Footer, decode_trailer, encode_trailer};
+use strongroom_format::path::EntryPath;
+use strongroom_format::policy::Policy;
+use strongroom_format::registry::{Codec, ObjectKind, Purpose};
+use strongroom_format::tree_entry::TreeEntry;
+use strongroom_format::{
+    ChunkId, Commitment, FormatError, KeyId, PublicKey, RecipientId, Salt, WriterId, zstd_frame,
+};
+use strongroom_keys::KeysError;
+use strongroom_keys::wrap::WrapTo;
+use strongroom_repository::zstd::Decompressor;
+
+use crate::fixed::{self, REPOSITORY};
+use crate::golden::{entries, example_footer, policy, sealed_entry, statements};
+
+/// What decodes these bytes.
+type Decode = fn(&[u8]) -> Result<(), KeysError>;
+
+/// The decoders by the names that negative.json uses.
+const DECODERS: [(&str, Decode); 15] = [
+    ("cbor", |bytes| Ok(Decoder::new(bytes).skip()?)),
+    ("config", |bytes| Ok(Config::decode(bytes).map(drop)?)),
+    ("key_body", |bytes| Ok(KeyObject::decode(bytes).map(drop)?)),
+    ("policy", |bytes| Ok(Policy::decode(bytes).map(drop)?)),
+    ("journal_entry", |bytes| Ok(JournalEntry::decode(bytes).map(drop)?)),
+    ("header", |bytes| Ok(Header::decode(bytes).map(drop)?)),
+    ("footer", |bytes| Ok(Footer::decode(bytes).map(drop)?)),
+    ("index", |bytes| Ok(Index::decode(bytes).map(drop)?)),
+    ("node", |bytes| Ok(Node::decode(bytes).map(drop)?)),
+    ("entry", |bytes| Ok(TreeEntry::decode(&mut Decoder::new(bytes)).map(drop)?)),
+    ("path", |bytes| Ok(EntryPath::new(bytes).map(drop)?)),
+    ("trailer_of_10000", |bytes| {
+        let trailer = bytes.try_into().map_err(|_| FormatError::Truncated { what: "pack trailer" })?;
+        Ok(decode_trailer(trailer, 10_000).map(drop)?)
+    }),
+    ("zstd_of_5000", |bytes| Decompressor::new().decompress(bytes, &[], 5000).map(drop)),
+    ("sealed_entry_0", |bytes| {
+        fixed::metadata()
+            .open(ObjectKind::Entry, "journal/0000000000000000", bytes)?
+            .verify(&fixed::author().public())
+            .map(drop)
+    }),
+    ("x25519_public", |bytes| {
+        let public = PublicKey::try_from(bytes)?;
+        let key = strongroom_keys::wrap::NamedKey {
+            id: KeyId([1; 16]),
+            purpose: Purpose::Data,
+            secret: strongroom_keys::Secret::new([1; 32]),
+        };
+        let random = strongroom_keys::random::SeededRandom::new(b"x");
+        WrapTo::X25519 { recipient: RecipientId([1; 16]), public }
+            .wrap(&key, REPOSITORY, &fixed::author(), &random)
+            .map(drop)
+    }),
+];
+
+/// The error of a decoder, in a word or two: the variant, and what it concerns.
+fn code(error: &KeysError) -> String {
+    match error {
+        KeysError::Format(error) => format!("{error:?}")
+            .split_once(", value")
+            .map_or_else(|| format!("{error:?}"), |(head, _)| format!("{head} }}")),
+        KeysError::OtherKey { .. } => "OtherKey".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Every negative vector.
+///
+/// # Errors
+/// When one of them is accepted.
+pub fn all() -> Result<Value> {
+    let mut cases = Vec::new();
+    let mut add = |decoder: &'static str, what: String, bytes: Vec<u8>| cases.push((decoder, what, bytes));
+    cbor(&mut add);
+    headers(&mut add)?;
+    plain_objects(&mut add);
+    packs(&mut add)?;
+    nodes_and_paths(&mut add)?;
+    zstd(&mut add)?;
+    sealed(&mut add)?;
+    add("x25519_public", "a point of low order".into(), vec![0; 32]);
+    let mut out = Vec::new();
+    for (decoder, what, bytes) in cases {
+        let decode = DECODERS
+            .iter()
+            .find_map(|(name, decode)| (*name == decoder).then_some(decode))
+            .context("a decoder")?;
+        let error = decode(&bytes).err().with_context(|| format!("{decoder}: {what} is accepted"))?;
+        out.push(
+            json!({ "decoder": decoder, "what": what, "bytes": hex::encode(bytes), "error": code(&error) }),
+        );
+    }
+    Ok(json!(out))
+}
+
+type Add<'a> = dyn FnMut(&'static str, String, Vec<u8>) + 'a;
+
+fn cbor(add: &mut Add<'_>) {
+    for (what, bytes) in [
+        ("23 in two bytes", "1817"),
+        ("24 in three bytes", "190018"),
+        ("an indefinite array", "9f00ff"),
+        ("an indefinite string", "5f4100ff"),
+        ("a tag", "c000"),
+        ("a float", "f90000"),
+        ("null", "f6"),
+        ("text that is not UTF-8", "62c328"),
+        ("a string cut short", "4200"),
+        ("a key twice", "a201000100"),
+        ("keys out of order", "a202000100"),
+        ("a text key", "a1616100"),
+        ("an array of 2^56", "9b00ffffffffffffff"),
+        ("nested 17 deep", "818181818181818181818181818181818100"),
+    ] {
+        add("cbor", what.into(), hex::decode(bytes).unwrap_or_default());
+    }
+}
+
+fn headers(add: &mut Add<'_>) -> Result<()> {
+    let (_, good) = sealed_entry(0, statements().swap_remove(0).1)?;
+    for at in 0..16 {
+        let mut bad = good[..112].to_vec();
+        bad[at] ^= 0x80;
+        add("header", format!("bit 7 of byte {at}"), bad);
+    }
+    add("header", "cut short".into(), good[..111].to_vec());
+    Ok(())
+}
+
+fn plain_objects(add: &mut Add<'_>) {
+    let map = |fill: &dyn Fn(&mut strongroom_format::cbor::MapEncoder)| {
+        let mut encoder = Encoder::default();
+        encoder.map(|map| fill(map));
+        encoder.into_bytes()
+    };
+    let config = |version: u64, suite: u64, extra: Option<u64>| {
+        map(&|m| {
+            m.uint(1, version);
+            m.bytes(2, &[10; 16]);
+            m.uint(3, suite);
+            m.bytes(4, &[1; 32]);
+            if let Some(key) = extra {
+                m.uint(key, 0);
+            }
+        })
+    };
+    add("config", "format version 2".into(), config(2, 1, None));
+    add("config", "suite 2".into(), config(1, 2, None));
+    add("config", "an unknown critical field".into(), config(1, 1, Some(9)));
+    add("config", "no root key".into(), map(&|m| m.uint(1, 1)));
+    let argon2 = Argon2Parameters { salt: [9; 16], memory_kib: 2 << 30, passes: 3, lanes: 4 };
+    let wrap =
+        Wrap::Passphrase { argon2, salt: Salt([5; 32]), commitment: Commitment([6; 32]), sealed: [7; 48] };
+    let object = KeyObject {
+        key: KeyId([1; 16]),
+        purpose: Purpose::Vault,
+        commitment: Commitment([2; 32]),
+        recipient: RecipientId([3; 16]),
+        wrap,
+        signer: WriterId([4; 16]),
+    };
+    add("key_body", "Argon2 of 2 TiB".into(), object.encode());
+    let file = KeyObject {
+        wrap: Wrap::KeyFile { salt: Salt([5; 32]), commitment: Commitment([6; 32]), sealed: [7; 48] },
+        ..object
+    };
+    let mut trailing = file.encode();
+    trailing.push(0);
+    add("key_body", "a byte behind the end".into(), trailing);
+    let twice = Policy { signers: [policy().signers, policy().signers].concat(), ..policy() };
+    add("policy", "a signer listed twice".into(), twice.encode());
+    let mut roles = policy();
+    roles.signers[0].roles.0 = 0x10;
+    add("policy", "a role that is not known".into(), roles.encode());
+    let reserved = map(&|m| {
+        m.uint(1, 7);
+        m.uint(2, 6);
+        m.bytes(3, &[0; 32]);
+        m.uint(4, 0);
+        m.uint(5, 5);
+        m.field(6, |e| e.map(|_| ()));
+    });
+    add("journal_entry", "a reserved kind".into(), reserved);
+}
+
+fn packs(add: &mut Add<'_>) -> Result<()> {
+    type Change = fn(&mut Footer);
+    let changes: [(&str, Change); 14] = [
+        ("another plain length", |f| f.frames[1].plain_length += 1),
+        ("another prefix length", |f| f.frames[1].prefix_length += 1),
+        ("depth 9", |f| f.frames[1].depth = 9),
+        ("depth without bases", |f| f.frames[0].depth = 1),
+        ("bases without depth", |f| f.frames[1].depth = 0),
+        ("closure 33", |f| f.frames[1].closure = 33),
+        ("a raw frame with bases", |f| f.frames[1].codec = Codec::Raw),
+        ("a key that is in no table", |f| f.frames[0].key = 2),
+        ("an author that is in no table", |f| f.frames[0].author = 2),
+        ("frames in another order", |f| f.frames.swap(0, 1)),
+        ("a chunk of no bytes", |f| f.chunks[0].length = 0),
+        ("the ID of a hole", |f| f.chunks[0].id = ChunkId::HOLE),
+        ("another pack length", |f| f.pack_length += 1),
+        ("no frames", |f| f.frames.clear()),
+    ];
+    for (what, change) in changes {
+        let mut footer = example_footer()?;
+        change(&mut footer);
+        add("footer", what.into(), footer.encode()?);
+    }
+    let mut counts = example_footer()?.encode()?;
+    counts[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    add("footer", "2^32 - 1 chunks".into(), counts);
+    let mut version = example_footer()?.encode()?;
+    version[0] = 2;
+    add("footer", "version 2".into(), version);
+    for (what, length) in [
+        ("a footer of 0 bytes", 0),
+        ("a misaligned footer", 4096),
+        ("a footer beyond the object", 12_304),
+        ("a footer of 2^32 - 1 bytes", u32::MAX),
+    ] {
+        add("trailer_of_10000", what.into(), encode_trailer(length).to_vec());
+    }
+    let mut magic = encode_trailer(4112);
+    magic[15] ^= 1;
+    add("trailer_of_10000", "another end magic".into(), magic.to_vec());
+    let mut index =
+        Index { source_tag: strongroom_format::SourceTag([7; 16]), packs: Vec::new() }.encode()?;
+    index[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+    add("index", "2^32 - 1 packs".into(), index);
+    Ok(())
+}
+
+fn nodes_and_paths(add: &mut Add<'_>) -> Result<()> {
+    let good = Node::Entries(entries()).encode()?;
+    let change = |at: usize, value: u8| {
+        let mut bad = good.clone();
+        bad[at] = value;
+        bad
+    };
+    add("node", "version 2".into(), change(0, 2));
+    add("node", "kind 9".into(), change(1, 9));
+    add("node", "flags".into(), change(3, 1));
+    add("node", "fewer entries than there are".into(), change(4, 9));
+    add("node", "more entries than there are".into(), change(4, 11));
+    let long = Node::Chunks(vec![ListItem { id: ChunkId([2; 32]), length: (8 << 20) + 1 }]);
+    add("node", "a chunk of more than 8 MiB".into(), long.encode()?);
+    let mut encoder = Encoder::default();
+    let mut ordered = entries();
+    ordered.swap(0, 1);
+    ordered.iter().for_each(|entry| entry.encode(&mut encoder));
+    let head = [1, 1, 0, 0, u8::try_from(ordered.len())?, 0, 0, 0];
+    add("node", "entries out of order".into(), [&head[..], &encoder.into_bytes()].concat());
+    for bad in [&b"../x"[..], b"/etc/passwd", b"a/../../x", b"a//b", b"a/", b".", b"a\0b", b""] {
+        add("path", format!("the path {:?}", String::from_utf8_lossy(bad)), bad.to_vec());
+        let mut encoder = Encoder::default();
+        encoder.map(|map| {
+            map.bytes(1, bad);
+            map.uint(2, 2);
+        });
+        add(
+            "entry",
+            format!("an entry with the path {:?}", String::from_utf8_lossy(bad)),
+            encoder.into_bytes(),
+        );
+    }
+    Ok(())
+}
+
+fn zstd(add: &mut Add<'_>) -> Result<()> {
+    let good = crate::frames::compress(&[7; 5000], &[])?;
+    debug_assert!(zstd_frame::check(&good, 5000).is_ok());
+    let descriptor = |bits: u8| {
+        let mut bad = good.clone();
+        bad[4] ^= bits;
+        bad
+    };
+    add("zstd_of_5000", "no single segment".into(), descriptor(0x20));
+    add("zstd_of_5000", "a dictionary ID".into(), descriptor(0x01));
+    add("zstd_of_5000", "a checksum".into(), descriptor(0x04));
+    add("zstd_of_5000", "an unused bit".into(), descriptor(0x08));
+    let mut bomb = good.clone();
+    bomb[5..7].copy_from_slice(&[0xff, 0xff]);
+    add("zstd_of_5000", "another size".into(), bomb);
+    add("zstd_of_5000", "two frames".into(), [&good[..], &good].concat());
+    add("zstd_of_5000", "a trailing byte".into(), [&good[..], &[0]].concat());
+    add(
+        "zstd_of_5000",
+        "a skippable frame".into(),
+        [&[0x50, 0x2A, 0x4D, 0x18, 0, 0, 0, 0][..], &good].concat(),
+    );
+    add("zstd_of_5000", "cut short".into(), good[..good.len() - 1].to_vec());
+    Ok(())
+}
+
+fn sealed(add: &mut Add<'_>) -> Result<()> {
+    let (_, good) = sealed_entry(0, statements().swap_remove(0).1)?;
+    let flip = |at: usize| {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        bad
+    };
+    for (what, at) in [
+        ("another kind", 8),
+        ("another repository", 16),
+        ("another key", 32),
+        ("another salt", 48),
+        ("another commitment", 80),
+        ("another ciphertext", 200),
+        ("another tag", good.len() - 1),
+    ] {
+        add("sealed_entry_0", what.into(), flip(at));
+    }
+    add("sealed_entry_0", "the last byte missing".into(), good[..good.len() - 1].to_vec());
+    add("sealed_entry_0", "only the header".into(), good[..112].to_vec());
+    add("sealed_entry_0", "a segment added".into(), [&good[..], &good[112..]].concat());
+    let (_, other) = sealed_entry(1, statements().swap_remove(0).1)?;
+    add("sealed_entry_0", "entry 1 under the name of entry 0".into(), other);
+    let content = b"not this one's".to_vec();
+    let stranger =
+        strongroom_keys::sign::Signer::new(fixed::AUTHOR_ID, &strongroom_keys::Secret::new([8; 32]));
+    let forged = fixed::metadata().seal(
+        ObjectKind::Entry,
+        "journal/0000000000000000",
+        1024,
+        &content,
+        &stranger,
+        Salt([9; 32]),
+    )?;
+    add("sealed_entry_0", "another's signature".into(), forged);
+    Ok(())
+}

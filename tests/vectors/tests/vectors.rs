@@ -1,0 +1,172 @@
+//! The stored vectors are what the code makes, frames that were stored still open, and the whole repository restores:
+//! by this implementation, and by the independent reader.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::Value;
+use strongroom_format::path::EntryPath;
+use strongroom_format::tree_entry::EntryKind;
+use strongroom_keys::key_file;
+use strongroom_keys::random::OsRandom;
+use strongroom_keys::unlock::Credential;
+use strongroom_repository::check::CheckOptions;
+use strongroom_repository::clock::SystemClock;
+use strongroom_repository::monitor::Silent;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::restore::write_in_order;
+use strongroom_repository::tree::EntryCursor;
+use strongroom_repository::{OpenOptions, Repository};
+use strongroom_store::{LocalStore, Store};
+use strongroom_vectors::{frames, reproducible, text};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn folder() -> PathBuf {
+    root().join("format-spec/vectors")
+}
+
+fn stored(name: &str) -> String {
+    fs::read_to_string(folder().join(name)).unwrap()
+}
+
+fn open(credential: Credential) -> Repository {
+    let store: Arc<dyn Store> =
+        Arc::new(LocalStore::open(folder().join("repository-v1/repository")).unwrap());
+    let options = OpenOptions {
+        credentials: vec![credential],
+        cache_folder: None,
+        fingerprint: None,
+        random: Arc::new(OsRandom),
+        clock: Arc::new(SystemClock),
+    };
+    let mut repository = Repository::open(store, options).unwrap();
+    repository.load_index().unwrap();
+    assert!(repository.warnings().is_empty(), "{:?}", repository.warnings());
+    repository
+}
+
+fn key() -> Credential {
+    Credential::KeyFile(key_file::decode(&stored("repository-v1/key")).unwrap())
+}
+
+#[test]
+fn stored_vectors_are_what_the_code_makes() {
+    for (name, made) in reproducible().unwrap() {
+        assert!(stored(name) == text(&made), "{name}: run `cargo xtask vectors`, and see what changed");
+    }
+}
+
+#[test]
+fn stored_frames_open_whatever_zstd_writes_today() {
+    frames::verify(&serde_json::from_str(&stored("frames.json")).unwrap()).unwrap();
+    // Today's zstd makes frames that open too.
+    frames::verify(&frames::make().unwrap()).unwrap();
+}
+
+#[test]
+fn the_whole_repository_restores_and_is_clean() {
+    let expected: Value = serde_json::from_str(&stored("repository-v1/expected.json")).unwrap();
+    let passphrase = stored("repository-v1/passphrase").trim_end().to_owned();
+    for credential in [key(), Credential::Passphrase(passphrase.into())] {
+        let repository = open(credential);
+        assert_eq!(repository.fingerprint(), expected["fingerprint"].as_str().unwrap());
+        let reader = Reader::new(&repository);
+        let snapshots = expected["snapshots"].as_array().unwrap();
+        assert_eq!(repository.snapshots().len(), snapshots.len());
+        for (snapshot, expected) in repository.snapshots().iter().zip(snapshots) {
+            assert_eq!(snapshot.id().to_hex(), expected["id"].as_str().unwrap());
+            let mut files = expected["files"].as_object().unwrap().clone();
+            let mut cursor = EntryCursor::new(&reader, &snapshot.manifest.tree).unwrap();
+            while let Some(entry) = cursor.next_entry().unwrap() {
+                if let EntryKind::Symlink { target } = &entry.kind {
+                    assert_eq!(
+                        expected["symlinks"][entry.path.to_string()].as_str().unwrap().as_bytes(),
+                        target
+                    );
+                }
+                let Some(content) = entry.content() else { continue };
+                let mut bytes = Vec::new();
+                write_in_order(&reader, content, &mut bytes, &Silent, 2).unwrap();
+                let hash = files
+                    .remove(&name(&entry.path))
+                    .unwrap_or_else(|| panic!("{} is not expected", entry.path));
+                assert_eq!(blake3::hash(&bytes).to_hex().as_str(), hash.as_str().unwrap(), "{}", entry.path);
+            }
+            assert!(files.is_empty(), "missing: {files:?}");
+        }
+        let options = CheckOptions { read_data: true, keys: true, ..CheckOptions::default() };
+        let report = repository.check(&options, &Silent).unwrap();
+        assert!(report.is_clean(), "{:#?}", report.findings);
+    }
+}
+
+/// The name of a path in expected.json.
+fn name(path: &EntryPath) -> String {
+    std::str::from_utf8(path.as_bytes())
+        .map_or_else(|_| format!("hex:{}", hex::encode(path.as_bytes())), str::to_owned)
+}
+
+/// The Python that has the reader's libraries, or `None` where it is not to be had.
+fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("STRONGROOM_TEST_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        strongroom_tests::services::unavailable(
+            "Python with the reader's libraries",
+            "run the tests with `cargo xtask test`",
+        )
+        .unwrap();
+    }
+    python
+}
+
+fn run_reader(python: &Path, arguments: &[&str]) -> Vec<u8> {
+    let output =
+        Command::new(python).args(arguments).current_dir(root().join("format-spec/reader")).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn the_independent_reader_restores_the_whole_repository() {
+    let Some(python) = python() else { return };
+    let expected: Value = serde_json::from_str(&stored("repository-v1/expected.json")).unwrap();
+    let path = |name: &str| folder().join("repository-v1").join(name).display().to_string();
+    let (repository, key, passphrase) = (path("repository"), path("key"), path("passphrase"));
+    for credential in [["--key-file", &key], ["--passphrase-file", &passphrase]] {
+        let reader = ["-m", "strongroom_reader", &repository, credential[0], credential[1]];
+        for snapshot in expected["snapshots"].as_array().unwrap() {
+            let target = tempfile::tempdir().unwrap();
+            let into = target.path().join("restored");
+            run_reader(
+                &python,
+                &[&reader[..], &["restore", snapshot["id"].as_str().unwrap(), into.to_str().unwrap()]]
+                    .concat(),
+            );
+            for (name, hash) in snapshot["files"].as_object().unwrap() {
+                let bytes = match name.strip_prefix("hex:") {
+                    Some(digits) => hex::decode(digits).unwrap(),
+                    None => name.clone().into_bytes(),
+                };
+                let file = into.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&bytes));
+                assert_eq!(
+                    blake3::hash(&fs::read(&file).unwrap()).to_hex().as_str(),
+                    hash.as_str().unwrap(),
+                    "{name}"
+                );
+            }
+        }
+        let said = run_reader(&python, &[&reader[..], &["check-signatures"]].concat());
+        assert!(String::from_utf8_lossy(&said).contains("0 void"), "{}", String::from_utf8_lossy(&said));
+    }
+}
+
+#[test]
+fn the_independent_reader_agrees_with_every_vector() {
+    let Some(python) = python() else { return };
+    run_reader(&python, &["-m", "unittest", "test_reader", "test_vectors"]);
+}
