@@ -11,6 +11,8 @@
 //!
 //! Start reading at [`sandbox`], where every test of the binary begins, then [`services`] and [`dump`].
 
+#![allow(clippy::panic, reason = "what tests stand on fails as they do")]
+
 pub mod binary;
 pub mod dump;
 pub mod mount;

@@ -437,7 +437,7 @@ mod tests {
         ));
         assert!(matches!(
             open(&{
-                let mut b = good.clone();
+                let mut b = good;
                 b[200] ^= 1;
                 b
             }),

@@ -4,10 +4,14 @@
 //! It is no test of its own: `tests/` holds the files against the code, and the reader in `format-spec/reader/` holds
 //! them against itself. Start reading at [`golden`].
 
+mod chain;
+pub mod chunking;
 mod fixed;
 pub mod frames;
 pub mod golden;
+pub mod journal;
 pub mod negative;
+mod opening;
 pub mod sample;
 
 use anyhow::Result;
@@ -19,6 +23,8 @@ use serde_json::Value;
 /// As [`golden::all`] and [`negative::all`].
 pub fn reproducible() -> Result<Vec<(&'static str, Value)>> {
     let mut files = golden::all()?;
+    files.push(("chunking.json", chunking::all()?));
+    files.push(("journal.json", journal::all()?));
     files.push(("negative.json", negative::all()?));
     Ok(files)
 }

@@ -1,5 +1,6 @@
 //! The stored vectors are what the code makes, frames that were stored still open, and the whole repository restores:
 //! by this implementation, and by the independent reader.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

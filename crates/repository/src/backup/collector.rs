@@ -8,9 +8,9 @@ use strongroom_format::node::ListItem;
 use strongroom_format::pack::ChunkRecord;
 use strongroom_format::tree_entry::{EntryKind, TreeEntry};
 
-use super::Run;
 use super::lane::Item;
 use super::nodes::NodeWriter;
+use super::run::Run;
 use super::worker::{FrameJob, Hashed};
 use crate::error::RepositoryError;
 use crate::tree::ContentBuilder;

@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, Sender};
 use strongroom_chunker::{Chunker, ChunkerParams};
 use strongroom_format::tree_entry::TreeEntry;
 
-use super::Run;
 use super::failure::Failure;
+use super::run::Run;
 use super::worker::Hashed;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;

@@ -12,54 +12,37 @@ mod failure;
 mod lane;
 mod nodes;
 mod pending;
+mod run;
+mod sink;
 mod storer;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use strongroom_chunker::{ChunkerParams, GearTable};
+use crossbeam_channel::{Sender, bounded};
 use strongroom_format::entry::{IndexRef, PackRef, Statement};
 use strongroom_format::manifest::{Manifest, SnapshotBody, Stream, Totals};
 use strongroom_format::node::{BlobRef, Node, TreeRef};
 use strongroom_format::pack::KeyRef;
-use strongroom_format::registry::{ChunkerKind, ObjectKind, Purpose};
-use strongroom_format::tree_entry::TreeEntry;
-use strongroom_format::{ChunkId, KeyId, PackId, SnapshotId};
-use strongroom_keys::Secret;
-use strongroom_keys::derive::{Identity, commitment};
-use strongroom_keys::frame::FrameKey;
-use strongroom_keys::random::{self, Random};
-use strongroom_keys::seal::MetadataKey;
-use strongroom_keys::sign::Signer;
-use strongroom_keys::unlock::key_name;
-use strongroom_keys::wrap::{NamedKey, WrapTo};
-use strongroom_store::Store;
+use strongroom_format::registry::ObjectKind;
+use strongroom_format::{KeyId, PackId, SnapshotId};
+use strongroom_keys::random;
 
-use self::failure::Failure;
-use self::lane::Batch;
 pub use self::lane::Lane;
 use self::nodes::NodeWriter;
-use self::pending::Pending;
+use self::run::Run;
+pub use self::sink::Sink;
+use self::sink::TreeState;
 use self::storer::Stored;
-use self::worker::{FrameJob, Hashed};
-use crate::cache::Cache;
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::monitor::Monitor;
-use crate::open::vault_recipient;
 use crate::pack_writer::SealedFrame;
 use crate::reader::Reader;
 use crate::repository::Repository;
 use crate::state::{Snapshot, State};
-use crate::tree::{EntryShape, TreeBuilder};
-
-/// Batches under way besides those that lanes hold.
-const SPARE_BUFFERS: usize = 4;
-const BUFFERS_A_LANE: usize = 3;
 
 /// What a backup is of.
 #[derive(Debug, Clone)]
@@ -97,271 +80,6 @@ pub struct BackupReport {
     pub totals: Totals,
     /// Its journal entry.
     pub entry: u64,
-}
-
-/// What the threads of a run share.
-pub(crate) struct Run<'a> {
-    store: &'a dyn Store,
-    metadata: &'a MetadataKey,
-    identity: &'a Identity,
-    signer: &'a Signer,
-    random: &'a dyn Random,
-    cache: &'a Cache,
-    monitor: &'a dyn Monitor,
-    vault: WrapTo,
-    gear: Arc<GearTable>,
-    compression_level: i32,
-    failure: Failure,
-    buffers: Receiver<Vec<u8>>,
-    buffers_back: Sender<Vec<u8>>,
-    frame_buffers: BufferPool,
-    pending_chunks: Pending,
-    pending_nodes: Pending,
-    relied: Mutex<BTreeSet<PackId>>,
-    data_key: OnceLock<(FrameKey, KeyRef)>,
-    data_key_lock: Mutex<()>,
-    new_bytes: AtomicU64,
-}
-
-/// Buffers of frames, reused.
-#[derive(Default)]
-struct BufferPool(Mutex<Vec<Vec<u8>>>);
-
-impl BufferPool {
-    fn take(&self) -> Vec<u8> {
-        let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.unwrap_or_else(|| Vec::with_capacity(collector::FRAME_BYTES))
-    }
-
-    fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
-    }
-}
-
-impl<'a> Run<'a> {
-    fn new(
-        repository: &'a Repository,
-        options: &BackupOptions,
-        monitor: &'a dyn Monitor,
-    ) -> Result<Self, RepositoryError> {
-        let (buffers_back, buffers) = unbounded();
-        let policy = &repository.state.policy;
-        let run = Self {
-            store: &*repository.store,
-            metadata: &repository.metadata,
-            identity: &repository.identity,
-            signer: repository.signer()?,
-            random: &*repository.random,
-            cache: &repository.cache,
-            monitor,
-            vault: WrapTo::X25519 {
-                recipient: vault_recipient(policy.vault.id),
-                public: policy.vault_public,
-            },
-            gear: Arc::new(GearTable::from_bytes(repository.identity.gear_table())),
-            compression_level: options.compression_level,
-            failure: Failure::default(),
-            buffers,
-            buffers_back,
-            frame_buffers: BufferPool::default(),
-            pending_chunks: Pending::default(),
-            pending_nodes: Pending::default(),
-            relied: Mutex::default(),
-            data_key: OnceLock::new(),
-            data_key_lock: Mutex::default(),
-            new_bytes: AtomicU64::new(0),
-        };
-        run.add_buffers(SPARE_BUFFERS);
-        Ok(run)
-    }
-
-    fn add_buffers(&self, count: usize) {
-        (0..count).for_each(|_| self.give_buffer(Vec::new()));
-    }
-
-    fn give_buffer(&self, buffer: Vec<u8>) {
-        // The receiver lives as long as the run.
-        let _ = self.buffers_back.send(buffer);
-    }
-
-    fn count_new(&self, bytes: u64) {
-        self.new_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// For each ID whether the caller is to store it: it is in no pack that may be trusted, and no other thread
-    /// has taken it on.
-    fn look_up(&self, kind: ObjectKind, ids: &[ChunkId]) -> Result<Vec<bool>, RepositoryError> {
-        // A cache that fails here costs space, not safety: what is not found is stored again.
-        let known = self.cache.trusted(kind, ids).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the cache failed; chunks are stored again");
-            vec![None; ids.len()]
-        });
-        if known.iter().any(Option::is_some) {
-            self.relied.lock().unwrap_or_else(PoisonError::into_inner).extend(known.iter().flatten());
-        }
-        let unknown: Vec<_> =
-            ids.iter().zip(&known).map(|(id, known)| known.is_none().then_some(*id)).collect();
-        let pending = if kind == ObjectKind::DataPack { &self.pending_chunks } else { &self.pending_nodes };
-        pending.claim(&unknown)
-    }
-
-    /// The run's data key: made, and its wrap stored, when the first frame needs it.
-    fn data_key(&self) -> Result<(&FrameKey, KeyRef), RepositoryError> {
-        if self.data_key.get().is_none() {
-            let _once = self.data_key_lock.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.data_key.get().is_none() {
-                let seal = |source| RepositoryError::Seal { what: "the run's data key", source };
-                let key = NamedKey {
-                    id: KeyId(random::array(self.random).map_err(seal)?),
-                    purpose: Purpose::Data,
-                    secret: Secret::new(random::array(self.random).map_err(seal)?),
-                };
-                let repository = self.metadata.repository();
-                let wrapped = self.vault.wrap(&key, repository, self.signer, self.random).map_err(seal)?;
-                let _ = self
-                    .store
-                    .put_if_absent(&key_name(key.id, self.vault.recipient())?, &wrapped.encode())?;
-                let reference = KeyRef {
-                    id: key.id,
-                    commitment: commitment(&key.secret, repository, key.id, Purpose::Data),
-                };
-                let _ =
-                    self.data_key.set((FrameKey::from_data_key(key.id, repository, &key.secret), reference));
-            }
-        }
-        self.data_key.get().map(|(key, reference)| (key, *reference)).ok_or(RepositoryError::Cancelled)
-    }
-}
-
-/// Where an engine writes what it reads.
-pub struct Sink<'scope, 'env> {
-    run: &'env Run<'env>,
-    scope: &'scope Scope<'scope, 'env>,
-    batches: Sender<(Batch, Sender<Hashed>)>,
-    frames: Sender<FrameJob>,
-    sealed: Sender<(ObjectKind, SealedFrame)>,
-    tree: &'env Mutex<TreeState>,
-    collectors: Mutex<Vec<ScopedJoinHandle<'scope, ()>>>,
-    reader: &'env Reader<'env>,
-    parent: Option<&'env Snapshot>,
-    force: bool,
-}
-
-#[derive(Default)]
-struct TreeState {
-    builder: TreeBuilder<EntryShape>,
-    entries: u64,
-    files: u64,
-    bytes: u64,
-    streams: Vec<TreeEntry>,
-    cuts: Vec<Stream>,
-    facts: Option<Vec<u8>>,
-    unreadable: u64,
-}
-
-impl TreeState {
-    fn push(
-        &mut self,
-        entry: TreeEntry,
-        identity: &Identity,
-        nodes: &mut NodeWriter<'_, '_>,
-    ) -> Result<(), RepositoryError> {
-        self.entries += 1;
-        if entry.content().is_some() {
-            self.files += 1;
-            self.bytes = self.bytes.saturating_add(entry.bytes());
-        }
-        self.builder.push(entry, identity, &mut |node| nodes.write(node))
-    }
-}
-
-impl<'scope, 'env> Sink<'scope, 'env> {
-    /// The parent snapshot, unless everything is to be read again: what is unchanged since may be taken from it.
-    #[must_use]
-    pub fn parent(&self) -> Option<&'env Snapshot> {
-        self.parent.filter(|_| !self.force)
-    }
-
-    /// Reads the parent's tree.
-    #[must_use]
-    pub fn reader(&self) -> &'env Reader<'env> {
-        self.reader
-    }
-
-    /// Told of progress and warnings.
-    #[must_use]
-    pub fn monitor(&self) -> &'env dyn Monitor {
-        self.run.monitor
-    }
-
-    /// Keeps what the engine knows of the data: JSON.
-    pub fn facts(&self, json: Vec<u8>) {
-        self.tree().facts = Some(json);
-    }
-
-    /// Counts a file that could not be read, or changed while it was read.
-    pub fn count_unreadable(&self) {
-        self.tree().unreadable += 1;
-    }
-
-    fn tree(&self) -> std::sync::MutexGuard<'_, TreeState> {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records how a stream was cut (an empty name: all files).
-    pub fn cut(&self, name: Vec<u8>, parameters: ChunkerParams, bytes: u64) {
-        let (chunker, parameters) = match parameters {
-            ChunkerParams::FastCdc { min, avg, max, normalization } => {
-                (ChunkerKind::FastCdc, vec![min.into(), avg.into(), max.into(), normalization.into()])
-            }
-            ChunkerParams::Fixed { size } => (ChunkerKind::Fixed, vec![size.into()]),
-        };
-        self.tree().cuts.push(Stream { name, chunker, parameters, bytes });
-    }
-
-    /// The lane of an engine whose entries come in path order. A run has one, or stream lanes.
-    ///
-    /// # Errors
-    /// `Inconsistent` for parameters the chunker refuses.
-    pub fn ordered_lane(&self, parameters: ChunkerParams) -> Result<Lane<'env>, RepositoryError> {
-        let (run, tree) = (self.run, self.tree);
-        self.lane(parameters, move |entry, nodes| {
-            tree.lock().unwrap_or_else(PoisonError::into_inner).push(entry, run.identity, nodes)
-        })
-    }
-
-    /// A lane of its own for one stream, or a few: entries may come in any order.
-    ///
-    /// # Errors
-    /// As [`Sink::ordered_lane`].
-    pub fn stream_lane(&self, parameters: ChunkerParams) -> Result<Lane<'env>, RepositoryError> {
-        let tree = self.tree;
-        self.lane(parameters, move |entry, _| {
-            tree.lock().unwrap_or_else(PoisonError::into_inner).streams.push(entry);
-            Ok(())
-        })
-    }
-
-    fn lane(
-        &self,
-        parameters: ChunkerParams,
-        take: impl FnMut(TreeEntry, &mut NodeWriter<'_, '_>) -> Result<(), RepositoryError> + Send + 'scope,
-    ) -> Result<Lane<'env>, RepositoryError> {
-        let (sender, results) = unbounded();
-        let run = self.run;
-        run.add_buffers(BUFFERS_A_LANE);
-        let lane = Lane::new(run, self.batches.clone(), parameters, sender)?;
-        let (frames, sealed) = (self.frames.clone(), self.sealed.clone());
-        let collector = self.scope.spawn(move || {
-            run.failure.guard(|| {
-                let nodes = NodeWriter::new(run, sealed)?;
-                collector::collect(run, &results, &frames, nodes, take)
-            });
-        });
-        self.collectors.lock().unwrap_or_else(PoisonError::into_inner).push(collector);
-        Ok(lane)
-    }
 }
 
 /// What the threads left behind.

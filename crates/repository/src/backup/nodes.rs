@@ -7,7 +7,7 @@ use strongroom_format::registry::ObjectKind;
 
 use crossbeam_channel::Sender;
 
-use super::Run;
+use super::run::Run;
 use super::worker::FrameSealer;
 use crate::error::RepositoryError;
 use crate::pack_writer::SealedFrame;

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender};
 use strongroom_format::entry::PackRef;
 use strongroom_format::registry::ObjectKind;
 
-use super::Run;
+use super::run::Run;
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::names;

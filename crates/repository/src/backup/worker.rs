@@ -8,8 +8,8 @@ use strongroom_format::registry::{Codec, ObjectKind};
 use strongroom_keys::frame::{BoundRecord, FrameKey};
 use strongroom_keys::random;
 
-use super::Run;
 use super::lane::{Batch, Item};
+use super::run::Run;
 use crate::error::RepositoryError;
 use crate::pack_writer::SealedFrame;
 use crate::zstd::Compressor;

@@ -1,0 +1,167 @@
+//! What the threads of a run share: keys, buffers, what is known and what is pending.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use strongroom_chunker::GearTable;
+use strongroom_format::pack::KeyRef;
+use strongroom_format::registry::{ObjectKind, Purpose};
+use strongroom_format::{ChunkId, KeyId, PackId};
+use strongroom_keys::Secret;
+use strongroom_keys::derive::{Identity, commitment};
+use strongroom_keys::frame::FrameKey;
+use strongroom_keys::random::{self, Random};
+use strongroom_keys::seal::MetadataKey;
+use strongroom_keys::sign::Signer;
+use strongroom_keys::unlock::key_name;
+use strongroom_keys::wrap::{NamedKey, WrapTo};
+use strongroom_store::Store;
+
+use super::failure::Failure;
+use super::pending::Pending;
+use super::{BackupOptions, collector};
+use crate::cache::Cache;
+use crate::error::RepositoryError;
+use crate::monitor::Monitor;
+use crate::open::vault_recipient;
+use crate::repository::Repository;
+
+/// Batches under way besides those that lanes hold.
+const SPARE_BUFFERS: usize = 4;
+
+/// What the threads of a run share.
+pub(crate) struct Run<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) metadata: &'a MetadataKey,
+    pub(super) identity: &'a Identity,
+    pub(super) signer: &'a Signer,
+    pub(super) random: &'a dyn Random,
+    pub(super) cache: &'a Cache,
+    pub(super) monitor: &'a dyn Monitor,
+    pub(super) vault: WrapTo,
+    pub(super) gear: Arc<GearTable>,
+    pub(super) compression_level: i32,
+    pub(super) failure: Failure,
+    pub(super) buffers: Receiver<Vec<u8>>,
+    pub(super) buffers_back: Sender<Vec<u8>>,
+    pub(super) frame_buffers: BufferPool,
+    pub(super) pending_chunks: Pending,
+    pub(super) pending_nodes: Pending,
+    pub(super) relied: Mutex<BTreeSet<PackId>>,
+    pub(super) data_key: OnceLock<(FrameKey, KeyRef)>,
+    pub(super) data_key_lock: Mutex<()>,
+    pub(super) new_bytes: AtomicU64,
+}
+
+/// Buffers of frames, reused.
+#[derive(Default)]
+pub(super) struct BufferPool(Mutex<Vec<Vec<u8>>>);
+
+impl BufferPool {
+    pub(super) fn take(&self) -> Vec<u8> {
+        let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        pooled.unwrap_or_else(|| Vec::with_capacity(collector::FRAME_BYTES))
+    }
+
+    pub(super) fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        repository: &'a Repository,
+        options: &BackupOptions,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self, RepositoryError> {
+        let (buffers_back, buffers) = unbounded();
+        let policy = &repository.state.policy;
+        let run = Self {
+            store: &*repository.store,
+            metadata: &repository.metadata,
+            identity: &repository.identity,
+            signer: repository.signer()?,
+            random: &*repository.random,
+            cache: &repository.cache,
+            monitor,
+            vault: WrapTo::X25519 {
+                recipient: vault_recipient(policy.vault.id),
+                public: policy.vault_public,
+            },
+            gear: Arc::new(GearTable::from_bytes(repository.identity.gear_table())),
+            compression_level: options.compression_level,
+            failure: Failure::default(),
+            buffers,
+            buffers_back,
+            frame_buffers: BufferPool::default(),
+            pending_chunks: Pending::default(),
+            pending_nodes: Pending::default(),
+            relied: Mutex::default(),
+            data_key: OnceLock::new(),
+            data_key_lock: Mutex::default(),
+            new_bytes: AtomicU64::new(0),
+        };
+        run.add_buffers(SPARE_BUFFERS);
+        Ok(run)
+    }
+
+    pub(super) fn add_buffers(&self, count: usize) {
+        (0..count).for_each(|_| self.give_buffer(Vec::new()));
+    }
+
+    pub(super) fn give_buffer(&self, buffer: Vec<u8>) {
+        // The receiver lives as long as the run.
+        let _ = self.buffers_back.send(buffer);
+    }
+
+    pub(super) fn count_new(&self, bytes: u64) {
+        self.new_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// For each ID whether the caller is to store it: it is in no pack that may be trusted, and no other thread
+    /// has taken it on.
+    pub(super) fn look_up(&self, kind: ObjectKind, ids: &[ChunkId]) -> Result<Vec<bool>, RepositoryError> {
+        // A cache that fails here costs space, not safety: what is not found is stored again.
+        let known = self.cache.trusted(kind, ids).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the cache failed; chunks are stored again");
+            vec![None; ids.len()]
+        });
+        if known.iter().any(Option::is_some) {
+            self.relied.lock().unwrap_or_else(PoisonError::into_inner).extend(known.iter().flatten());
+        }
+        let unknown: Vec<_> =
+            ids.iter().zip(&known).map(|(id, known)| known.is_none().then_some(*id)).collect();
+        let pending = if kind == ObjectKind::DataPack { &self.pending_chunks } else { &self.pending_nodes };
+        pending.claim(&unknown)
+    }
+
+    /// The run's data key: made, and its wrap stored, when the first frame needs it.
+    pub(super) fn data_key(&self) -> Result<(&FrameKey, KeyRef), RepositoryError> {
+        if self.data_key.get().is_none() {
+            let _once = self.data_key_lock.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.data_key.get().is_none() {
+                let seal = |source| RepositoryError::Seal { what: "the run's data key", source };
+                let key = NamedKey {
+                    id: KeyId(random::array(self.random).map_err(seal)?),
+                    purpose: Purpose::Data,
+                    secret: Secret::new(random::array(self.random).map_err(seal)?),
+                };
+                let repository = self.metadata.repository();
+                let wrapped = self.vault.wrap(&key, repository, self.signer, self.random).map_err(seal)?;
+                let _ = self
+                    .store
+                    .put_if_absent(&key_name(key.id, self.vault.recipient())?, &wrapped.encode())?;
+                let reference = KeyRef {
+                    id: key.id,
+                    commitment: commitment(&key.secret, repository, key.id, Purpose::Data),
+                };
+                let _ =
+                    self.data_key.set((FrameKey::from_data_key(key.id, repository, &key.secret), reference));
+            }
+        }
+        self.data_key.get().map(|(key, reference)| (key, *reference)).ok_or(RepositoryError::Cancelled)
+    }
+}
