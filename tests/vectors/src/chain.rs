@@ -28,8 +28,7 @@ const TIME_MS: u64 = 1_767_225_600_000;
 pub(crate) type Objects = BTreeMap<String, Vec<u8>>;
 
 /// The bytes of the key file that opens the repository.
-#[must_use]
-pub fn key_file() -> Secret {
+pub(crate) fn key_file() -> Secret {
     Secret::new([18; 32])
 }
 
