@@ -71,7 +71,7 @@ fn reading_goes_on_while_a_backup_is_under_way() {
     let id = sandbox.backup_stream("dump", &old);
     let mut running = sandbox.start(["backup", "stdin", "--name", "dump", "--json"]);
     running.write(&noise(LENGTH, 2));
-    assert_eq!(sandbox.snapshots(), [id.clone()]);
+    assert_eq!(sandbox.snapshots(), std::slice::from_ref(&id));
     assert!(sandbox.cat("latest", "dump") == old);
     let _checked = sandbox.run(["check", "--read-data"]).assert_code(0);
     let _tagged = sandbox.run(["tag", "latest", "--add", "kept"]).assert_code(0);

@@ -202,7 +202,7 @@ fn a_damaged_data_pack_costs_the_files_in_it_and_nothing_else() {
     for damage in ALL {
         let copy = damaged.copy_with(&format!("pack-{damage:?}"), pack, |path| damage.to(path));
         let findings = copy.check(pack);
-        assert_eq!(touched(&findings), [damaged.second.clone()], "{damage:?}");
+        assert_eq!(touched(&findings), std::slice::from_ref(&damaged.second), "{damage:?}");
         let paths = paths(&findings);
         assert!(paths.len() == 1 && paths[0].ends_with("source/young"), "{damage:?}: {paths:?}");
         copy.assert_whole(&damaged.first, &["old", "small"]);
@@ -253,7 +253,7 @@ fn a_damaged_tree_costs_its_snapshot_and_nothing_else() {
     for damage in ALL {
         let copy = damaged.copy_with(&format!("meta-{damage:?}"), pack, |path| damage.to(path));
         let findings = copy.check(pack);
-        assert_eq!(touched(&findings), [damaged.second.clone()], "{damage:?}");
+        assert_eq!(touched(&findings), std::slice::from_ref(&damaged.second), "{damage:?}");
         copy.assert_whole(&damaged.first, &["old", "small"]);
         let (ran, restored) = copy.restore(&damaged.second);
         let ran = ran.assert_code(4);
@@ -318,7 +318,7 @@ fn a_damaged_data_key_costs_what_is_sealed_under_it() {
     for damage in ALL {
         let copy = damaged.copy_with(&format!("key-{damage:?}"), key, |path| damage.to(path));
         let findings = copy.check(key);
-        assert_eq!(touched(&findings), [damaged.second.clone()], "{damage:?}");
+        assert_eq!(touched(&findings), std::slice::from_ref(&damaged.second), "{damage:?}");
         copy.assert_whole(&damaged.first, &["old", "small"]);
         let (ran, restored) = copy.restore(&damaged.second);
         let ran = ran.assert_code(4);

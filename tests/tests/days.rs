@@ -16,7 +16,10 @@ fn copy_tree(from: &Path, to: &Path) {
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let files = tree::read(folder).into_iter().filter(|(_, node)| node.content.is_some());
-    files.map(|(path, _)| folder.join(path)).filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+    files
+        .map(|(path, _)| folder.join(path))
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .collect()
 }
 
 #[test]

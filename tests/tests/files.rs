@@ -32,7 +32,8 @@ fn round_trip(sandbox: &Sandbox) -> PathBuf {
     let before = tree::read(&source);
     let _backup = sandbox.backup(["files", "source"]);
     assert!(before == tree::read(&source), "the backup changed the source");
-    let ran = run(sandbox.command(["restore", "latest", "--target", "target", "--subtree"]).arg(&source)).assert_code(0);
+    let ran = run(sandbox.command(["restore", "latest", "--target", "target", "--subtree"]).arg(&source))
+        .assert_code(0);
     assert!(!ran.stderr.contains("warning"), "{ran}");
     let target = sandbox.path("target");
     tree::assert_same_trees(&before, &tree::read(&target));
@@ -53,7 +54,9 @@ fn listed(sandbox: &Sandbox) -> Vec<String> {
 #[test]
 fn modes_times_and_contents_come_back() {
     let sandbox = Sandbox::new();
-    for (number, mode) in [0o644, 0o600, 0o444, 0o000, 0o755, 0o4755, 0o2755, 0o1644, 0o777].into_iter().enumerate() {
+    for (number, mode) in
+        [0o644, 0o600, 0o444, 0o000, 0o755, 0o4755, 0o2755, 0o1644, 0o777].into_iter().enumerate()
+    {
         let path = sandbox.write(format!("source/modes/{mode:o}"), noise(number * 3000, 1));
         set_mode(&path, mode);
     }
@@ -64,7 +67,12 @@ fn modes_times_and_contents_come_back() {
     for length in [1, 4095, 4096, 4097, 65_536, 1 << 20, 3_000_001] {
         sandbox.write(format!("source/sizes/{length}"), noise(length, 2));
     }
-    for (name, seconds, nanoseconds) in [("now", 1_700_000_000, 123_456_789), ("early", 1, 1), ("before", -1, 999_999_999), ("future", 4_102_444_800, 1)] {
+    for (name, seconds, nanoseconds) in [
+        ("now", 1_700_000_000, 123_456_789),
+        ("early", 1, 1),
+        ("before", -1, 999_999_999),
+        ("future", 4_102_444_800, 1),
+    ] {
         set_mtime(&sandbox.write(format!("source/times/{name}"), name), seconds, nanoseconds);
     }
     for (name, mode) in [("sticky", 0o1777), ("setgid", 0o2750), ("private", 0o700), ("open", 0o755)] {
@@ -90,7 +98,11 @@ fn owners_come_back() {
         return unavailable("root", "only root gives files away").unwrap();
     }
     let sandbox = Sandbox::new();
-    for (number, (uid, gid)) in [(0, 0), (1, 1), (65_534, 65_534), (123_456, 654_321), (4_000_000_000, 4_000_000_001)].into_iter().enumerate() {
+    for (number, (uid, gid)) in
+        [(0, 0), (1, 1), (65_534, 65_534), (123_456, 654_321), (4_000_000_000, 4_000_000_001)]
+            .into_iter()
+            .enumerate()
+    {
         let path = sandbox.write(format!("source/{number}"), "x");
         chown(&path, Some(uid), Some(gid)).unwrap();
         set_mode(&path, 0o6755);
@@ -111,7 +123,14 @@ fn links_come_back() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::hard_link(&first, path).unwrap();
     }
-    for (name, target) in [("relative", "a/first"), ("absolute", "/etc/passwd"), ("dangling", "no/where"), ("loop", "loop"), ("folder", "a"), ("up", "../../..")] {
+    for (name, target) in [
+        ("relative", "a/first"),
+        ("absolute", "/etc/passwd"),
+        ("dangling", "no/where"),
+        ("loop", "loop"),
+        ("folder", "a"),
+        ("up", "../../.."),
+    ] {
         symlink(target, sandbox.path("source").join(name)).unwrap();
     }
     symlink(OsStr::from_bytes(b"\xff\xfe not text"), sandbox.path("source/bytes")).unwrap();
@@ -145,11 +164,18 @@ fn holes_stay_holes() {
     }
     let target = round_trip(&sandbox);
     for name in ["all", "middle", "ends", "odd"] {
-        assert!(allocated(&target.join(name)) < 1 << 16, "{name} has {} bytes allocated", allocated(&target.join(name)));
+        assert!(
+            allocated(&target.join(name)) < 1 << 16,
+            "{name} has {} bytes allocated",
+            allocated(&target.join(name))
+        );
     }
     assert!(allocated(&target.join("zeros")) >= 1 << 20, "written zeros became a hole unasked");
     let source = sandbox.path("source");
-    let _sparse = run(sandbox.command(["restore", "latest", "--sparse", "--target", "target2", "--subtree"]).arg(&source)).assert_code(0);
+    let _sparse = run(sandbox
+        .command(["restore", "latest", "--sparse", "--target", "target2", "--subtree"])
+        .arg(&source))
+    .assert_code(0);
     tree::assert_same(&source, &sandbox.path("target2"));
     assert_eq!(allocated(&sandbox.path("target2/zeros")), 0);
 }
@@ -160,7 +186,8 @@ fn attributes_and_access_lists_come_back() {
     let file = sandbox.write("source/file", "x");
     let folder = sandbox.path("source/folder");
     fs::create_dir(&folder).unwrap();
-    let set = |path: &Path, name: &str, value: &[u8]| rustix::fs::setxattr(path, name, value, XattrFlags::empty());
+    let set =
+        |path: &Path, name: &str, value: &[u8]| rustix::fs::setxattr(path, name, value, XattrFlags::empty());
     if let Err(error) = set(&file, "user.comment", b"kept") {
         return unavailable("extended attributes", &error.to_string()).unwrap();
     }
@@ -169,7 +196,13 @@ fn attributes_and_access_lists_come_back() {
     set(&folder, "user.folder", &noise(1000, 1)).unwrap();
     // The kernel's form: version 2, then tag, permissions and number of each entry.
     let mut list = 2_u32.to_le_bytes().to_vec();
-    for (tag, permissions, number) in [(0x01_u16, 6_u16, u32::MAX), (0x02, 4, 1000), (0x04, 4, u32::MAX), (0x10, 4, u32::MAX), (0x20, 0, u32::MAX)] {
+    for (tag, permissions, number) in [
+        (0x01_u16, 6_u16, u32::MAX),
+        (0x02, 4, 1000),
+        (0x04, 4, u32::MAX),
+        (0x10, 4, u32::MAX),
+        (0x20, 0, u32::MAX),
+    ] {
         list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &number.to_le_bytes()].concat());
     }
     if let Err(error) = set(&file, "system.posix_acl_access", &list) {
@@ -185,7 +218,9 @@ fn attributes_and_access_lists_come_back() {
     let report = sandbox.backup(["files", "source"]);
     assert_eq!(report["new_bytes"], 0);
     let source = sandbox.path("source");
-    let _restored = run(sandbox.command(["restore", "latest", "--target", "target2", "--subtree"]).arg(&source)).assert_code(0);
+    let _restored =
+        run(sandbox.command(["restore", "latest", "--target", "target2", "--subtree"]).arg(&source))
+            .assert_code(0);
     tree::assert_same(&source, &sandbox.path("target2"));
 }
 
@@ -193,7 +228,9 @@ fn attributes_and_access_lists_come_back() {
 fn devices_and_pipes_come_back_unread() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("source")).unwrap();
-    let node = |name: &str, kind, device| rustix::fs::mknodat(CWD, sandbox.path("source").join(name), kind, Mode::from_raw_mode(0o640), device);
+    let node = |name: &str, kind, device| {
+        rustix::fs::mknodat(CWD, sandbox.path("source").join(name), kind, Mode::from_raw_mode(0o640), device)
+    };
     node("pipe", FileType::Fifo, 0).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(sandbox.path("socket")).unwrap();
     if let Err(error) = node("zero", FileType::CharacterDevice, rustix::fs::makedev(1, 5)) {
@@ -211,7 +248,19 @@ fn devices_and_pipes_come_back_unread() {
 #[test]
 fn names_that_are_no_text_come_back() {
     let sandbox = Sandbox::new();
-    let names = [&b"caf\xe9"[..], b"\xff\xfe", b"new\nline", b"tab\there", b"\x1b[31mred", b"quote'\"", b"-rf", b" ", b"\xf0\x9f\x90\x98", b"back\\slash", &[b'x'; 255]];
+    let names = [
+        &b"caf\xe9"[..],
+        b"\xff\xfe",
+        b"new\nline",
+        b"tab\there",
+        b"\x1b[31mred",
+        b"quote'\"",
+        b"-rf",
+        b" ",
+        b"\xf0\x9f\x90\x98",
+        b"back\\slash",
+        &[b'x'; 255],
+    ];
     for name in names {
         let folder = sandbox.path("source").join(OsStr::from_bytes(name));
         fs::create_dir_all(&folder).unwrap();
@@ -220,7 +269,10 @@ fn names_that_are_no_text_come_back() {
     let _target = round_trip(&sandbox);
     let for_people = sandbox.run(["ls", "-l"]).assert_code(0);
     assert!(!for_people.stdout.contains(&0x1b), "a name reaches the terminal raw");
-    assert_eq!(for_people.text().lines().count(), sandbox.run(["ls", "--json"]).assert_code(0).all("entry").len());
+    assert_eq!(
+        for_people.text().lines().count(),
+        sandbox.run(["ls", "--json"]).assert_code(0).all("entry").len()
+    );
     let _by_people = sandbox.run(["diff", "latest", "latest"]).assert_code(0);
     let found = sandbox.run(["find", "caf*", "--json"]).assert_code(0).all("entry");
     assert_eq!(found.len(), 2);
@@ -244,17 +296,32 @@ fn deep_folders_and_many_files_come_back() {
 #[test]
 fn what_is_excluded_is_left_out() {
     let sandbox = Sandbox::new();
-    for name in ["a.log", "keep.log", "a.txt", "tmp/x", "sub/tmp/y", "sub/b.log", "build/out/z", "build/in/z", "[x]"] {
+    for name in
+        ["a.log", "keep.log", "a.txt", "tmp/x", "sub/tmp/y", "sub/b.log", "build/out/z", "build/in/z", "[x]"]
+    {
         sandbox.write(format!("source/{name}"), "x");
     }
     let patterns = sandbox.write("patterns", "# what nobody needs\n\n*.log\n!keep.log\nbuild/out\n");
-    let mut command = sandbox.command(["backup", "files", "source", "--exclude", "tmp/", "-e", "\\[x\\]", "--exclude-file"]);
+    let mut command = sandbox.command([
+        "backup",
+        "files",
+        "source",
+        "--exclude",
+        "tmp/",
+        "-e",
+        "\\[x\\]",
+        "--exclude-file",
+    ]);
     let _done = run(command.arg(&patterns)).assert_code(0);
     assert_eq!(listed(&sandbox), ["a.txt", "build", "build/in", "build/in/z", "keep.log", "sub"]);
     let absolute = sandbox.path("source/sub");
     let _done = run(sandbox.command(["backup", "files", "source", "-e"]).arg(&absolute)).assert_code(0);
     assert!(listed(&sandbox).iter().all(|path| !path.starts_with("sub")));
-    for (arguments, said) in [(&["--exclude", ""][..], "empty"), (&["--exclude", "a{b"], "a{b"), (&["--exclude-file", "nowhere"], "nowhere")] {
+    for (arguments, said) in [
+        (&["--exclude", ""][..], "empty"),
+        (&["--exclude", "a{b"], "a{b"),
+        (&["--exclude-file", "nowhere"], "nowhere"),
+    ] {
         let ran = run(sandbox.command(["backup", "files", "source"]).args(arguments));
         assert!(matches!(ran.status.code(), Some(1 | 2)), "{ran}");
         let _said = ran.assert_says([said]);
@@ -265,7 +332,10 @@ fn what_is_excluded_is_left_out() {
 #[test]
 fn tagged_caches_are_left_out_on_request() {
     let sandbox = Sandbox::new();
-    sandbox.write("source/cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# made by a test\n");
+    sandbox.write(
+        "source/cache/CACHEDIR.TAG",
+        "Signature: 8a477f597d28d172789f06886806bc55\n# made by a test\n",
+    );
     sandbox.write("source/cache/deep/x", "x");
     sandbox.write("source/not-a-cache/CACHEDIR.TAG", "no signature");
     sandbox.write("source/not-a-cache/x", "x");
@@ -274,7 +344,15 @@ fn tagged_caches_are_left_out_on_request() {
     let _all = sandbox.backup(["files", "source"]);
     assert_eq!(listed(&sandbox).len(), 10);
     let _done = sandbox.backup(["files", "source", "--exclude-caches", "--exclude-if-present", ".nobackup"]);
-    let kept = ["cache", "cache/CACHEDIR.TAG", "marked", "marked/.nobackup", "not-a-cache", "not-a-cache/CACHEDIR.TAG", "not-a-cache/x"];
+    let kept = [
+        "cache",
+        "cache/CACHEDIR.TAG",
+        "marked",
+        "marked/.nobackup",
+        "not-a-cache",
+        "not-a-cache/CACHEDIR.TAG",
+        "not-a-cache/x",
+    ];
     assert_eq!(listed(&sandbox), kept);
 }
 
@@ -299,9 +377,15 @@ fn what_is_unchanged_is_not_stored_again() {
     sandbox.write("source/a", noise(3_000_000, 1));
     sandbox.write("source/b", noise(50_000, 2));
     let first = sandbox.backup(["files", "source"]);
-    assert_eq!((&first["bytes"], &first["new_bytes"], &first["parent"]), (&3_050_000.into(), &3_050_000.into(), &().into()));
+    assert_eq!(
+        (&first["bytes"], &first["new_bytes"], &first["parent"]),
+        (&3_050_000.into(), &3_050_000.into(), &().into())
+    );
     let second = sandbox.backup(["files", "source"]);
-    assert_eq!((&second["new_bytes"], &second["stored_bytes"], &second["parent"]), (&0.into(), &0.into(), &first["snapshot"]));
+    assert_eq!(
+        (&second["new_bytes"], &second["stored_bytes"], &second["parent"]),
+        (&0.into(), &0.into(), &first["snapshot"])
+    );
     assert_eq!(second["bytes"], first["bytes"]);
     let forced = sandbox.backup(["files", "source", "--force"]);
     assert_eq!((&forced["new_bytes"], &forced["stored_bytes"]), (&0.into(), &0.into()));
@@ -320,7 +404,10 @@ fn what_is_unchanged_is_not_stored_again() {
     let changed = sandbox.backup(["files", "source"]);
     let new = changed["new_bytes"].as_u64().unwrap();
     assert!((1..500_000).contains(&new), "{changed}");
-    assert!(sandbox.cat("latest", sandbox.path("source/d").to_str().unwrap()) == fs::read(sandbox.path("source/d")).unwrap());
+    assert!(
+        sandbox.cat("latest", sandbox.path("source/d").to_str().unwrap())
+            == fs::read(sandbox.path("source/d")).unwrap()
+    );
     sandbox.assert_clean();
 }
 

@@ -68,7 +68,8 @@ fn a_full_target_is_said_and_the_repository_is_not_harmed() {
         run(sandbox.command(["restore", "latest", "--target"]).arg(disk.path("target"))).assert_code(1);
     let _said =
         failed.assert_says(["no space is left", "large", "hint: free some space, or choose another target"]);
-    let full = fs::File::options().write(true).create(true).open(disk.path("stream")).unwrap();
+    let full =
+        fs::File::options().write(true).create(true).truncate(false).open(disk.path("stream")).unwrap();
     let status = sandbox
         .command(["cat", "latest", sandbox.path("source/large").to_str().unwrap()])
         .stdout(full)

@@ -36,25 +36,37 @@ fn for_people_it_says_where_the_key_is_and_what_to_do_with_it() {
     let sandbox = Sandbox::empty();
     let made = sandbox.run(["init"]).assert_code(0);
     let home = sandbox.home();
-    let _said = made.assert_prints(["fingerprint ", "key file ", home.to_str().unwrap()]).assert_says(["Keep a copy of the key file", "STRONGROOM_FINGERPRINT"]);
+    let _said = made
+        .assert_prints(["fingerprint ", "key file ", home.to_str().unwrap()])
+        .assert_says(["Keep a copy of the key file", "STRONGROOM_FINGERPRINT"]);
 }
 
 #[test]
 fn key_files_are_made_or_taken_as_they_are() {
     let sandbox = Sandbox::empty();
-    let _made = sandbox.run(["init", "--key-file", "keys/mine.key"]).assert_code(0).assert_prints(["key file keys/mine.key"]);
+    let _made = sandbox
+        .run(["init", "--key-file", "keys/mine.key"])
+        .assert_code(0)
+        .assert_prints(["key file keys/mine.key"]);
     let key = sandbox.path("keys/mine.key");
     assert_eq!(mode(&key), 0o600);
     let before = fs::read(&key).unwrap();
     let _second = sandbox.run(["init", "--repo", "second", "--key-file", "keys/mine.key"]).assert_code(0);
     assert_eq!(fs::read(&key).unwrap(), before, "an existing key file stays as it is");
     for repository in ["repository", "second"] {
-        let _opened = sandbox.run(["snapshots", "--repo", repository, "--key-file", "keys/mine.key"]).assert_code(0);
+        let _opened =
+            sandbox.run(["snapshots", "--repo", repository, "--key-file", "keys/mine.key"]).assert_code(0);
     }
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    let _warned = sandbox.run(["snapshots", "--key-file", "keys/mine.key"]).assert_code(0).assert_says(["can be read by others", "chmod 600"]);
+    let _warned = sandbox
+        .run(["snapshots", "--key-file", "keys/mine.key"])
+        .assert_code(0)
+        .assert_says(["can be read by others", "chmod 600"]);
     sandbox.write("no.key", "nonsense");
-    let _refused = sandbox.run(["init", "--repo", "third", "--key-file", "no.key"]).assert_code(5).assert_says(["not a key file"]);
+    let _refused = sandbox
+        .run(["init", "--repo", "third", "--key-file", "no.key"])
+        .assert_code(5)
+        .assert_says(["not a key file"]);
     assert_eq!(fs::read(sandbox.path("no.key")).unwrap(), b"nonsense");
 }
 
@@ -62,17 +74,29 @@ fn key_files_are_made_or_taken_as_they_are() {
 fn a_passphrase_comes_from_the_environment_or_a_file() {
     let sandbox = Sandbox::empty();
     let file = sandbox.write("passphrase", "correct horse battery\n");
-    let _made = run(sandbox.command(["init"]).env("STRONGROOM_PASSPHRASE", "correct horse battery")).assert_code(0);
+    let _made =
+        run(sandbox.command(["init"]).env("STRONGROOM_PASSPHRASE", "correct horse battery")).assert_code(0);
     let _from_file = run(sandbox.command(["snapshots", "--passphrase-file"]).arg(&file)).assert_code(0);
-    let _from_variable = run(sandbox.command(["snapshots"]).env("STRONGROOM_PASSPHRASE_FILE", &file)).assert_code(0);
-    let _second = run(sandbox.command(["init", "--repo", "second", "--passphrase-file"]).arg(&file)).assert_code(0);
-    let _opened = run(sandbox.command(["snapshots", "--repo", "second"]).env("STRONGROOM_PASSPHRASE", "correct horse battery")).assert_code(0);
-    let _missing = sandbox.run(["snapshots", "--passphrase-file", "nowhere"]).assert_code(1).assert_says(["passphrase file nowhere"]);
+    let _from_variable =
+        run(sandbox.command(["snapshots"]).env("STRONGROOM_PASSPHRASE_FILE", &file)).assert_code(0);
+    let _second =
+        run(sandbox.command(["init", "--repo", "second", "--passphrase-file"]).arg(&file)).assert_code(0);
+    let _opened = run(sandbox
+        .command(["snapshots", "--repo", "second"])
+        .env("STRONGROOM_PASSPHRASE", "correct horse battery"))
+    .assert_code(0);
+    let _missing = sandbox
+        .run(["snapshots", "--passphrase-file", "nowhere"])
+        .assert_code(1)
+        .assert_says(["passphrase file nowhere"]);
     let empty = sandbox.write("empty", "");
-    let _empty = run(sandbox.command(["snapshots", "--passphrase-file"]).arg(&empty)).assert_code(1).assert_says(["is empty"]);
+    let _empty = run(sandbox.command(["snapshots", "--passphrase-file"]).arg(&empty))
+        .assert_code(1)
+        .assert_says(["is empty"]);
     // Nothing of it is anywhere in the repository or the cache.
     for folder in [sandbox.repository(), sandbox.cache()] {
-        let status = std::process::Command::new("grep").args(["-rq", "correct horse"]).arg(folder).status().unwrap();
+        let status =
+            std::process::Command::new("grep").args(["-rq", "correct horse"]).arg(folder).status().unwrap();
         assert_eq!(status.code(), Some(1));
     }
 }
@@ -90,19 +114,34 @@ fn a_short_passphrase_is_refused() {
 #[test]
 fn without_anything_to_ask_a_passphrase_must_be_given() {
     let sandbox = Sandbox::empty();
-    let _refused = sandbox.run(["init", "--recipient", "passphrase"]).assert_code(1).assert_says(["STRONGROOM_PASSPHRASE"]);
-    let _unknown = sandbox.run(["init", "--recipient", "pgp:0xABCD"]).assert_code(2).assert_says(["pgp:0xABCD", "is no recipient"]);
+    let _refused = sandbox
+        .run(["init", "--recipient", "passphrase"])
+        .assert_code(1)
+        .assert_says(["STRONGROOM_PASSPHRASE"]);
+    let _unknown = sandbox
+        .run(["init", "--recipient", "pgp:0xABCD"])
+        .assert_code(2)
+        .assert_says(["pgp:0xABCD", "is no recipient"]);
 }
 
 #[test]
 fn each_of_several_recipients_opens_it() {
     let sandbox = Sandbox::empty();
-    let mut init = sandbox.command(["init", "--recipient", "passphrase", "--recipient", "key-file:one.key", "--recipient", "key-file:two.key"]);
+    let mut init = sandbox.command([
+        "init",
+        "--recipient",
+        "passphrase",
+        "--recipient",
+        "key-file:one.key",
+        "--recipient",
+        "key-file:two.key",
+    ]);
     let _made = run(init.env("STRONGROOM_PASSPHRASE", "correct horse battery")).assert_code(0);
     for key in ["one.key", "two.key"] {
         let _opened = sandbox.run(["snapshots", "--key-file", key]).assert_code(0);
     }
-    let _opened = run(sandbox.command(["snapshots"]).env("STRONGROOM_PASSPHRASE", "correct horse battery")).assert_code(0);
+    let _opened = run(sandbox.command(["snapshots"]).env("STRONGROOM_PASSPHRASE", "correct horse battery"))
+        .assert_code(0);
     let mut check = sandbox.command(["check", "--keys"]);
     let _clean = run(check.env("STRONGROOM_PASSPHRASE", "correct horse battery")).assert_code(0);
 }
@@ -111,18 +150,24 @@ fn each_of_several_recipients_opens_it() {
 fn it_never_takes_the_place_of_what_is_there() {
     let sandbox = Sandbox::new();
     let config = fs::read(sandbox.repository().join("config")).unwrap();
-    let _twice = sandbox.run(["init"]).assert_code(1).assert_says(["there is a repository at", "already", "hint: use it as it is"]);
+    let _twice = sandbox.run(["init"]).assert_code(1).assert_says([
+        "there is a repository at",
+        "already",
+        "hint: use it as it is",
+    ]);
     assert_eq!(fs::read(sandbox.repository().join("config")).unwrap(), config);
     let _still = sandbox.run(["snapshots"]).assert_code(0);
     sandbox.write("folder/mine", "mine");
-    let _folder = sandbox.run(["init", "--repo", "folder"]).assert_code(1).assert_says(["folder is not empty"]);
+    let _folder =
+        sandbox.run(["init", "--repo", "folder"]).assert_code(1).assert_says(["folder is not empty"]);
     let _file = sandbox.run(["init", "--repo", "folder/mine"]).assert_code(1).assert_says(["folder/mine"]);
     assert_eq!(fs::read_dir(sandbox.path("folder")).unwrap().count(), 1);
     let keys = sandbox.home().join(".config/strongroom/keys");
     assert_eq!(fs::read_dir(keys).unwrap().count(), 1, "only the first repository's key is there");
     fs::create_dir(sandbox.path("empty")).unwrap();
     let _made = sandbox.run(["init", "--repo", "empty"]).assert_code(0);
-    let _url = sandbox.run(["init", "--repo", &format!("file://{}", sandbox.path("url").display())]).assert_code(0);
+    let _url =
+        sandbox.run(["init", "--repo", &format!("file://{}", sandbox.path("url").display())]).assert_code(0);
     assert!(sandbox.path("url/config").is_file());
 }
 

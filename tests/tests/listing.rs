@@ -12,7 +12,8 @@ fn prepared() -> (Sandbox, [String; 3]) {
     sandbox.write("source/kept.txt", "kept");
     sandbox.write("source/changed.txt", "before");
     sandbox.write("source/gone/removed.sql", "removed");
-    let first = id_of(&sandbox.backup(["files", "source", "--source", "web", "--tag", "monday", "--host", "alpha"]));
+    let first =
+        id_of(&sandbox.backup(["files", "source", "--source", "web", "--tag", "monday", "--host", "alpha"]));
     sandbox.write("source/changed.txt", "after that");
     sandbox.write("source/new.SQL", "new");
     std::fs::remove_dir_all(sandbox.path("source/gone")).unwrap();
@@ -53,15 +54,25 @@ fn every_listing_is_json_lines() {
 #[test]
 fn snapshots_are_filtered() {
     let (sandbox, [first, second, third]) = prepared();
-    let listed = |arguments: &[&str]| ids(&sandbox.run(["snapshots", "--json"].iter().chain(arguments)).assert_code(0).all("snapshot"));
+    let listed = |arguments: &[&str]| {
+        ids(&sandbox.run(["snapshots", "--json"].iter().chain(arguments)).assert_code(0).all("snapshot"))
+    };
     assert_eq!(listed(&[]), [first.clone(), second.clone(), third.clone()]);
     assert_eq!(listed(&["--source", "web"]), [first.clone(), second.clone()]);
-    assert_eq!(listed(&["--host", "beta"]), [second.clone()]);
-    assert_eq!(listed(&["--tag", "monday", "--tag", "other"]), [first.clone()]);
-    assert_eq!(listed(&["--latest"]), [first.clone(), second.clone(), third.clone()], "each host's own latest");
-    assert_eq!(listed(&["--latest", "1", "--source", "dump.sql"]), [third.clone()]);
+    assert_eq!(listed(&["--host", "beta"]), std::slice::from_ref(&second));
+    assert_eq!(listed(&["--tag", "monday", "--tag", "other"]), std::slice::from_ref(&first));
+    assert_eq!(listed(&["--latest"]), [first.clone(), second, third.clone()], "each host's own latest");
+    assert_eq!(listed(&["--latest", "1", "--source", "dump.sql"]), [third]);
     assert_eq!(listed(&["--source", "nobody"]), Vec::<String>::new());
-    let table = sandbox.run(["snapshots"]).assert_code(0).assert_prints(["ID", "SOURCE", &first[..8], "web", "monday", "stdin", "alpha"]);
+    let table = sandbox.run(["snapshots"]).assert_code(0).assert_prints([
+        "ID",
+        "SOURCE",
+        &first[..8],
+        "web",
+        "monday",
+        "stdin",
+        "alpha",
+    ]);
     assert_eq!(table.text().lines().count(), 4);
     let _counted = table.assert_says(["3 snapshots"]);
 }
@@ -69,7 +80,9 @@ fn snapshots_are_filtered() {
 #[test]
 fn latest_means_the_newest_that_fits() {
     let (sandbox, [first, second, third]) = prepared();
-    let shown = |selector: &str| text(&sandbox.run(["show", selector, "--json"]).assert_code(0).one("snapshot")["id"]);
+    let shown = |selector: &str| {
+        text(&sandbox.run(["show", selector, "--json"]).assert_code(0).one("snapshot")["id"])
+    };
     assert_eq!(shown("latest"), third);
     assert_eq!(shown("latest:web"), second);
     assert_eq!(shown("latest:dump.sql"), third);
@@ -77,7 +90,9 @@ fn latest_means_the_newest_that_fits() {
     // The store's times are in milliseconds: a snapshot counts from its own on, and all of those with an equal one.
     let snapshots = sandbox.run(["snapshots", "--json"]).assert_code(0).all("snapshot");
     let newest_at = |time: &str, source: Option<&str>| {
-        let fits = snapshots.iter().rfind(|s| text(&s["time"]).as_str() <= time && source.is_none_or(|source| s["source"] == source));
+        let fits = snapshots.iter().rfind(|s| {
+            text(&s["time"]).as_str() <= time && source.is_none_or(|source| s["source"] == source)
+        });
         text(&fits.unwrap()["id"])
     };
     for id in [&first, &second, &third] {
@@ -103,7 +118,10 @@ fn ls_lists_folders_whole_or_flat() {
     assert_eq!(names(&["--flat"]), ["", "/changed.txt", "/gone", "/kept.txt"]);
     let long = sandbox.run(["ls", "--long", &first, source]).assert_code(0);
     let _lines = long.assert_prints(["drwx", "-rw", "gone/removed.sql"]);
-    let _none = sandbox.run(["ls", &first, "/no/such/path"]).assert_code(1).assert_says(["has no entry `no/such/path`"]);
+    let _none = sandbox
+        .run(["ls", &first, "/no/such/path"])
+        .assert_code(1)
+        .assert_says(["has no entry `no/such/path`"]);
 }
 
 #[test]
@@ -115,8 +133,8 @@ fn find_looks_into_every_snapshot() {
     };
     assert_eq!(found(&["kept.txt"]), [first.clone(), second.clone()]);
     assert_eq!(found(&["*.sql"]), [first.clone(), third.clone()]);
-    assert_eq!(found(&["*.sql", "-i"]), [first.clone(), second.clone(), third.clone()]);
-    assert_eq!(found(&["kept.txt", "-s", &second]), [second.clone()]);
+    assert_eq!(found(&["*.sql", "-i"]), [first.clone(), second.clone(), third]);
+    assert_eq!(found(&["kept.txt", "-s", &second]), std::slice::from_ref(&second));
     assert_eq!(found(&["**/gone/*"]), [first]);
     assert_eq!(found(&["nothing"]), Vec::<String>::new());
 }
@@ -128,24 +146,50 @@ fn diff_tells_added_removed_and_changed() {
     let mut changes: Vec<(String, String)> = ran
         .all("difference")
         .iter()
-        .map(|difference| (text(&difference["change"]), text(&difference["path"]).rsplit('/').next().unwrap().to_owned()))
+        .map(|difference| {
+            (text(&difference["change"]), text(&difference["path"]).rsplit('/').next().unwrap().to_owned())
+        })
         .collect();
     changes.sort();
-    let expected = [("added", "new.SQL"), ("changed", "changed.txt"), ("removed", "gone"), ("removed", "removed.sql")];
+    let expected =
+        [("added", "new.SQL"), ("changed", "changed.txt"), ("removed", "gone"), ("removed", "removed.sql")];
     assert_eq!(changes, expected.map(|(change, name)| (change.to_owned(), name.to_owned())));
     let summary = ran.one("summary");
-    assert_eq!((&summary["added"], &summary["removed"], &summary["changed"]), (&1.into(), &2.into(), &1.into()));
-    let _for_people = sandbox.run(["diff", &first, &second]).assert_code(0).assert_prints(["+ /", "- /", "M /"]);
+    assert_eq!(
+        (&summary["added"], &summary["removed"], &summary["changed"]),
+        (&1.into(), &2.into(), &1.into())
+    );
+    let _for_people =
+        sandbox.run(["diff", &first, &second]).assert_code(0).assert_prints(["+ /", "- /", "M /"]);
     let same = sandbox.run(["diff", &first, &first]).assert_code(0);
     assert!(same.stdout.is_empty());
-    let metadata = sandbox.run(["diff", &first, &second, "--metadata"]).assert_code(0).assert_prints(["U /"]);
-    drop(metadata);
+    let kept = sandbox.path("source/kept.txt");
+    std::fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let third = id_of(&sandbox.backup(["files", "source", "--source", "web"]));
+    let metadata = sandbox.run(["diff", &second, &third, "--metadata"]).assert_code(0);
+    assert_eq!(metadata.text(), format!("U {}\n", kept.display()));
+    let without =
+        sandbox.run(["diff", &second, &third]).assert_code(0).assert_says(["1 with other metadata only"]);
+    assert!(without.stdout.is_empty());
 }
 
 #[test]
 fn tags_are_added_and_taken_off() {
     let (sandbox, [first, second, _]) = prepared();
-    let tagged = sandbox.run(["tag", &first[..8], "latest:web", "--add", "keep", "--add", "audit", "--remove", "monday", "--json"]).assert_code(0);
+    let tagged = sandbox
+        .run([
+            "tag",
+            &first[..8],
+            "latest:web",
+            "--add",
+            "keep",
+            "--add",
+            "audit",
+            "--remove",
+            "monday",
+            "--json",
+        ])
+        .assert_code(0);
     for line in tagged.all("tag") {
         assert_eq!(line["tags"], serde_json::json!(["audit", "keep"]));
     }
@@ -161,30 +205,54 @@ fn tags_are_added_and_taken_off() {
 fn show_and_stats_add_up() {
     let (sandbox, [first, ..]) = prepared();
     let shown = sandbox.run(["show", &first, "--json"]).assert_code(0).one("snapshot");
-    assert_eq!((&shown["source"], &shown["host"], &shown["engine"]), (&"web".into(), &"alpha".into(), &"files".into()));
+    assert_eq!(
+        (&shown["source"], &shown["host"], &shown["engine"]),
+        (&"web".into(), &"alpha".into(), &"files".into())
+    );
     assert_eq!((&shown["files"], &shown["bytes"]), (&3.into(), &17.into()));
-    let _for_people = sandbox.run(["show", &first]).assert_code(0).assert_prints([&first, "web", "alpha", "monday", "(17 bytes)"]);
+    let _for_people = sandbox.run(["show", &first]).assert_code(0).assert_prints([
+        &first,
+        "web",
+        "alpha",
+        "monday",
+        "(17 bytes)",
+    ]);
     let stats = sandbox.run(["stats", "--json"]).assert_code(0).one("stats");
-    assert_eq!((&stats["snapshots"], &stats["sources"]), (&3.into(), &2.into()));
+    // A source is a host's own.
+    assert_eq!((&stats["snapshots"], &stats["sources"]), (&3.into(), &3.into()));
     assert_eq!(stats["logical_bytes"], 17 + 17 + 4);
-    let on_disk: u64 = ["packs", "meta"].iter().map(|kind| folder_bytes(&sandbox.repository().join(kind))).sum();
+    let on_disk: u64 =
+        ["packs", "meta"].iter().map(|kind| folder_bytes(&sandbox.repository().join(kind))).sum();
     assert_eq!(stats["data_bytes"].as_u64().unwrap() + stats["metadata_bytes"].as_u64().unwrap(), on_disk);
 }
 
 fn folder_bytes(folder: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    entries.map(|entry| if entry.path().is_dir() { folder_bytes(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() { folder_bytes(&entry.path()) } else { entry.metadata().unwrap().len() }
+        })
+        .sum()
 }
 
 #[test]
 fn completions_are_scripts_that_their_shells_take() {
     let sandbox = Sandbox::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = sandbox.run(["completions", shell]).assert_code(0).assert_prints(["strongroom", "snapshots", "quickstart"]);
+        let script = sandbox.run(["completions", shell]).assert_code(0).assert_prints([
+            "strongroom",
+            "snapshots",
+            "quickstart",
+        ]);
         assert_eq!(script.stderr, "");
         if shell == "bash" {
             let path = sandbox.write("completion", &script.stdout);
-            let status = std::process::Command::new("bash").arg("-n").arg(path).stderr(Stdio::inherit()).status().unwrap();
+            let status = std::process::Command::new("bash")
+                .arg("-n")
+                .arg(path)
+                .stderr(Stdio::inherit())
+                .status()
+                .unwrap();
             assert!(status.success());
         }
     }
@@ -194,10 +262,31 @@ fn completions_are_scripts_that_their_shells_take() {
 #[test]
 fn help_names_every_command_and_the_exit_codes() {
     let sandbox = Sandbox::empty();
-    let help = sandbox.run(["--help"]).assert_code(0).assert_prints(["Exit codes: 0 done", "4 damage found", "restore", "check"]);
+    let help = sandbox.run(["--help"]).assert_code(0).assert_prints([
+        "Exit codes: 0 done",
+        "4 damage found",
+        "restore",
+        "check",
+    ]);
     assert_eq!(help.stderr, "");
-    for command in ["init", "backup", "snapshots", "ls", "find", "diff", "show", "stats", "restore", "cat", "check", "tag", "completions", "quickstart"] {
-        let _help = sandbox.run([command, "--help"]).assert_code(0).assert_prints(["Usage: strongroom", command]);
+    for command in [
+        "init",
+        "backup",
+        "snapshots",
+        "ls",
+        "find",
+        "diff",
+        "show",
+        "stats",
+        "restore",
+        "cat",
+        "check",
+        "tag",
+        "completions",
+        "quickstart",
+    ] {
+        let _help =
+            sandbox.run([command, "--help"]).assert_code(0).assert_prints(["Usage: strongroom", command]);
     }
     let _version = sandbox.run(["--version"]).assert_code(0).assert_prints(["strongroom 0."]);
 }

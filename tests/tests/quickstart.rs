@@ -18,7 +18,8 @@ fn it_makes_three_days_restores_one_and_finds_all_clean() {
     assert_eq!(report["compared_bytes"], days[1]["bytes"]);
     // What it says to try works.
     let mut look = sandbox.command(["snapshots", "--json"]);
-    look.env("STRONGROOM_REPO", text(&report["repository"])).env("STRONGROOM_KEY_FILE", text(&report["key_file"]));
+    look.env("STRONGROOM_REPO", text(&report["repository"]))
+        .env("STRONGROOM_KEY_FILE", text(&report["key_file"]));
     assert_eq!(run(&mut look).assert_code(0).all("snapshot").len(), 3);
     // A second time into the same folder is refused and harms nothing.
     let again = run(sandbox.command(["quickstart", "--dir"]).arg(&folder));
@@ -31,5 +32,7 @@ fn it_makes_three_days_restores_one_and_finds_all_clean() {
 fn for_people_it_ends_with_what_to_look_at() {
     let sandbox = Sandbox::empty();
     let ran = run(&mut sandbox.command(["quickstart", "--dir", "try"])).assert_code(0);
-    let _said = ran.assert_prints(["day 1", "day 3", "the same", "no damage found"]).assert_says(["export STRONGROOM_REPO=", "strongroom snapshots"]);
+    let _said = ran
+        .assert_prints(["day 1", "day 3", "the same", "no damage found"])
+        .assert_says(["export STRONGROOM_REPO=", "strongroom snapshots"]);
 }

@@ -60,18 +60,25 @@ fn into_an_empty_folder_that_stays_as_it_is() {
 fn never_into_a_folder_that_holds_something() {
     let sandbox = prepared();
     sandbox.write("target/mine", "mine");
-    let _refused = restore(&sandbox, &[]).assert_code(1).assert_says(["target", "is not empty", "hint: choose a new folder"]);
+    let _refused = restore(&sandbox, &[]).assert_code(1).assert_says([
+        "target",
+        "is not empty",
+        "hint: choose a new folder",
+    ]);
     assert_eq!(names(&sandbox.path("target")), [PathBuf::from("mine")]);
     sandbox.write("file", "x");
-    let _refused = sandbox.run(["restore", "latest", "--target", "file"]).assert_code(1).assert_says(["file"]);
+    let _refused =
+        sandbox.run(["restore", "latest", "--target", "file"]).assert_code(1).assert_says(["file"]);
     assert_eq!(fs::read(sandbox.path("file")).unwrap(), b"x");
 }
 
 #[test]
 fn overwrite_policies_replace_what_they_say() {
-    for (policy, changed, newer, older) in
-        [("if-changed", "content", "content", "content"), ("if-newer", "content", "later", "content"), ("always", "content", "content", "content")]
-    {
+    for (policy, changed, newer, older) in [
+        ("if-changed", "content", "content", "content"),
+        ("if-newer", "content", "later", "content"),
+        ("always", "content", "content", "content"),
+    ] {
         let sandbox = prepared();
         let target = sandbox.path("target");
         let _restored = restore(&sandbox, &[]).assert_code(0);
@@ -111,7 +118,9 @@ fn if_changed_leaves_alone_what_is_the_same() {
     let report = restore(&sandbox, &["--overwrite", "always", "--json"]).assert_code(0).one("restore");
     assert_eq!(report["files"], 5);
     // The target itself was there before: it keeps its own time.
-    let below = |name: &str| tree::read(&sandbox.path(name)).into_iter().filter(|(path, _)| !path.as_os_str().is_empty()).collect();
+    let below = |name: &str| {
+        tree::read(&sandbox.path(name)).into_iter().filter(|(path, _)| !path.as_os_str().is_empty()).collect()
+    };
     tree::assert_same_trees(&below("source"), &below("target"));
 }
 
@@ -130,7 +139,10 @@ fn include_and_exclude_choose() {
         let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
         assert_eq!(names(&sandbox.path("target")), expected, "{arguments:?}");
         for name in expected {
-            assert_eq!(fs::read(sandbox.path("target").join(&name)).unwrap(), fs::read(sandbox.path("source").join(&name)).unwrap());
+            assert_eq!(
+                fs::read(sandbox.path("target").join(&name)).unwrap(),
+                fs::read(sandbox.path("source").join(&name)).unwrap()
+            );
         }
     }
 }
@@ -141,8 +153,11 @@ fn what_matches_nothing_is_said() {
     for dry in [&[][..], &["--dry-run"]] {
         let ran = restore(&sandbox, &[&["--include", "*.nothing"], dry].concat());
         let _said = ran.assert_code(3).assert_says(["nothing in the snapshot matches"]);
-        let ran = run(sandbox.command(["restore", "latest", "--target", "target2", "--subtree", "/no/such/folder"]).args(dry));
-        let _said = ran.assert_code(1).assert_says(["has no entry `no/such/folder`", "hint: `strongroom ls ID`"]);
+        let ran = run(sandbox
+            .command(["restore", "latest", "--target", "target2", "--subtree", "/no/such/folder"])
+            .args(dry));
+        let _said =
+            ran.assert_code(1).assert_says(["has no entry `no/such/folder`", "hint: `strongroom ls ID`"]);
     }
     assert!(!sandbox.path("target2").exists());
 }
@@ -151,7 +166,8 @@ fn what_matches_nothing_is_said() {
 fn a_subtree_that_is_a_file_is_restored_by_its_name() {
     let sandbox = prepared();
     let file = sandbox.path("source/sub/c.sql");
-    let _restored = run(sandbox.command(["restore", "latest", "--target", "target", "--subtree"]).arg(&file)).assert_code(0);
+    let _restored = run(sandbox.command(["restore", "latest", "--target", "target", "--subtree"]).arg(&file))
+        .assert_code(0);
     assert_eq!(names(&sandbox.path("target")), [PathBuf::from("c.sql")]);
 }
 
@@ -162,10 +178,19 @@ fn a_dry_run_tells_sizes_and_writes_nothing() {
     let summary = ran.one("summary");
     let sizes: u64 = ran.all("entry").iter().map(|entry| entry["bytes"].as_u64().unwrap()).sum();
     assert_eq!(summary["bytes"], sizes);
-    assert_eq!(sizes, tree::read(&sandbox.path("source")).values().filter_map(|node| node.content.as_ref()).map(|bytes| bytes.len() as u64).sum::<u64>());
-    let _for_people = restore(&sandbox, &["-n", "-i", "big"]).assert_code(0).assert_prints(["2000000", "/source/big"]);
+    assert_eq!(
+        sizes,
+        tree::read(&sandbox.path("source"))
+            .values()
+            .filter_map(|node| node.content.as_ref())
+            .map(|bytes| bytes.len() as u64)
+            .sum::<u64>()
+    );
+    let _for_people =
+        restore(&sandbox, &["-n", "-i", "big"]).assert_code(0).assert_prints(["2000000", "/source/big"]);
     // Nobody need say where to, for that.
-    let _without = sandbox.run(["restore", "latest", "--dry-run"]).assert_code(0).assert_prints(["/source/big"]);
+    let _without =
+        sandbox.run(["restore", "latest", "--dry-run"]).assert_code(0).assert_prints(["/source/big"]);
     assert!(!sandbox.path("target").exists());
 }
 

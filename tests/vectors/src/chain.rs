@@ -83,8 +83,7 @@ impl Chain {
         let (config, vault) =
             (Config { repository: REPOSITORY, root: root().public() }.encode(), Secret::new([4; 32]));
         let mut objects = Objects::new();
-        let to_vault =
-            WrapTo::X25519 { recipient: RecipientId(VAULT_ID.0), public: x25519_public(&vault)? };
+        let to_vault = WrapTo::X25519 { recipient: RecipientId(VAULT_ID.0), public: x25519_public(&vault)? };
         for (key, to) in [
             (named(IDENTITY_ID, Purpose::Identity, 1), &to_vault),
             (named(fixed::METADATA_ID, Purpose::Metadata, 2), &to_vault),

@@ -15,7 +15,9 @@ use crate::fixed;
 pub fn all() -> Result<Value> {
     let gear = Arc::new(GearTable::from_bytes(fixed::identity().gear_table()));
     let mut streams = Vec::new();
-    for (name, data) in [("random", random(1_000_003)), ("text", text(1_000_000)), ("zeros", vec![0; 600_001])] {
+    for (name, data) in
+        [("random", random(1_000_003)), ("text", text(1_000_000)), ("zeros", vec![0; 600_001])]
+    {
         for (chunker, params) in [
             ("16384/65536/262144, level 2", ChunkerParams::default()),
             ("4096/8192/16384, level 0", ChunkerParams::fast_cdc(4096, 8192, 16_384, 0)?),

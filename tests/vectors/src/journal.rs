@@ -11,9 +11,7 @@ use strongroom_format::key_object::{KeyObject, SignedKey, Wrap};
 use strongroom_format::manifest::{Manifest, SnapshotBody};
 use strongroom_format::policy::Policy;
 use strongroom_format::registry::{ObjectKind, Roles};
-use strongroom_format::{
-    Commitment, ContentHash, IndexId, KeyId, RepositoryId, Salt, SourceTag, body,
-};
+use strongroom_format::{Commitment, ContentHash, IndexId, KeyId, RepositoryId, Salt, SourceTag, body};
 use strongroom_keys::Secret;
 use strongroom_keys::key_file;
 use strongroom_keys::seal::MetadataKey;
@@ -125,12 +123,9 @@ fn inconsistent(chain: &mut Chain, seen: &[u8]) -> Result<()> {
         let bytes = chain.seal(&entry.encode(), &owner)?;
         chain.append_bytes(bytes);
     }
-    for statement in [
-        snapshot(seen.to_vec()),
-        snapshot(vec![0xa0]),
-        tag(b"nothing", "x"),
-        reindex(vec![IndexId([1; 32])]),
-    ] {
+    for statement in
+        [snapshot(seen.to_vec()), snapshot(vec![0xa0]), tag(b"nothing", "x"), reindex(vec![IndexId([1; 32])])]
+    {
         chain.append(statement)?;
     }
     let malformed = chain.seal(b"\xa1\x01", &owner)?;
@@ -196,9 +191,15 @@ fn states(short: &Chain) -> Result<Value> {
     let cases = [
         ("nothing", json!({})),
         ("a snapshot's entry changed: damaged, and what tags it is void", json!({ entry_name(1): flip(1)? })),
-        ("an entry's repository ID changed", json!({ entry_name(4): flipped(&short.objects, &entry_name(4), 16)? })),
+        (
+            "an entry's repository ID changed",
+            json!({ entry_name(4): flipped(&short.objects, &entry_name(4), 16)? }),
+        ),
         ("an entry's kind changed", json!({ entry_name(3): flipped(&short.objects, &entry_name(3), 8)? })),
-        ("the last entry changed: nothing behind it tells whether it ever opened", json!({ entry_name(4): flip(4)? })),
+        (
+            "the last entry changed: nothing behind it tells whether it ever opened",
+            json!({ entry_name(4): flip(4)? }),
+        ),
         ("garbage at the head", json!({ entry_name(5): garbage })),
         ("an entry of no bytes at the head", json!({ entry_name(5): "" })),
         ("a name far behind the head", json!({ "journal/ffffffffffffffff": garbage })),
@@ -224,12 +225,30 @@ fn refused(short: &Chain) -> Result<Value> {
         ("an entry 0 of another kind", json!({ entry_name(0): first_entry(note(), &fixed::author())? })),
         ("an entry 0 by a stranger", json!({ entry_name(0): first_policy(|_| {}, &stranger())? })),
         ("an entry 0 by a signer who is not admin", json!({ entry_name(0): first_policy(|_| {}, &web())? })),
-        ("a first policy of sequence 1", json!({ entry_name(0): first_policy(|p| p.sequence = 1, &fixed::author())? })),
-        ("a first policy with another root key", json!({ entry_name(0): first_policy(|p| p.root = stranger().public(), &fixed::author())? })),
-        ("a first policy with another commitment of the metadata key", json!({ entry_name(0): first_policy(|p| p.metadata.commitment.0[0] ^= 1, &fixed::author())? })),
-        ("a first policy with another public key of the vault", json!({ entry_name(0): first_policy(|p| p.vault_public.0[0] ^= 1, &fixed::author())? })),
-        ("a first policy with another commitment of the identity secret", json!({ entry_name(0): first_policy(|p| p.identity.commitment.0[0] ^= 1, &fixed::author())? })),
-        ("a required feature that is not known", json!({ entry_name(0): first_policy(|p| p.required_features.push("time-travel".into()), &fixed::author())? })),
+        (
+            "a first policy of sequence 1",
+            json!({ entry_name(0): first_policy(|p| p.sequence = 1, &fixed::author())? }),
+        ),
+        (
+            "a first policy with another root key",
+            json!({ entry_name(0): first_policy(|p| p.root = stranger().public(), &fixed::author())? }),
+        ),
+        (
+            "a first policy with another commitment of the metadata key",
+            json!({ entry_name(0): first_policy(|p| p.metadata.commitment.0[0] ^= 1, &fixed::author())? }),
+        ),
+        (
+            "a first policy with another public key of the vault",
+            json!({ entry_name(0): first_policy(|p| p.vault_public.0[0] ^= 1, &fixed::author())? }),
+        ),
+        (
+            "a first policy with another commitment of the identity secret",
+            json!({ entry_name(0): first_policy(|p| p.identity.commitment.0[0] ^= 1, &fixed::author())? }),
+        ),
+        (
+            "a required feature that is not known",
+            json!({ entry_name(0): first_policy(|p| p.required_features.push("time-travel".into()), &fixed::author())? }),
+        ),
     ];
     let content = reserved_kind(&short.entry(note()))?;
     let newer = hex::encode(short.seal(&content, &fixed::author())?);

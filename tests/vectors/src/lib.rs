@@ -12,6 +12,9 @@ pub mod golden;
 pub mod journal;
 pub mod negative;
 mod opening;
+mod pack_maker;
+pub mod packs;
+pub mod reading;
 pub mod sample;
 
 use anyhow::Result;
@@ -26,6 +29,7 @@ pub fn reproducible() -> Result<Vec<(&'static str, Value)>> {
     files.push(("chunking.json", chunking::all()?));
     files.push(("journal.json", journal::all()?));
     files.push(("negative.json", negative::all()?));
+    files.push(("packs.json", packs::all()?));
     Ok(files)
 }
 

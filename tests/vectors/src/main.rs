@@ -30,11 +30,14 @@ fn main() -> Result<()> {
         }
     }
     // Compressed bytes are made once: a newer zstd would write others.
-    let path = folder.join("frames.json");
-    if !path.exists() && !check {
-        fs::write(&path, text(&frames::make()?))?;
+    for (name, make, verify) in KEPT {
+        let path = folder.join(name);
+        if !path.exists() && !check {
+            fs::write(&path, text(&make()?))?;
+        }
+        let stored = fs::read_to_string(&path).with_context(|| format!("{name} is missing"))?;
+        verify(&serde_json::from_str(&stored)?).with_context(|| format!("{name} does not hold"))?;
     }
-    frames::verify(&serde_json::from_str(&fs::read_to_string(&path).context("frames.json is missing")?)?)?;
     let repository = folder.join("repository-v1");
     if !repository.exists() && !check {
         sample::make(&repository)?;

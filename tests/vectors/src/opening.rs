@@ -58,9 +58,8 @@ pub(crate) fn state(repository: &Repository) -> Value {
 
 /// The variant of an error, and of those below it: `Unlock: Commitment`.
 pub(crate) fn code(error: &RepositoryError) -> String {
-    let variant = |debug: String| {
-        debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
-    };
+    let variant =
+        |debug: String| debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
     let outer = variant(format!("{error:?}"));
     match error {
         RepositoryError::Unlock { source, .. } | RepositoryError::Damaged { source, .. } => {

@@ -91,11 +91,7 @@ impl PackMaker {
     }
 
     /// The pack as an index describes it, and its bytes. `padding_length` is 0, or at least a tag's.
-    pub(crate) fn finish(
-        mut self,
-        signer: &Signer,
-        padding_length: usize,
-    ) -> Result<(IndexedPack, Vec<u8>)> {
+    pub(crate) fn finish(mut self, signer: &Signer, padding_length: usize) -> Result<(IndexedPack, Vec<u8>)> {
         let (length, sealed_length) = (self.length(padding_length), self.sealed_footer_length());
         if padding_length > 0 {
             self.sealer.append_padding(padding_length, &mut self.bytes)?;
