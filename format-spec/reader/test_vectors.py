@@ -2,11 +2,18 @@
 
 import json
 import pathlib
+import struct
+import tempfile
 import unittest
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from strongroom_reader import crypto, objects as o
 from strongroom_reader.cbor import decode
 from strongroom_reader.errors import Refused
+from strongroom_reader.journal import Journal, Store
+from strongroom_reader.repository import Repository
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "vectors"
 IDENTITY, METADATA, DATA = (bytes([n]) * 32 for n in (1, 2, 3))
@@ -126,6 +133,107 @@ class Golden(unittest.TestCase):
             o.decode_node(raw(case["node"]))
 
 
+    def test_packs(self):
+        vectors, key = load("packs.json"), metadata_key()
+        index = o.decode_body(key.open(o.INDEX, "", raw(vectors["compacted_index"]["stored"])))
+        self.assertEqual(index.content.hex(), vectors["compacted_index"]["content"])
+        _, packs = o.decode_index(index.content)
+        for case, (pack_id, header, encoded) in zip(vectors["packs"], packs, strict=True):
+            self.assertEqual((pack_id.hex(), header.hex(), encoded.hex()), (case["id"], case["header"], case["footer"]))
+            self.assertEqual(o.Footer(encoded).pack_length, case["length"])
+        data = raw(vectors["one_chunk"])
+        self.assertEqual(crypto.digest(data).hex(), vectors["packs"][0]["id"])
+        start, end = o.footer_range(data[-o.TRAILER_LENGTH :], len(data))
+        _, pack_key = key.object_key(o.DATA_PACK, data[: o.HEADER_LENGTH])
+        footer = o.Footer(crypto.open_pack_part(pack_key, 4, data[start:end]))
+        self.assertEqual((footer.encoded.hex(), footer.footer_start), (vectors["packs"][0]["footer"], start))
+        frame = footer.frames[0]
+        sealed, aad = data[frame.start : frame.start + frame.sealed], crypto.frame_aad(*footer.bound(frame))
+        subkey = crypto.derive("seal frame", DATA)
+        self.assertEqual(crypto.open_frame(subkey, REPOSITORY, DATA_ID, aad, sealed), b"x")
+
+
+class Stores(unittest.TestCase):
+    """Whole small repositories: a base, and what is exchanged in it."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.count = 0
+
+    def open(self, vectors, base, changes):
+        self.count += 1
+        root = self.folder / str(self.count)
+        for name, data in (base | changes).items():
+            if data is not None:
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(raw(data))
+        key_file = crypto.KeyFile(crypto.read_key_file(vectors["key_file"]))
+        return Journal(Store(str(root)), key_file)
+
+    def assert_state(self, journal, expected):
+        self.assertEqual([number for number, _ in sorted(journal.voids)], [number for number, _ in expected["void"]])
+        # What is far behind the head is told as damage by this reader, and passed over by others.
+        damaged = [number for number, _ in journal.damaged if number <= journal.number]
+        self.assertEqual((journal.number, damaged), (expected["head"], expected["damaged"]))
+        self.assertEqual(journal.policy.sequence, expected["policy"])
+        snapshots = [
+            {"entry": s.number, "id": s.id.hex(), "time_ms": s.time_ms, "tags": sorted(s.tags)}
+            for s in journal.snapshots.values()
+        ]
+        self.assertEqual(snapshots, expected["snapshots"])
+        self.assertEqual(sorted(index.hex() for index in journal.indexes), expected["indexes"])
+
+    def test_every_reason_to_be_void(self):
+        vectors = load("journal.json")
+        chain = vectors["chain"]
+        self.assert_state(self.open(vectors, chain["objects"], {}), chain["state"])
+
+    def test_states(self):
+        vectors = load("journal.json")
+        for case in vectors["states"]:
+            with self.subTest(case["what"]):
+                self.assert_state(self.open(vectors, vectors["base"], case["objects"]), case["state"])
+
+    # sealing.md, "Opening", step 5: this reader does not compare the vault with the policy yet.
+    not_refused_yet = {
+        "a first policy with another commitment of the vault",
+        "a first policy with another public key of the vault",
+    }
+
+    def test_refused(self):
+        vectors = load("journal.json")
+        for case in vectors["refused"]:
+            with self.subTest(case["what"]):
+                if case["what"] in self.not_refused_yet:
+                    self.open(vectors, vectors["base"], case["objects"])
+                    continue
+                with self.assertRaises(Refused):
+                    self.open(vectors, vectors["base"], case["objects"])
+
+    def test_reading(self):
+        vectors = load("reading.json")
+        for case in vectors["cases"]:
+            repository = Repository(self.open(vectors, vectors["base"], case["objects"]))
+            snapshot = next(iter(repository.journal.snapshots.values()))
+            found = set()
+            for entry in repository.entries(snapshot):
+                path = entry.path.decode()
+                found.add(path)
+                expected = case["files"][path]
+                with self.subTest(case["what"] + ": " + path):
+                    content = list(repository.content(entry))
+                    if isinstance(expected, dict):
+                        with self.assertRaises(Refused):
+                            [repository.chunk(*item) for item in content]
+                    else:
+                        data = b"".join(repository.chunk(*item) for item in content)
+                        self.assertEqual(crypto.digest(data).hex(), expected)
+            self.assertEqual(found, case["files"].keys())
+
+
 def trailer(data):
     return o.footer_range(data, 10_000)
 
@@ -136,7 +244,40 @@ def sealed_entry(data):
     crypto.verify_object(author, o.ENTRY, data[: o.HEADER_LENGTH] + body.signed, body.signature)
 
 
+def flipped_entry(data):
+    stored = bytearray(raw(load("objects.json")["entries"][0]["stored"]))
+    stored[int.from_bytes(data, "little")] ^= 1
+    sealed_entry(bytes(stored))
+
+
+def segments(order):
+    """The object of three_segments in objects.json, sealed again, with its segments in another order."""
+    head = b"STRNGRM1" + struct.pack("<BBHI", o.INDEX, 1, 0, 112) + REPOSITORY + METADATA_ID + b"\x31" * 32
+    okm = crypto.keyed(crypto.derive("seal index", METADATA), head, 64)
+    content = (bytes(range(251)) * 8356)[: (2 << 20) + 5]
+    signed = struct.pack("<I", len(content)) + content + b"\x07" * 16
+    message = b"strongroom 2026 v1 signature" + bytes([o.INDEX]) + crypto.digest(head + okm[32:] + signed)
+    plain = signed + Ed25519PrivateKey.from_private_bytes(b"\x07" * 32).sign(message)
+    plain += bytes(-len(plain) % (1 << 16))  # Padmé of this length
+    parts = [plain[start : start + (1 << 20)] for start in range(0, len(plain), 1 << 20)]
+    sealed = [
+        ChaCha20Poly1305(okm[:32]).encrypt(struct.pack("<BxxxQ", 1 + (part is parts[-1]), number), part, b"")
+        for number, part in enumerate(parts)
+    ]
+    whole = head + okm[32:] + b"".join(sealed)
+    expected = load("objects.json")["three_segments"]
+    assert (len(whole), crypto.digest(whole).hex()) == (expected["length"], expected["blake3"])
+    o.decode_body(metadata_key().open(o.INDEX, "", head + okm[32:] + b"".join(sealed[number] for number in order)))
+
+
+def signature(data):
+    crypto.verify_object(data[:32], o.ENTRY, b"header and body", data[32:])
+
+
 DECODERS = {
+    "flipped_entry_0": flipped_entry,
+    "segments_of_three": segments,
+    "signature": signature,
     "cbor": decode,
     "config": lambda data: o.CONFIG(decode(data)),
     "key_body": o.decode_key_body,

@@ -61,6 +61,11 @@ fn settings_that_are_empty_are_not_set() {
         command.env(format!("STRONGROOM_{name}"), "");
     }
     let _listed = run(&mut command).assert_code(0);
+    sandbox.write("source/a", "a");
+    let mut backup = sandbox.command(["backup", "files", "source", "--json", "--source", ""]);
+    let report = run(backup.env("STRONGROOM_HOST", "")).assert_code(0).one("backup");
+    assert_eq!(report["source"].as_str(), sandbox.path("source").to_str());
+    assert_ne!(report["host"], "");
     let none = run(sandbox.command(["snapshots"]).env("STRONGROOM_REPO", "")).assert_code(2);
     let _said = none.assert_says(["which repository?"]);
 }
@@ -342,6 +347,8 @@ fn wrong_arguments_are_usage_errors() {
         &["check", "--sample", "101"],
         &["tag", "latest"],
         &["tag", "latest", "--add", "a,b"],
+        &["backup", "files", "source", "--tag", "a,b"],
+        &["backup", "files", "source", "--tag", ""],
         &["find", "["],
         &["ls", "latest", "../x"],
     ];

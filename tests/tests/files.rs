@@ -197,7 +197,7 @@ fn attributes_and_access_lists_come_back() {
     // The kernel's form: version 2, then tag, permissions and number of each entry.
     let mut list = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, number) in [
-        (0x01_u16, 6_u16, u32::MAX),
+        (0x01_u16, 7_u16, u32::MAX),
         (0x02, 4, 1000),
         (0x04, 4, u32::MAX),
         (0x10, 4, u32::MAX),

@@ -116,6 +116,8 @@ fn ls_lists_folders_whole_or_flat() {
     };
     assert_eq!(names(&[]), ["", "/changed.txt", "/gone", "/gone/removed.sql", "/kept.txt"]);
     assert_eq!(names(&["--flat"]), ["", "/changed.txt", "/gone", "/kept.txt"]);
+    let whole = sandbox.run(["ls", &first]).assert_code(0).text();
+    assert_eq!(sandbox.run(["ls", &first, "/"]).assert_code(0).text(), whole);
     let long = sandbox.run(["ls", "--long", &first, source]).assert_code(0);
     let _lines = long.assert_prints(["drwx", "-rw", "gone/removed.sql"]);
     let _none = sandbox

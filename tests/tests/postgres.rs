@@ -9,7 +9,7 @@ use strongroom_tests::sandbox::{Sandbox, id_of, run};
 use strongroom_tests::services::postgres::{PLATFORM_DATABASE, Postgres};
 
 /// The most that `platform.sql` makes: beyond it its arithmetic overflows.
-const MEGABYTES: u32 = 13;
+const MEGABYTES: u32 = 20;
 
 /// A percent of the rows changed, a percent more.
 const NEXT_DAY: &str = "

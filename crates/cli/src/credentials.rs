@@ -24,8 +24,11 @@ pub(crate) fn gather(global: &Global, fingerprint: &str) -> anyhow::Result<Vec<C
     if let Some(passphrase) = passphrase(global)? {
         found.push(Credential::Passphrase(passphrase));
     }
-    let default = default_key_file(fingerprint)?;
-    if found.is_empty() && default.exists() {
+    // Without a home folder there is no default.
+    if let Ok(default) = default_key_file(fingerprint)
+        && global.key_file.is_none()
+        && default.exists()
+    {
         found.push(Credential::KeyFile(read_key_file(&default)?));
     }
     Ok(found)

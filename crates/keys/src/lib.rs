@@ -8,7 +8,7 @@
 //! Every sealing derives a key of its own from a fresh salt, and commits to it, so that nonces cannot repeat
 //! and no ciphertext opens under two keys.
 //!
-//! Start reading at [`derive`], then [`seal`] and [`frame`]. Implements `format-spec/sealing.md`.
+//! Start reading at [`mod@derive`], then [`seal`] and [`frame`]. Implements `format-spec/sealing.md`.
 
 pub mod derive;
 mod error;

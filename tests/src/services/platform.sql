@@ -60,7 +60,7 @@ FROM generate_series(1, 2000 * :megabytes) AS i;
 INSERT INTO payments
 SELECT i,
        1 + i % (2000 * :megabytes),
-       (i * 104729 % 100000000)::numeric / 1000000,
+       (i::bigint * 104729 % 100000000)::numeric / 1000000,
        decode(md5('payment' || i) || md5('tx' || i), 'hex'),
        CASE WHEN i % 11 <> 0 THEN timestamptz '2025-06-02 00:00:00+00' + i * interval '32 seconds' END
 FROM generate_series(1, 1500 * :megabytes) AS i;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use strongroom_vectors::{frames, reproducible, sample, text};
+use strongroom_vectors::{KEPT, reproducible, sample, text};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -12,7 +12,7 @@ use strongroom_format::node::{ListItem, Node};
 use strongroom_format::pack::{Footer, decode_trailer, encode_trailer};
 use strongroom_format::path::EntryPath;
 use strongroom_format::policy::Policy;
-use strongroom_format::registry::{Codec, ObjectKind, Purpose};
+use strongroom_format::registry::{Codec, Purpose};
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_format::{
     ChunkId, Commitment, FormatError, KeyId, PublicKey, RecipientId, Salt, WriterId, zstd_frame,
@@ -23,12 +23,13 @@ use strongroom_repository::zstd::Decompressor;
 
 use crate::fixed::{self, REPOSITORY};
 use crate::golden::{entries, example_footer, policy, sealed_entry, statements};
+use crate::tampered;
 
 /// What decodes these bytes.
 type Decode = fn(&[u8]) -> Result<(), KeysError>;
 
 /// The decoders by the names that negative.json uses.
-const DECODERS: [(&str, Decode); 15] = [
+const DECODERS: [(&str, Decode); 18] = [
     ("cbor", |bytes| Ok(Decoder::new(bytes).skip()?)),
     ("config", |bytes| Ok(Config::decode(bytes).map(drop)?)),
     ("key_body", |bytes| Ok(KeyObject::decode(bytes).map(drop)?)),
@@ -45,12 +46,10 @@ const DECODERS: [(&str, Decode); 15] = [
         Ok(decode_trailer(trailer, 10_000).map(drop)?)
     }),
     ("zstd_of_5000", |bytes| Decompressor::new().decompress(bytes, &[], 5000).map(drop)),
-    ("sealed_entry_0", |bytes| {
-        fixed::metadata()
-            .open(ObjectKind::Entry, "journal/0000000000000000", bytes)?
-            .verify(&fixed::author().public())
-            .map(drop)
-    }),
+    ("sealed_entry_0", tampered::open_entry_0),
+    ("flipped_entry_0", tampered::open_flipped_entry_0),
+    ("segments_of_three", tampered::open_segments),
+    ("signature", tampered::verify_signature),
     ("x25519_public", |bytes| {
         let public = PublicKey::try_from(bytes)?;
         let key = strongroom_keys::wrap::NamedKey {
@@ -89,8 +88,7 @@ pub fn all() -> Result<Value> {
     packs(&mut add)?;
     nodes_and_paths(&mut add)?;
     zstd(&mut add)?;
-    sealed(&mut add)?;
-    add("x25519_public", "a point of low order".into(), vec![0; 32]);
+    tampered::all(&mut add)?;
     let mut out = Vec::new();
     for (decoder, what, bytes) in cases {
         let decode = DECODERS
@@ -105,7 +103,8 @@ pub fn all() -> Result<Value> {
     Ok(json!(out))
 }
 
-type Add<'a> = dyn FnMut(&'static str, String, Vec<u8>) + 'a;
+/// Takes a case: its decoder, what is wrong, and the bytes.
+pub(crate) type Add<'a> = dyn FnMut(&'static str, String, Vec<u8>) + 'a;
 
 fn cbor(add: &mut Add<'_>) {
     for (what, bytes) in [
@@ -122,6 +121,15 @@ fn cbor(add: &mut Add<'_>) {
         ("keys out of order", "a202000100"),
         ("a text key", "a1616100"),
         ("an array of 2^56", "9b00ffffffffffffff"),
+        ("a reserved head", "1c"),
+        ("true", "f5"),
+        ("a break alone", "ff"),
+        ("-24 in two bytes", "3817"),
+        ("-2^64", "3bffffffffffffffff"),
+        ("a length in two bytes", "5803010203"),
+        ("a length in five bytes", "9a0000000100"),
+        ("a negative key", "a12000"),
+        ("256 in five bytes", "1a00000100"),
         ("nested 17 deep", "818181818181818181818181818181818100"),
     ] {
         add("cbor", what.into(), hex::decode(bytes).unwrap_or_default());
@@ -279,8 +287,15 @@ fn nodes_and_paths(add: &mut Add<'_>) -> Result<()> {
 }
 
 fn zstd(add: &mut Add<'_>) -> Result<()> {
-    let good = crate::frames::compress(&[7; 5000], &[])?;
+    // 5000 times the byte 07, as one block of a run: no compressor's version shows in it.
+    let block = (5000_u32 << 3 | 1 << 1 | 1).to_le_bytes();
+    let size = (5000_u16 - 256).to_le_bytes();
+    let good = [&[0x28, 0xb5, 0x2f, 0xfd, 0x60][..], &size, &block[..3], &[7]].concat();
     debug_assert!(zstd_frame::check(&good, 5000).is_ok());
+    anyhow::ensure!(
+        Decompressor::new().decompress(&good, &[], 5000).is_ok_and(|plain| plain == [7; 5000]),
+        "the good frame is none"
+    );
     let descriptor = |bits: u8| {
         let mut bad = good.clone();
         bad[4] ^= bits;
@@ -290,9 +305,17 @@ fn zstd(add: &mut Add<'_>) -> Result<()> {
     add("zstd_of_5000", "a dictionary ID".into(), descriptor(0x01));
     add("zstd_of_5000", "a checksum".into(), descriptor(0x04));
     add("zstd_of_5000", "an unused bit".into(), descriptor(0x08));
+    let mut size = good.clone();
+    size[5..7].copy_from_slice(&[0xff, 0xff]);
+    add("zstd_of_5000", "another size".into(), size);
     let mut bomb = good.clone();
-    bomb[5..7].copy_from_slice(&[0xff, 0xff]);
-    add("zstd_of_5000", "another size".into(), bomb);
+    bomb[7..10].copy_from_slice(&((1_u32 << 20) << 3 | 1 << 1 | 1).to_le_bytes()[..3]);
+    add("zstd_of_5000", "a bomb: a block of a run of 1 MiB".into(), bomb);
+    let mut early = good.clone();
+    early[7..10].copy_from_slice(&(4999_u32 << 3 | 1 << 1 | 1).to_le_bytes()[..3]);
+    add("zstd_of_5000", "a run of 4999".into(), early);
+    let unsized_head = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58][..], &good[7..]].concat();
+    add("zstd_of_5000", "no content size".into(), unsized_head);
     add("zstd_of_5000", "two frames".into(), [&good[..], &good].concat());
     add("zstd_of_5000", "a trailing byte".into(), [&good[..], &[0]].concat());
     add(
@@ -301,43 +324,5 @@ fn zstd(add: &mut Add<'_>) -> Result<()> {
         [&[0x50, 0x2A, 0x4D, 0x18, 0, 0, 0, 0][..], &good].concat(),
     );
     add("zstd_of_5000", "cut short".into(), good[..good.len() - 1].to_vec());
-    Ok(())
-}
-
-fn sealed(add: &mut Add<'_>) -> Result<()> {
-    let (_, good) = sealed_entry(0, statements().swap_remove(0).1)?;
-    let flip = |at: usize| {
-        let mut bad = good.clone();
-        bad[at] ^= 1;
-        bad
-    };
-    for (what, at) in [
-        ("another kind", 8),
-        ("another repository", 16),
-        ("another key", 32),
-        ("another salt", 48),
-        ("another commitment", 80),
-        ("another ciphertext", 200),
-        ("another tag", good.len() - 1),
-    ] {
-        add("sealed_entry_0", what.into(), flip(at));
-    }
-    add("sealed_entry_0", "the last byte missing".into(), good[..good.len() - 1].to_vec());
-    add("sealed_entry_0", "only the header".into(), good[..112].to_vec());
-    add("sealed_entry_0", "a segment added".into(), [&good[..], &good[112..]].concat());
-    let (_, other) = sealed_entry(1, statements().swap_remove(0).1)?;
-    add("sealed_entry_0", "entry 1 under the name of entry 0".into(), other);
-    let content = b"not this one's".to_vec();
-    let stranger =
-        strongroom_keys::sign::Signer::new(fixed::AUTHOR_ID, &strongroom_keys::Secret::new([8; 32]));
-    let forged = fixed::metadata().seal(
-        ObjectKind::Entry,
-        "journal/0000000000000000",
-        1024,
-        &content,
-        &stranger,
-        Salt([9; 32]),
-    )?;
-    add("sealed_entry_0", "another's signature".into(), forged);
     Ok(())
 }

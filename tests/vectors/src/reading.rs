@@ -1,7 +1,7 @@
 //! Reading chunks from packs: deltas whose bases lie in two packs, frames that were moved, and everything a reader must
 //! not give out. One store whose snapshot has a stream for each; deltas are compressed, so it is kept once made.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 use strongroom_format::entry::{IndexRef, PackRef, Statement};
 use strongroom_format::index::{Index, IndexedPack};
@@ -28,11 +28,21 @@ use crate::pack_maker::{PackMaker, Sealed};
 /// A chunk as a list names it: ID and length.
 type Named = (ChunkId, usize);
 
+const NOWHERE: &str = "no index object knows it";
+const NO_SHALLOWER: &str = "a base lies in a frame that is no shallower";
+const BASE_LENGTH: &str = "it has another length than the frame says";
+const LIST_LENGTH: &str = "it has another length than the list says";
+const OTHER_CHUNK: &str = "a chunk does not hash to its ID";
+const TAG: &str = "its authentication tag does not match";
+
+/// The bytes of a stream, or words of the reason why there are none.
+type Expected = Result<Vec<u8>, &'static str>;
+
 /// The store under construction.
 struct Maker {
     chain: Chain,
     packs: Vec<(PackRef, IndexedPack)>,
-    streams: Vec<(&'static str, Named, Option<Vec<u8>>)>,
+    streams: Vec<(&'static str, Named, Expected)>,
 }
 
 fn name(chunk: &[u8]) -> Named {
@@ -44,6 +54,11 @@ fn edited(chunk: &[u8]) -> Vec<u8> {
     let middle = out.len() / 2;
     out[middle..middle + 4].copy_from_slice(b"EDIT");
     out
+}
+
+/// Bytes that compress by themselves, whatever their bases are.
+fn rows(what: &str, length: usize) -> Vec<u8> {
+    what.bytes().cycle().take(length).collect()
 }
 
 fn raw(chunk: &[u8]) -> Plain {
@@ -105,17 +120,17 @@ impl Maker {
         Ok(())
     }
 
-    /// A stream of one chunk: restores to `content`, or not at all.
-    fn stream(&mut self, path: &'static str, chunk: Named, content: Option<&[u8]>) {
-        self.streams.push((path, chunk, content.map(<[u8]>::to_vec)));
+    /// A stream of one chunk.
+    fn stream(&mut self, path: &'static str, chunk: Named, expected: Expected) {
+        self.streams.push((path, chunk, expected));
     }
 
     fn good(&mut self, path: &'static str, chunk: &[u8]) {
-        self.stream(path, name(chunk), Some(chunk));
+        self.stream(path, name(chunk), Ok(chunk.to_vec()));
     }
 
-    fn bad(&mut self, path: &'static str, chunk: &[u8]) {
-        self.stream(path, name(chunk), None);
+    fn bad(&mut self, path: &'static str, chunk: &[u8], reason: &'static str) {
+        self.stream(path, name(chunk), Err(reason));
     }
 
     /// Deltas, and a frame that was moved: into a pack with other tables, behind another frame.
@@ -145,10 +160,10 @@ impl Maker {
     /// Bases that are not there, not shallower, or go in a circle.
     fn bad_bases(&mut self) -> Result<()> {
         let b = edited(&noise("a", 6000));
-        let missing = [noise("missing", 1000), noise("missing too", 1000)];
-        let equal = noise("equal", 3000);
-        let (here, there) = (noise("here", 2000), noise("there", 2000));
-        let short = noise("short base", 3000);
+        let missing = [rows("missing", 1000), rows("missing too", 1000)];
+        let equal = rows("equal", 3000);
+        let (here, there) = (rows("here", 2000), rows("there", 2000));
+        let short = rows("short base", 3000);
         let plains = [
             delta(&missing[0], &[&missing[1]], 1),
             delta(&equal, &[&b], 1),
@@ -164,11 +179,11 @@ impl Maker {
             |_, _| {},
         )?);
         self.data_pack(frames)?;
-        self.bad("a base that is missing", &missing[0]);
-        self.bad("a base of equal depth", &equal);
-        self.bad("a cycle, from here", &here);
-        self.bad("a cycle, from there", &there);
-        self.bad("a base of another length", &short);
+        self.bad("a base that is missing", &missing[0], NOWHERE);
+        self.bad("a base of equal depth", &equal, NO_SHALLOWER);
+        self.bad("a cycle, from here", &here, NO_SHALLOWER);
+        self.bad("a cycle, from there", &there, NO_SHALLOWER);
+        self.bad("a base of another length", &short, BASE_LENGTH);
         Ok(())
     }
 
@@ -182,10 +197,10 @@ impl Maker {
             self.seal_as(&raw(&other), lie(name(&x).0), |_, _| {})?,
         ];
         self.data_pack(frames)?;
-        self.bad("claimed by a frame of other bytes", &alone);
+        self.bad("claimed by a frame of other bytes", &alone, OTHER_CHUNK);
         self.good("claimed by a frame of other bytes, and good elsewhere", &x);
-        let [depth, codec, order, plain] =
-            ["depth", "codec", "order", "length"].map(|seed| noise(seed, 2500));
+        let (depth, codec) = (rows("depth", 2500), noise("codec", 2500));
+        let (order, plain) = (noise("order", 2500), noise("length", 2500));
         let halves = Plain { chunks: vec![order[..1200].to_vec(), order[1200..].to_vec()], ..raw(&order) };
         let shorter = raw(&plain);
         let frames = vec![
@@ -205,10 +220,10 @@ impl Maker {
             )?,
         ];
         self.data_pack(frames)?;
-        self.bad("described with another depth", &depth);
-        self.bad("described with another codec", &codec);
-        self.bad("described in another order", &order[..1200]);
-        self.bad("described with another length", &plain[..2499]);
+        self.bad("described with another depth", &depth, TAG);
+        self.bad("described with another codec", &codec, TAG);
+        self.bad("described in another order", &order[..1200], TAG);
+        self.stream("described with another length", (name(&plain).0, 2499), Err(TAG));
         Ok(())
     }
 
@@ -218,9 +233,9 @@ impl Maker {
         let id = fixed::identity().node_id(&node);
         let frame = self.seal_as(&raw(&node), |said| said.chunks[0].id = id, |_, _| {})?;
         self.data_pack(vec![frame])?;
-        self.stream("a node read as a chunk", (id, node.len()), None);
+        self.stream("a node read as a chunk", (id, node.len()), Err(OTHER_CHUNK));
         let x = noise("x", 5000);
-        self.stream("a chunk of another length than its list says", (name(&x).0, 4999), None);
+        self.stream("a chunk of another length than its list says", (name(&x).0, 4999), Err(LIST_LENGTH));
         Ok(())
     }
 
@@ -266,7 +281,11 @@ impl Maker {
         let body = SnapshotBody { manifest, packs, indexes, keys: vec![fixed::data().1] };
         self.chain.append(Statement::Snapshot(Box::new(body)))?;
         let files = self.streams.into_iter().map(|(path, _, content)| {
-            (path.to_owned(), content.map(|bytes| blake3::hash(&bytes).to_hex().to_string()).into())
+            let told = match content {
+                Ok(bytes) => json!(blake3::hash(&bytes).to_hex().to_string()),
+                Err(reason) => json!({ "refused": reason }),
+            };
+            (path.to_owned(), told)
         });
         Ok((self.chain.objects, files.collect()))
     }
@@ -311,7 +330,7 @@ pub fn make() -> Result<Value> {
     let mut flipped = objects[&first].clone();
     flipped[400] ^= 1;
     let made = json!({
-        "inputs": "the keys of the other vectors; each case is the base with some objects exchanged, null: missing; a file that is null must not be given out",
+        "inputs": "the keys of the other vectors; each case is the base with some objects exchanged, null: missing; a file that is refused must not be given out",
         "key_file": *key_file::encode(&chain::key_file(), "0011 2233"),
         "base": to_json(&objects),
         "cases": [
@@ -337,11 +356,11 @@ pub fn verify(stored: &Value) -> Result<()> {
         repository.load_index()?;
         let reader = Reader::new(&repository);
         let tree = repository.snapshots().first().context("no snapshot")?.manifest.tree;
-        let mut expected = case["files"].as_object().context("files")?.clone();
+        let mut files = case["files"].as_object().context("files")?.clone();
         let mut cursor = EntryCursor::new(&reader, &tree)?;
         while let Some(entry) = cursor.next_entry()? {
             let path = entry.path.to_string();
-            let hash = expected.remove(&path).with_context(|| format!("{what}: {path} is not expected"))?;
+            let expected = files.remove(&path).with_context(|| format!("{what}: {path} is not expected"))?;
             let content = entry.content().context("a stream")?;
             let mut out = Vec::new();
             let written = strongroom_repository::restore::write_in_order(
@@ -351,10 +370,18 @@ pub fn verify(stored: &Value) -> Result<()> {
                 &strongroom_repository::monitor::Silent,
                 1,
             );
-            let found = written.ok().map(|()| blake3::hash(&out).to_hex().to_string());
-            ensure!(found.as_deref() == hash.as_str(), "{what}: {path}: {found:?}");
+            match (written, expected["refused"].as_str()) {
+                (Ok(()), None) => {
+                    let found = blake3::hash(&out).to_hex().to_string();
+                    ensure!(expected == found, "{what}: {path} gives other bytes");
+                }
+                (Err(error), Some(reason)) => {
+                    ensure!(error.to_string().contains(reason), "{what}: {path}: {error}");
+                }
+                (given, _) => bail!("{what}: {path}: {given:?}"),
+            }
         }
-        ensure!(expected.is_empty(), "{what}: missing {expected:?}");
+        ensure!(files.is_empty(), "{what}: missing {files:?}");
     }
     Ok(())
 }

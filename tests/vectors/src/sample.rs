@@ -15,16 +15,16 @@ use strongroom_format::entry::{IndexRef, JournalEntry, PackRef, Statement};
 use strongroom_format::index::{Index, IndexedPack};
 use strongroom_format::manifest::{Manifest, SnapshotBody, Totals};
 use strongroom_format::node::{ListItem, Node, TreeRef};
-use strongroom_format::pack::{self, ChunkRecord, Footer, FrameRecord, KeyRef};
+use strongroom_format::pack::KeyRef;
 use strongroom_format::path::EntryPath;
 use strongroom_format::registry::{Codec, ObjectKind, Purpose};
 use strongroom_format::tree_entry::{Content, EntryKind, Metadata, TreeEntry};
-use strongroom_format::{ContentHash, IndexId, KeyId, PackId, RecipientId, Salt, Signature};
+use strongroom_format::{IndexId, KeyId, RecipientId, Salt};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment, content_hash};
-use strongroom_keys::frame::{BoundRecord, FrameKey};
+use strongroom_keys::frame::FrameKey;
 use strongroom_keys::random::{self, Random, SeededRandom};
-use strongroom_keys::seal::{MetadataKey, sign_footer};
+use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
 use strongroom_keys::unlock::{Credential, Unlocker, key_name};
 use strongroom_keys::wrap::{Argon2Costs, NamedKey, WrapTo};
@@ -36,6 +36,7 @@ use strongroom_store::{LocalStore, ObjectName, Store};
 
 use crate::fixed::noise;
 use crate::frames::Plain;
+use crate::pack_maker::{PackMaker, Sealed};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 const START_NS: i64 = 1_767_225_600_000_000_000;
@@ -357,54 +358,20 @@ fn pack(
     frames: &[Plain],
     random: &dyn Random,
 ) -> Result<(IndexedPack, Vec<u8>)> {
-    let sealer = keys.metadata.begin_pack(kind, Salt(random::array(random)?))?;
     let is_data = kind == ObjectKind::DataPack;
+    let (key, reference) = if is_data {
+        (&keys.data, keys.data_ref)
+    } else {
+        let metadata = &keys.metadata;
+        (metadata.node_key(), KeyRef { id: metadata.id(), commitment: metadata.commitment() })
+    };
     let id =
         |bytes: &[u8]| if is_data { keys.identity.chunk_id(bytes) } else { keys.identity.node_id(bytes) };
-    let mut out = sealer.header().to_vec();
-    let (mut records, mut chunks, mut bases): (Vec<FrameRecord>, Vec<ChunkRecord>, Vec<ChunkRecord>) =
-        Default::default();
+    let mut maker = PackMaker::new(kind, &keys.metadata, vec![reference], vec![keys.signer.id()], random)?;
     for plain in frames {
         let payload = plain.payload()?;
-        let (record, frame_chunks, frame_bases) = plain.records(payload.len(), &id)?;
-        let bound = BoundRecord::new(&record, &frame_chunks, &frame_bases);
-        let key = if is_data { &keys.data } else { keys.metadata.node_key() };
-        key.seal(&bound, &payload, &keys.signer, Salt(random::array(random)?), &mut out)?;
-        records.push(FrameRecord {
-            first_chunk: u32::try_from(chunks.len())?,
-            first_base: u32::try_from(bases.len())?,
-            ..record
-        });
-        chunks.extend(frame_chunks);
-        bases.extend(frame_bases);
+        let records = plain.records(payload.len(), &id)?;
+        maker.push(Sealed::new(records, &payload, key, &keys.signer, random)?, 0, 0)?;
     }
-    sealer.append_padding(64, &mut out)?;
-    let key = if is_data {
-        keys.data_ref
-    } else {
-        KeyRef { id: keys.metadata.id(), commitment: keys.metadata.commitment() }
-    };
-    let mut footer = Footer {
-        pack_length: 0,
-        padding_length: 64,
-        keys: vec![key],
-        authors: vec![keys.signer.id()],
-        frames: records,
-        chunks,
-        bases,
-        content_hash: ContentHash(content_hash(&out).0),
-        signer: keys.signer.id(),
-        signature: Signature([0; 64]),
-    };
-    let sealed_length = footer.unpadded_length().next_multiple_of(pack::FOOTER_UNIT) + pack::TAG_LENGTH;
-    footer.pack_length = (out.len() + sealed_length + pack::TRAILER_LENGTH) as u64;
-    footer.validate()?;
-    footer.signature = sign_footer(&keys.signer, kind, sealer.header(), &footer.signed_part()?);
-    let encoded = footer.encode()?;
-    let mut padded = encoded.clone();
-    padded.resize(encoded.len().next_multiple_of(pack::FOOTER_UNIT), 0);
-    sealer.append_footer(&padded, &mut out)?;
-    out.extend_from_slice(&pack::encode_trailer(u32::try_from(sealed_length)?));
-    let indexed = IndexedPack { id: PackId(content_hash(&out).0), header: *sealer.header(), footer: encoded };
-    Ok((indexed, out))
+    maker.finish(&keys.signer, 64)
 }

@@ -21,7 +21,7 @@ use strongroom_repository::restore::write_in_order;
 use strongroom_repository::tree::EntryCursor;
 use strongroom_repository::{OpenOptions, Repository};
 use strongroom_store::{LocalStore, Store};
-use strongroom_vectors::{frames, reproducible, text};
+use strongroom_vectors::{KEPT, reproducible, text};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -64,9 +64,12 @@ fn stored_vectors_are_what_the_code_makes() {
 
 #[test]
 fn stored_frames_open_whatever_zstd_writes_today() {
-    frames::verify(&serde_json::from_str(&stored("frames.json")).unwrap()).unwrap();
-    // Today's zstd makes frames that open too.
-    frames::verify(&frames::make().unwrap()).unwrap();
+    for (name, make, verify) in KEPT {
+        verify(&serde_json::from_str(&stored(name)).unwrap())
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        // Today's zstd makes frames that open too.
+        verify(&make().unwrap()).unwrap_or_else(|error| panic!("{name}, made today: {error:#}"));
+    }
 }
 
 #[test]

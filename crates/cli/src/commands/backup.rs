@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
@@ -36,7 +37,8 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Err(Usage("standard input is a terminal: pipe a dump into this command".into()).into());
     }
-    let engine = Stdin::of_process(arguments.name.clone(), arguments.allow_empty);
+    let engine = Stdin::of_process(arguments.name.clone(), arguments.allow_empty)
+        .context("cannot read standard input")?;
     run(
         context,
         &engine,
@@ -83,11 +85,16 @@ fn run(
     force: bool,
 ) -> anyhow::Result<Outcome> {
     let began = Instant::now();
+    super::tag::check(common.tag.iter())?;
     let mut repository = context.open()?;
     let options = BackupOptions {
-        source: common.source.clone().unwrap_or_else(|| source.to_owned()),
+        source: common
+            .source
+            .clone()
+            .filter(|source| !source.is_empty())
+            .unwrap_or_else(|| source.to_owned()),
         engine: engine.name().to_owned(),
-        host: common.host.clone().unwrap_or_else(host_name),
+        host: common.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(host_name),
         user: user_name(),
         tool: TOOL.to_owned(),
         arguments: asked,

@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Ls) -> anyhow::Result<Outco
     let snapshot = context.select(&repository, &arguments.snapshot)?;
     let reader = Reader::new(&repository);
     let mut cursor = EntryCursor::new(&reader, &snapshot.manifest.tree)?;
-    let within = arguments.path.as_deref().map(parse_path).transpose()?;
+    let within = arguments.path.as_deref().filter(|path| !is_root(path)).map(parse_path).transpose()?;
     let mut next = match &within {
         None => cursor.next_entry()?,
         Some(path) => Some(cursor.seek(path)?.ok_or_else(|| RepositoryError::NoSuchPath {
@@ -42,6 +42,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Ls) -> anyhow::Result<Outco
 pub(crate) fn parse_path(text: &str) -> anyhow::Result<EntryPath> {
     let trimmed = text.trim_start_matches('/').trim_end_matches('/');
     EntryPath::new(trimmed).map_err(|error| Usage(format!("`{text}` is no path: {error}")).into())
+}
+
+/// Whether a person means the whole snapshot.
+pub(crate) fn is_root(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte == b'/')
 }
 
 fn print(context: &Context<'_>, long: bool, entry: &TreeEntry) {

@@ -10,7 +10,7 @@ use strongroom_repository::state::Snapshot;
 use strongroom_repository::tree::EntryCursor;
 use strongroom_repository::{Repository, RepositoryError};
 
-use super::ls::{self, parse_path};
+use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, workers};
@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     let selection = Selection::new(&arguments.include, &arguments.exclude)?;
     let options = RestoreOptions {
         filter: selection.as_ref().map(|selection| selection as &dyn Filter),
-        subtree: arguments.subtree.as_deref().map(parse_path).transpose()?,
+        subtree: arguments.subtree.as_deref().filter(|path| !is_root(path)).map(parse_path).transpose()?,
         workers: workers(arguments.jobs),
     };
     if let Some(subtree) = &options.subtree

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::arguments::Tag;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
+use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Tag) -> anyhow::Result<Outcome> {
     if arguments.add.is_empty() && arguments.remove.is_empty() {
@@ -39,4 +40,14 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Tag) -> anyhow::Result<Outc
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Refuses what no listing could show as one tag.
+pub(crate) fn check<'a>(mut tags: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
+    match tags.find(|tag| tag.is_empty() || tag.contains(',') || tag.chars().any(char::is_control)) {
+        Some(tag) => {
+            Err(Usage(format!("`{}` is no tag: it is not empty and has no comma", render::safe(tag))).into())
+        }
+        None => Ok(()),
+    }
 }

@@ -1,7 +1,9 @@
 //! The engine `files`: trees of files, and what is unchanged since the parent snapshot taken over unread.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use strongroom_chunker::ChunkerParams;
 use strongroom_format::tree_entry::{EntryKind, TreeEntry};
@@ -51,6 +53,7 @@ impl Engine for Files {
             hard_links: HardLinks::default(),
             bytes: 0,
             read_any: false,
+            roots: self.roots.iter().filter_map(|root| std::path::absolute(root).ok()).collect(),
             failed_any: false,
         };
         for walked in walk {
@@ -78,6 +81,7 @@ struct FilesRun<'s, 'scope, 'env> {
     bytes: u64,
     /// Whether something other than folders above a root was read.
     read_any: bool,
+    roots: Vec<PathBuf>,
     failed_any: bool,
 }
 
@@ -94,10 +98,16 @@ impl FilesRun<'_, '_, '_> {
         self.sink.monitor().warn(message);
     }
 
+    fn is_asked_for(&self, walked: &WalkedEntry) -> bool {
+        let path = Path::new("/").join(OsStr::from_bytes(walked.entry.path.as_bytes()));
+        self.roots.iter().any(|root| path.starts_with(root))
+    }
+
     fn entry(&mut self, mut walked: WalkedEntry) -> Result<(), EngineError> {
         walked.entry.link_to = self.hard_links.first_path(&walked);
         if !walked.is_file() {
-            self.read_any |= !walked.is_directory();
+            // Folders above a root are none of what was asked for.
+            self.read_any |= !walked.is_directory() || self.is_asked_for(&walked);
             return Ok(self.lane.entry(walked.entry)?);
         }
         if let Some(known) = self.unchanged(&walked) {
