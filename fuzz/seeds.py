@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Takes seeds for the fuzz targets out of a real repository, with the independent reader of format-spec/reader.
+"""Takes seeds for the fuzz targets out of the golden vectors, and out of a repository read with the independent reader
+of format-spec/reader.
 
-Usage: python fuzz/seeds.py REPOSITORY KEY_FILE   (writes fuzz/seeds/<target>/, a few small files each)
+Usage: python fuzz/seeds.py [REPOSITORY KEY_FILE]   (writes fuzz/seeds/<target>/, a few small files each)
 """
 import hashlib
+import json
 import pathlib
 import sys
 
@@ -25,6 +27,27 @@ def keep(target, data):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             counts[target] = counts.get(target, 0) + 1
+
+
+def from_vectors(folder):
+    def load(name):
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+
+    objects, footer = load("objects.json"), load("footer.json")
+    keep("config", bytes.fromhex(objects["config"]["stored"]))
+    keep("checkpoint", bytes.fromhex(objects["checkpoint"]["content"]))
+    keep("index", bytes.fromhex(objects["index"]["content"]))
+    keep("pack_footer", bytes.fromhex(footer["footer"]))
+    keep("pack_trailer", o.struct.pack("<II8sQ", 4112, 0, b"STRNGEND", 10_000))
+    for entry in objects["entries"]:
+        keep("journal_entry", bytes.fromhex(entry["content"]))
+        keep("cbor", bytes.fromhex(entry["content"]))
+    for case in load("nodes.json"):
+        keep("tree_node", bytes.fromhex(case["node"]))
+        if case["kind"] == "entries":
+            keep("tree_entry", bytes.fromhex(case["node"])[8:])
+    for wrap in load("keys.json")["wraps"]:
+        keep("key_object", bytes.fromhex(wrap["stored"]))
 
 
 def tap(module, name, target):
@@ -82,4 +105,6 @@ def main(repository, key_file):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    vectors = HERE.parent / "format-spec" / "vectors"
+    from_vectors(vectors)
+    main(*(sys.argv[1:] or [str(vectors / "repository-v1/repository"), str(vectors / "repository-v1/key")]))

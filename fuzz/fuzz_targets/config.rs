@@ -2,10 +2,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use strongroom_format::config::Config;
+use strongroom_fuzz::assert_canonical;
 
 fuzz_target!(|bytes: &[u8]| {
-    // Without ignorable fields, what decodes has one encoding.
     if let Ok(config) = Config::decode(bytes) {
-        assert_eq!(Config::decode(&config.encode()), Ok(config));
+        let again = config.encode();
+        assert_canonical(bytes, &again);
+        assert_eq!(Config::decode(&again), Ok(config));
     }
 });

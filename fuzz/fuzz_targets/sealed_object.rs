@@ -22,7 +22,8 @@ fn fixture() -> &'static Fixture {
     FIXTURE.get_or_init(|| {
         let key = MetadataKey::new(KeyId([12; 16]), RepositoryId([10; 16]), &Secret::new([2; 32]));
         let signer = Signer::new(WriterId([7; 16]), &Secret::new([7; 32]));
-        let sealed = key.seal(ObjectKind::Entry, NAME, 1024, b"content", &signer, Salt([9; 32])).expect("seals");
+        let sealed =
+            key.seal(ObjectKind::Entry, NAME, 1024, b"content", &signer, Salt([9; 32])).expect("seals");
         Fixture { key, signer, sealed }
     })
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use strongroom_format::checkpoint::Checkpoint;
 use strongroom_format::config::Config;
 use strongroom_format::entry::{
     IndexRef, JournalEntry, NoteBody, PolicyBody, ReindexBody, Statement, TagBody,
@@ -178,6 +179,24 @@ fn short() -> Result<Chain> {
     Ok(chain)
 }
 
+/// A checkpoint of entry 3 by a maintainer, who may say what is not so: its name and bytes.
+fn checkpoint(short: &Chain, change: impl FnOnce(&mut Checkpoint)) -> Result<(String, String)> {
+    let mut before = short.objects.clone();
+    before.remove(&entry_name(4));
+    let mut checkpoint = open(&before)??.state().to_checkpoint();
+    change(&mut checkpoint);
+    let name = format!("checkpoints/{:016x}", u64::MAX - 3);
+    let stored = fixed::metadata().seal(
+        ObjectKind::Checkpoint,
+        &name,
+        body::OBJECT_FLOOR_BYTES,
+        &checkpoint.encode(),
+        &fixed::author(),
+        Salt([2; 32]),
+    )?;
+    Ok((name, hex::encode(stored)))
+}
+
 fn flipped(objects: &Objects, name: &str, at: usize) -> Result<String> {
     let mut bytes = objects.get(name).with_context(|| format!("there is no {name}"))?.clone();
     bytes[at] ^= 1;
@@ -205,8 +224,18 @@ fn states(short: &Chain) -> Result<Value> {
         ("a name far behind the head", json!({ "journal/ffffffffffffffff": garbage })),
         ("a checkpoint that does not open", json!({ "checkpoints/fffffffffffffffb": garbage })),
     ];
+    let honest = checkpoint(short, |_| {})?;
+    let other = checkpoint(short, |checkpoint| checkpoint.entry_hash = ContentHash([3; 32]))?;
+    let renamed = [("checkpoints/fffffffffffffffb".to_owned(), honest.1.clone())];
+    let forged = checkpoint(short, |checkpoint| checkpoint.policies[0].1.root_signature.0[3] ^= 1)?;
+    let checkpoints = [
+        ("a checkpoint", json!({ honest.0: honest.1 })),
+        ("a checkpoint of another journal", json!({ other.0: other.1 })),
+        ("a checkpoint under another's name", renamed.into_iter().collect()),
+        ("a checkpoint whose policy the root key did not sign", json!({ forged.0: forged.1 })),
+    ];
     let mut out = Vec::new();
-    for (what, changes) in cases {
+    for (what, changes) in cases.into_iter().chain(checkpoints) {
         let state = folded(&apply(&short.objects, &changes)?).with_context(|| what.to_owned())?;
         out.push(json!({ "what": what, "objects": changes, "state": state }));
     }
