@@ -284,15 +284,26 @@ class Whole(unittest.TestCase):
         r.append(9, {1: bytes(32), 2: [], 3: []}, OTHER)
         r.append(2, body, OWNER, key_id=b"z" * 16)
         voids = list(range(2, r.number))
+        r.append(11, {1: "restore", 3: -1, 4: "{}"}, OTHER)
         r.append_bytes(b"garbage")
         r.append(9, {1: self.snapshot_id, 2: ["x"], 3: ["nightly"]}, OTHER)
         r.append(11, {1: "restore", 3: -1, 4: "{}"}, OTHER)
         r.snapshot(other, OTHER)
         journal = self.open()
-        self.assertEqual([number for number, _ in journal.voids], voids + [voids[-1] + 1])
+        self.assertEqual([number for number, _ in journal.voids], voids + [voids[-1] + 2])
         self.assertEqual((list(journal.snapshots), journal.damaged), ([1, r.number - 1], []))
         self.assertEqual(journal.snapshots[1].tags, {"x"})
-        self.assertEqual(journal.snapshots[1].time_ms, 1_700_000_000_000 + voids[-1] + 2)
+        self.assertEqual(journal.snapshots[1].time_ms, 1_700_000_000_000 + voids[-1] + 1)
+
+    def test_garbage_hides_no_damage_before_it(self):
+        r = self.repo
+        damaged = r.number
+        r.append_bytes(b"what was a policy once")
+        r.append_bytes(b"garbage")
+        r.append(11, {1: "restore", 3: -1, 4: "{}"}, OTHER)
+        journal = self.open()
+        self.assertEqual([number for number, _ in journal.damaged], [damaged])
+        self.assertEqual([number for number, _ in journal.voids], [damaged + 1])
 
     def test_policies_forget_and_features_are_refused(self):
         r = self.repo

@@ -293,7 +293,7 @@ impl Repository {
         let opened =
             self.metadata.open(ObjectKind::Index, "", bytes).map_err(RepositoryError::damaged(name))?;
         let signer = opened.claimed_signer().map_err(RepositoryError::damaged(name))?;
-        let Some(signer) = self.state.policy.signer(signer) else {
+        let Some(signer) = self.state.known_signer(signer) else {
             return Err(RepositoryError::Inconsistent {
                 object: name.to_string(),
                 reason: "signed by nobody the policy lists".into(),
@@ -326,7 +326,7 @@ impl Repository {
 
     /// Whether a footer's signature holds for a signer that the policy lists.
     pub(crate) fn footer_verifies(&self, entry: &PackEntry) -> bool {
-        let Some(signer) = self.state.policy.signer(entry.footer.signer) else { return false };
+        let Some(signer) = self.state.known_signer(entry.footer.signer) else { return false };
         entry.footer.signed_part().is_ok_and(|signed| {
             verify_object(&signer.public, entry.kind, &[&entry.header, &signed], &entry.footer.signature)
                 .is_ok()

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strongroom_format::checkpoint::{Checkpoint, SnapshotState, VoidEntry};
 use strongroom_format::entry::{IndexRef, JournalEntry, PackRef, PolicyBody, Statement};
 use strongroom_format::manifest::Manifest;
-use strongroom_format::policy::Policy;
+use strongroom_format::policy::{Policy, Signer};
 use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{
     ContentHash, FormatError, IndexId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,
@@ -104,6 +104,8 @@ pub struct State {
     pub policies: Vec<(u64, PolicyBody)>,
     /// The policy in force.
     pub policy: Policy,
+    /// Signers of any policy, as they were listed first: what they stored before they were dropped stays good.
+    ever_listed: Vec<Signer>,
     /// Snapshots, by number.
     pub snapshots: Vec<Snapshot>,
     /// Index objects that count.
@@ -165,6 +167,7 @@ impl State {
             number: 0,
             entry_hash: content_hash(bytes),
             policies: vec![(0, body.clone())],
+            ever_listed: policy.signers.clone(),
             policy,
             snapshots: Vec::new(),
             indexes: BTreeMap::new(),
@@ -190,13 +193,21 @@ impl State {
     ) -> Result<Self, RepositoryError> {
         let mut root = *root;
         let mut policy = None;
+        let mut ever_listed = Vec::new();
         // Forgetting is final: what a policy forgot was seen, though no checkpoint lists it.
         let mut seen: BTreeSet<SnapshotId> = checkpoint.snapshots.iter().map(|state| state.id).collect();
         for (_, body) in &checkpoint.policies {
             verify_policy(&root, repository, &body.policy, &body.root_signature)
                 .map_err(RepositoryError::damaged(object))?;
             let decoded = decode_policy(object, &body.policy)?;
+            if policy.as_ref().map_or(0, |before: &Policy| before.sequence + 1) != decoded.sequence {
+                return Err(RepositoryError::Inconsistent {
+                    object: object.to_owned(),
+                    reason: "it leaves a policy out".into(),
+                });
+            }
             root = decoded.root;
+            list(&mut ever_listed, &decoded);
             seen.extend(&decoded.forgotten);
             policy = Some(decoded);
         }
@@ -213,6 +224,7 @@ impl State {
         Ok(Self {
             repository,
             waiting: waiting.map(|last| last.state.number),
+            ever_listed,
             number: checkpoint.number,
             entry_hash: checkpoint.entry_hash,
             policies: checkpoint.policies,
@@ -245,6 +257,12 @@ impl State {
                 .collect(),
             voids: self.voids.clone(),
         }
+    }
+
+    /// A signer that some policy listed: of index objects and packs, which count because entries name them.
+    #[must_use]
+    pub fn known_signer(&self, id: WriterId) -> Option<&Signer> {
+        self.ever_listed.iter().find(|signer| signer.id == id)
     }
 
     /// Folds the stored bytes of the next entry.
@@ -361,14 +379,16 @@ impl State {
         }
     }
 
-    /// A signer who named the bytes that are there decided upon them: what does not open was garbage then already.
+    /// A signer who named the bytes of the entry before decided upon them: if they do not open, they were garbage then
+    /// already. Nothing is known of what lies further back: that stays damaged, so that nobody can pass damage off
+    /// as garbage by putting garbage behind it.
     fn decide_unopened(&mut self, follows: bool) {
         let undecided = std::mem::take(&mut self.undecided);
-        if follows && undecided > 0 {
-            let garbage = self.damaged.split_off(self.damaged.len().saturating_sub(undecided));
-            for (number, _) in garbage {
-                self.void(number, VoidReason::DoesNotOpen);
-            }
+        if follows
+            && undecided > 0
+            && let Some((number, _)) = self.damaged.pop_if(|(number, _)| *number == self.number)
+        {
+            self.void(number, VoidReason::DoesNotOpen);
         }
     }
 
@@ -468,8 +488,17 @@ impl State {
         }
         self.policies.push((number, body.clone()));
         self.snapshots.retain(|snapshot| !policy.forgotten.contains(&snapshot.state.id));
+        list(&mut self.ever_listed, &policy);
         self.policy = policy;
         Ok(Ok(()))
+    }
+}
+
+fn list(ever_listed: &mut Vec<Signer>, policy: &Policy) {
+    for signer in &policy.signers {
+        if !ever_listed.iter().any(|known| known.id == signer.id) {
+            ever_listed.push(signer.clone());
+        }
     }
 }
 

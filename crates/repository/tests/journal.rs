@@ -435,3 +435,25 @@ fn garbage_behind_the_head_does_not_stop_anybody() {
     assert_eq!(repository.note("first", None, "{}").unwrap(), 1);
     assert_eq!(repository.note("second", None, "{}").unwrap(), 3);
 }
+
+#[test]
+fn garbage_hides_no_damage_before_it() {
+    let (_, store) = memory();
+    new_repository(&store);
+    let put = |number, bytes: &[u8]| {
+        assert_eq!(
+            store.put_if_absent(&entry_name(number), bytes).unwrap(),
+            strongroom_store::PutOutcome::Created
+        );
+    };
+    // What was a policy once, and garbage that was there when the next entry was decided.
+    put(1, b"damaged since");
+    put(2, b"garbage");
+    let mut repository = open(&store);
+    repository.note("behind", None, "{}").unwrap();
+    let repository = open(&store);
+    let damaged: Vec<u64> = repository.state().damaged.iter().map(|(number, _)| *number).collect();
+    let voids: Vec<u64> = repository.state().voids.iter().map(|void| void.number).collect();
+    assert_eq!((damaged, voids), (vec![1], vec![2]));
+    assert!(check(&repository).findings.iter().any(|finding| finding.severity == Severity::Damage));
+}

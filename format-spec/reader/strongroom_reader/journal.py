@@ -164,7 +164,8 @@ class Journal:
         follows = entry.previous == self.previous
         require(follows or self._unopened, "it does not follow the entry before")
         # Garbage that was there when this entry was decided is void; what it knew and does not open now is damaged.
-        (self.voids if follows else self.damaged).extend(self._unopened)
+        for number, why in self._unopened:  # only the entry before is bound by this one's hash
+            (self.voids if follows and number == self.number - 1 else self.damaged).append((number, why))
         self._unopened = []
         role, apply = {
             o.POLICY: (o.ADMIN, self._policy), o.SNAPSHOT: (o.WRITE, self._snapshot), o.NOTE: (0, None),

@@ -54,7 +54,7 @@ impl Checker<'_> {
         if object.key != key || object.recipient != recipient {
             return Err("it is another key's, or another recipient's, than its name says".into());
         }
-        let signer = self.state.policy.signer(object.signer).ok_or("signed by nobody the policy lists")?;
+        let signer = self.state.known_signer(object.signer).ok_or("signed by nobody the policy lists")?;
         verify_key_object(&signed, self.repository.config.repository, &signer.public).map_err(describe)?;
         Ok(object)
     }

@@ -254,7 +254,7 @@ impl Checker<'_> {
 
     fn author_key(&self, author: Option<WriterId>) -> Result<strongroom_format::PublicKey, KeysError> {
         author
-            .and_then(|author| self.state.policy.signer(author))
+            .and_then(|author| self.state.known_signer(author))
             .map(|signer| signer.public)
             .ok_or(KeysError::Signature)
     }
