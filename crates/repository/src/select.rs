@@ -40,10 +40,6 @@ impl Repository {
     /// `NoSuchSnapshot`, `AmbiguousSnapshot`, `SnapshotIdTooShort`.
     pub fn select(&self, query: &str, selector: &Selector) -> Result<&Snapshot, RepositoryError> {
         let snapshots = &self.state.snapshots;
-        let none = || RepositoryError::NoSuchSnapshot {
-            query: query.to_owned(),
-            candidates: snapshots.iter().rev().take(5).map(label).collect(),
-        };
         match selector {
             Selector::Latest { source, until_ms } => snapshots
                 .iter()
@@ -51,33 +47,109 @@ impl Repository {
                     source.as_ref().is_none_or(|source| s.manifest.source == *source)
                         && until_ms.is_none_or(|until| s.time_ms() <= until)
                 })
-                .ok_or_else(none),
-            Selector::Prefix(prefix) => {
-                let prefix = prefix.to_lowercase();
-                if prefix.is_empty()
-                    || prefix.len() > SnapshotId::LENGTH * 2
-                    || !prefix.bytes().all(|b| b.is_ascii_hexdigit())
-                {
-                    return Err(none());
-                }
-                if prefix.len() < SHORTEST_PREFIX {
-                    return Err(RepositoryError::SnapshotIdTooShort { query: query.to_owned() });
-                }
-                let matching: Vec<&Snapshot> =
-                    snapshots.iter().filter(|s| s.id().to_hex().starts_with(&prefix)).collect();
-                match matching[..] {
-                    [] => Err(none()),
-                    [one] => Ok(one),
-                    _ => Err(RepositoryError::AmbiguousSnapshot {
-                        query: query.to_owned(),
-                        candidates: matching.into_iter().map(label).collect(),
-                    }),
-                }
-            }
+                .ok_or_else(|| no_such(snapshots, query)),
+            Selector::Prefix(prefix) => by_prefix(snapshots, query, &prefix.to_lowercase()),
         }
+    }
+}
+
+/// The one snapshot whose ID begins with `prefix`: lowercase hexadecimal.
+fn by_prefix<'s>(
+    snapshots: &'s [Snapshot],
+    query: &str,
+    prefix: &str,
+) -> Result<&'s Snapshot, RepositoryError> {
+    if prefix.is_empty()
+        || prefix.len() > SnapshotId::LENGTH * 2
+        || !prefix.bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        return Err(no_such(snapshots, query));
+    }
+    if prefix.len() < SHORTEST_PREFIX {
+        return Err(RepositoryError::SnapshotIdTooShort { query: query.to_owned() });
+    }
+    let matching: Vec<&Snapshot> = snapshots.iter().filter(|s| s.id().to_hex().starts_with(prefix)).collect();
+    match matching[..] {
+        [] => Err(no_such(snapshots, query)),
+        [one] => Ok(one),
+        _ => Err(RepositoryError::AmbiguousSnapshot {
+            query: query.to_owned(),
+            candidates: matching.into_iter().map(label).collect(),
+        }),
+    }
+}
+
+fn no_such(snapshots: &[Snapshot], query: &str) -> RepositoryError {
+    RepositoryError::NoSuchSnapshot {
+        query: query.to_owned(),
+        candidates: snapshots.iter().rev().take(5).map(label).collect(),
     }
 }
 
 fn label(snapshot: &Snapshot) -> String {
     format!("{} ({})", &snapshot.id().to_hex()[..16], snapshot.manifest.source)
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_format::checkpoint::SnapshotState;
+    use strongroom_format::manifest::{Manifest, Totals};
+    use strongroom_format::node::TreeRef;
+    use strongroom_format::{ChunkId, ContentHash, WriterId};
+
+    use super::*;
+
+    fn snapshot(first: [u8; 3]) -> Snapshot {
+        let mut id = [7; 32];
+        id[..3].copy_from_slice(&first);
+        let manifest = Manifest {
+            source: "db".into(),
+            engine: "stdin".into(),
+            host: "db1".into(),
+            user: String::new(),
+            tool: String::new(),
+            started_ns: 0,
+            finished_ns: 0,
+            parent: None,
+            generation: 0,
+            tree: TreeRef { root: ChunkId([1; 32]), level: 0, entries: 0, bytes: 0 },
+            streams: Vec::new(),
+            facts: None,
+            totals: Totals::default(),
+            nonce: [0; 16],
+            arguments: Vec::new(),
+            tags: Vec::new(),
+        };
+        let state = SnapshotState {
+            number: 1,
+            id: SnapshotId(id),
+            signer: WriterId([2; 16]),
+            entry_hash: ContentHash([3; 32]),
+            time_ms: 0,
+            manifest: Vec::new(),
+            keys: Vec::new(),
+            tags: Vec::new(),
+        };
+        Snapshot { state, manifest }
+    }
+
+    #[test]
+    fn prefixes_unique_ambiguous_short_and_unknown() {
+        let snapshots = [snapshot([0xab, 0xcd, 0x01]), snapshot([0xab, 0xcd, 0x02]), snapshot([0xff, 0, 0])];
+        let find = |prefix: &str| by_prefix(&snapshots, prefix, prefix).map(Snapshot::id);
+        assert_eq!(find("abcd01").unwrap(), snapshots[0].id());
+        assert_eq!(find("ff00").unwrap(), snapshots[2].id());
+        match find("abcd") {
+            Err(RepositoryError::AmbiguousSnapshot { candidates, .. }) => {
+                assert_eq!(candidates, ["abcd010707070707 (db)", "abcd020707070707 (db)"]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(find("abc"), Err(RepositoryError::SnapshotIdTooShort { .. })));
+        assert!(
+            matches!(find("1234"), Err(RepositoryError::NoSuchSnapshot { candidates, .. }) if candidates.len() == 3)
+        );
+        assert!(matches!(find("xyzt"), Err(RepositoryError::NoSuchSnapshot { .. })));
+        assert!(matches!(find(&"a".repeat(65)), Err(RepositoryError::NoSuchSnapshot { .. })));
+    }
 }
