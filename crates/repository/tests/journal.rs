@@ -457,3 +457,19 @@ fn garbage_hides_no_damage_before_it() {
     assert_eq!((damaged, voids), (vec![1], vec![2]));
     assert!(check(&repository).findings.iter().any(|finding| finding.severity == Severity::Damage));
 }
+
+#[test]
+fn a_required_feature_that_is_not_known_is_named() {
+    let fixture = Fixture::new();
+    let keys = &fixture.keys;
+    let next = Policy {
+        sequence: keys.policy.sequence + 1,
+        required_features: vec!["warp-drive".into()],
+        ..keys.policy.clone()
+    };
+    fixture.append(&keys.seal(&fixture.next(policy_statement(keys, &next)), &keys.signer));
+    match strongroom_repository::Repository::open(Arc::clone(&fixture.store), open_options()) {
+        Err(RepositoryError::UnknownFeature { feature }) => assert_eq!(feature, "warp-drive"),
+        other => panic!("{other:?}"),
+    }
+}
