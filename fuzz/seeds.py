@@ -15,7 +15,7 @@ from strongroom_reader import crypto, objects as o  # noqa: E402
 from strongroom_reader.journal import Journal  # noqa: E402
 from strongroom_reader.repository import Repository  # noqa: E402
 
-MOST, LARGEST = 6, 6000
+MOST, LARGEST = 12, 6000
 counts = {}
 
 
@@ -46,8 +46,16 @@ def from_vectors(folder):
         keep("tree_node", bytes.fromhex(case["node"]))
         if case["kind"] == "entries":
             keep("tree_entry", bytes.fromhex(case["node"])[8:])
-    for wrap in load("keys.json")["wraps"]:
+    keep("policy", bytes.fromhex(objects["policy"]["encoded"]))
+    keys = load("keys.json")
+    for wrap in [*keys["wraps"], keys["aws_kms"]]:
         keep("key_object", bytes.fromhex(wrap["stored"]))
+    keep("key_file", keys["x25519_file_text"].encode())
+    # What is refused is a seed too: targets go on from there.
+    targets = {"key_body": "key_object", "policy": "policy", "journal_entry": "journal_entry"}
+    for case in load("negative.json"):
+        if case["decoder"] in targets and len(case["bytes"]) < 2 * 1000:
+            keep(targets[case["decoder"]], bytes.fromhex(case["bytes"]))
 
 
 def tap(module, name, target):
@@ -94,7 +102,7 @@ def main(repository, key_file):
     keep("key_file", pathlib.Path(key_file).read_bytes())
     from strongroom_reader import __main__ as reader
 
-    journal = Journal(reader.Store(repository), crypto.KeyFile(crypto.read_key_file(pathlib.Path(key_file).read_text())), None, lambda journal: None)
+    journal = Journal(reader.Store(repository), crypto.read_key_file(pathlib.Path(key_file).read_text()), None, lambda journal: None)
     opened = Repository(journal)
     for snapshot in journal.snapshots.values():
         keep("manifest", snapshot.encoded)

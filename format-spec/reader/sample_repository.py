@@ -138,7 +138,7 @@ class SampleRepository:
         self.wrap_directly(1, b"p" * 16, derive("wrap passphrase", stretched), costs)
         config = encode({1: 1, 2: REPOSITORY, 3: 1, 4: public(ROOT)})
         self.put("config", config)
-        self.previous = digest(config)
+        self.chain = digest(config)
         self.append(1, self.policy(), OWNER)
 
     def put(self, name, data):
@@ -169,7 +169,7 @@ class SampleRepository:
         body = {1: VAULT_ID, 2: purpose, 3: commitment, 4: kind, 5: recipient, 6: OWNER.id, 7: salt, 8: okm[32:], 9: sealed}
         self.put_key(body | (costs or {}))
 
-    def policy(self, forgotten=(), root=ROOT, features=()):
+    def policy(self, forgotten=(), root=ROOT, features=(), settled=0, more=None):
         def reference(key_id, key, purpose):
             return [key_id, key_commitment(key, REPOSITORY, key_id, purpose)]
 
@@ -184,18 +184,18 @@ class SampleRepository:
             8: reference(VAULT_ID, VAULT, o.PURPOSE_VAULT), 9: self.vault_public, 10: 1, 11: list(forgotten),
         }
         self.sequence += 1
-        encoded = encode(policy)
+        encoded = encode(policy | ({12: settled} if settled else {}) | (more or {}))
         message = b"strongroom 2026 v1 signature" + bytes([crypto.KIND_POLICY]) + digest(REPOSITORY + encoded)
         return {1: encoded, 2: root.sign(message)}
 
     def append(self, kind, body, signer=OWNER, **changes):
-        entry = {1: self.number, 2: max(self.number - 1, 0), 3: self.previous, 4: 1_700_000_000_000 + self.number, 5: kind, 6: body}
+        entry = {1: self.number, 2: max(self.number - 1, 0), 3: self.chain, 4: 1_700_000_000_000 + self.number, 5: kind, 6: body}
         name = f"journal/{self.number:016x}"
         return self.append_bytes(seal_object(o.ENTRY, name, encode(entry | changes.pop("fields", {})), signer, **changes))
 
     def append_bytes(self, data):
         self.put(f"journal/{self.number:016x}", data)
-        self.number, self.previous = self.number + 1, digest(data)
+        self.number, self.chain = self.number + 1, digest(self.chain + digest(data))
         return self.number - 1
 
     def chunk(self, data):

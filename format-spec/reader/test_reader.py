@@ -114,7 +114,9 @@ class Crypto(unittest.TestCase):
                 crypto.verify(point, b"", bad)
 
     def test_key_files(self):
-        self.assertEqual(crypto.read_key_file(sample.KEY_FILE_TEXT), sample.KEY_FILE)
+        self.assertEqual(crypto.read_key_file(sample.KEY_FILE_TEXT).recipient, crypto.KeyFile(sample.KEY_FILE).recipient)
+        private = crypto.read_key_file(sample.KEY_FILE_TEXT.replace("strongroom-key-1:", "strongroom-x25519-1:"))
+        self.assertEqual(private.recipient, crypto.PrivateKey(sample.KEY_FILE).recipient)
         for old, new in (("5a5a", "5b5a"), ("key-1", "key-2"), ("strongroom-key-1:", "# "), ("5a5a", "zz")):
             with self.assertRaises(Refused):
                 crypto.read_key_file(sample.KEY_FILE_TEXT.replace(old, new, 1))
@@ -298,12 +300,30 @@ class Whole(unittest.TestCase):
     def test_garbage_hides_no_damage_before_it(self):
         r = self.repo
         damaged = r.number
-        r.append_bytes(b"what was a policy once")
+        r.append(11, {1: "check", 3: 0, 4: "{}"}, OWNER)
         r.append_bytes(b"garbage")
         r.append(11, {1: "restore", 3: -1, 4: "{}"}, OTHER)
+        self.assertEqual([number for number, _ in self.open().voids], [damaged + 1])
+        r.put(f"journal/{damaged:016x}", b"what was an entry once")
         journal = self.open()
-        self.assertEqual([number for number, _ in journal.damaged], [damaged])
-        self.assertEqual([number for number, _ in journal.voids], [damaged + 1])
+        self.assertEqual([number for number, _ in journal.damaged], [damaged, damaged + 1])
+        self.assertEqual(journal.voids, [])
+        # The signers behind them still agree with each other.
+        r.append(11, {1: "restore", 3: -1, 4: "{}"}, OWNER)
+        self.assertEqual(len(self.open().damaged), 2)
+        r.append(1, r.policy(settled=damaged), OWNER)
+        journal = self.open()
+        self.assertEqual([number for number, _ in journal.damaged], [damaged + 1])
+        self.assertEqual([number for number, _ in journal.voids], [damaged])
+
+    def test_only_verifiers_attest_and_the_first_one_stays(self):
+        r, (pack, other, *_) = self.repo, self.open().packs
+        first = bytes([1]) * 32
+        r.append(7, {1: [[pack, bytes(32)]]}, OTHER)
+        r.append(7, {1: [[pack, first], [bytes(32), first]]}, OWNER)
+        r.append(7, {1: [[pack, bytes(32)], [other, first]]}, OWNER)
+        journal = self.open()
+        self.assertEqual(([number for number, _ in journal.voids], journal.attested), ([2], {pack: first, other: first}))
 
     def test_policies_forget_and_features_are_refused(self):
         r = self.repo
@@ -314,11 +334,17 @@ class Whole(unittest.TestCase):
         with self.assertRaises(Unknown):
             self.open()
 
-    def test_what_is_newer_is_refused_only_when_a_listed_signer_says_it(self):
+    def test_what_is_newer_is_void_but_for_a_policy_of_the_root_key(self):
         r = self.repo
         r.append(5, {}, STRANGER)
-        self.assertEqual([number for number, _ in self.open().voids], [2])
         r.append(5, {}, OTHER)
+        r.append(99, {}, OWNER)
+        r.append(11, {1: "check", 3: 0, 4: "{}"}, OWNER, fields={7: 0})
+        self.assertEqual([number for number, _ in self.open().voids], [2, 3, 4, 5])
+        policy = r.policy(more={14: 0})
+        r.append(1, policy | {2: bytes(64)}, OWNER)
+        self.assertEqual([number for number, _ in self.open().voids], [2, 3, 4, 5, 6])
+        r.append(1, policy, OWNER)
         with self.assertRaises(Unknown):
             self.open()
 
@@ -379,12 +405,14 @@ class Whole(unittest.TestCase):
         journal = self.open()
         s = journal.snapshots[1]
         state = {
-            1: 1, 2: journal.previous, 3: [list(p) for p in journal.policies],
+            1: 1, 2: journal.entry_hash, 8: journal.chain, 9: [], 3: [list(p) for p in journal.policies],
             4: [[1, s.id, OWNER.id, s.entry_hash, 0, s.encoded, [], ["nightly"]]],
             5: [list(i) for i in journal.indexes.values()], 6: [[[k, p, n], journal.brought_by[p]] for p, (k, n) in journal.packs.items()], 7: [],
         }
         name = f"checkpoints/{(1 << 64) - 2:016x}"
-        for content, signer, expected in ((state, OWNER, 0), (state, OTHER, 1), (state | {6: []}, OWNER, 1)):
+        lies = ({6: []}, {8: bytes(32)}, {9: [[next(iter(journal.packs)), bytes(32)]]})
+        cases = [(state, OWNER, 0), (state, OTHER, 1), *((state | lie, OWNER, 1) for lie in lies)]
+        for content, signer, expected in cases:
             self.repo.put(name, sample.seal_object(o.CHECKPOINT, name, encode(content), signer))
             found = []
             checkpoints = Checkpoints(found.append)

@@ -15,8 +15,10 @@
 
 pub mod binary;
 pub mod dump;
+pub mod http;
 pub mod mount;
 pub mod noise;
+pub mod proxy;
 pub mod sandbox;
 pub mod services;
 pub mod tree;

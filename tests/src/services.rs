@@ -1,13 +1,23 @@
 //! Real servers, one module each.
 //!
 //! `cargo xtask test` installs them and tells the tests by environment variables where they are; a plain
-//! `cargo test` finds what the machine has.
+//! `cargo test` finds what the machine has. Object stores and KMS take any number of buckets and keys of tests that
+//! know nothing of each other, so the tests of a process may share one ([`minio::Minio::shared`] and the like).
 
 use std::io::Write;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
+pub mod aws;
+pub mod azurite;
+pub mod gcs;
+pub mod minio;
+pub mod moto;
 pub mod postgres;
+mod process;
+pub mod tools;
 
 /// Names the file in which skipped tests leave a line each; `cargo xtask test` sets it and counts the lines.
 pub const SKIPPED_FILE_VARIABLE: &str = "STRONGROOM_TEST_SKIPPED_FILE";
@@ -40,6 +50,31 @@ pub fn unavailable(service: &str, why: &str) -> Result<()> {
         .open(&path)
         .and_then(|mut file| file.write_all(line.as_bytes()))
         .with_context(|| format!("cannot record the skipped test in {}", path.display()))
+}
+
+/// What `start` makes of the program; without a program it is [`unavailable`].
+fn started_or_unavailable<T>(
+    service: &str,
+    program: Result<PathBuf>,
+    start: impl FnOnce(PathBuf) -> Result<T>,
+) -> Result<Option<T>> {
+    match program {
+        Ok(program) => start(program).map(Some),
+        Err(error) => unavailable(service, &format!("{error:#}")).map(|()| None),
+    }
+}
+
+/// As [`started_or_unavailable`], but started once a process; each test that misses it is counted.
+fn shared_or_unavailable<T>(
+    service: &str,
+    program: Result<PathBuf>,
+    shared: &'static OnceLock<Result<T, String>>,
+    start: impl FnOnce(PathBuf) -> Result<T>,
+) -> Result<Option<&'static T>> {
+    started_or_unavailable(service, program, |program| {
+        let started = shared.get_or_init(|| start(program).map_err(|error| format!("{error:#}")));
+        started.as_ref().map_err(|error| anyhow!(error.clone()))
+    })
 }
 
 /// `executable::test`: the test harness names each test's thread after the test.

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-
-/// Names the folder of slow installs; `~/.cache/strongroom-tools` when unset.
-const TOOLS_VARIABLE: &str = "STRONGROOM_TOOLS_DIR";
+use strongroom_tests::services::tools;
 
 /// The root of the checkout.
 pub(crate) fn root() -> Result<PathBuf> {
@@ -16,14 +14,8 @@ pub(crate) fn root() -> Result<PathBuf> {
 
 /// The folder of slow installs, made if need be.
 pub(crate) fn tools_folder() -> Result<PathBuf> {
-    let folder = match std::env::var_os(TOOLS_VARIABLE).filter(|value| !value.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            let home = std::env::var_os("HOME")
-                .with_context(|| format!("neither {TOOLS_VARIABLE} nor HOME is set"))?;
-            Path::new(&home).join(".cache/strongroom-tools")
-        }
-    };
+    let folder = tools::tools_folder()
+        .with_context(|| format!("neither {} nor HOME is set", tools::TOOLS_VARIABLE))?;
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }

@@ -1,5 +1,5 @@
 //! Installing by the machine's own package clients: Debian's packages for the system, PyPI's in virtual
-//! environments of the tools folder.
+//! environments of the tools folder, Go's and Node's in folders of it that name their version.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,77 @@ impl PythonEnvironment {
         std::fs::write(&stamp, self.requirements.join("\n"))
             .with_context(|| format!("cannot write {}", stamp.display()))
     }
+}
+
+/// A program that is built of a Go module, into `NAME-VERSION/` of the tools folder.
+pub(crate) struct GoProgram {
+    /// The name of the program: the last part of the module's.
+    pub(crate) name: &'static str,
+    /// The module.
+    pub(crate) module: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+}
+
+impl GoProgram {
+    /// Builds it, unless another run does so meanwhile.
+    pub(crate) fn install(&self) -> Result<()> {
+        let module = format!("{}@{}", self.module, self.version);
+        install_versioned(self.name, self.version, &format!("the Go module {module}"), |folder| {
+            let go = on_path("go").context("Go is not installed")?;
+            let mut install = Command::new(go);
+            // What is built runs here: nothing of this machine's other settings for cross-compiling.
+            install.args(["install", &module]).env("GOBIN", folder).env_remove("GOOS").env_remove("GOARCH");
+            output(&mut install).map(drop)
+        })
+    }
+}
+
+/// A package of Node's registry, in `NAME-VERSION/` of the tools folder.
+pub(crate) struct NodePackage {
+    /// The package.
+    pub(crate) name: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+}
+
+impl NodePackage {
+    /// Installs it, unless another run does so meanwhile.
+    pub(crate) fn install(&self) -> Result<()> {
+        let package = format!("{}@{}", self.name, self.version);
+        install_versioned(self.name, self.version, &format!("Node's {package}"), |folder| {
+            if on_path("npm").is_none() {
+                debian(&["nodejs", "npm"])?;
+            }
+            let mut npm = Command::new("npm");
+            npm.args(["install", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]);
+            npm.arg("--prefix").arg(folder).arg(&package).current_dir(folder);
+            output(&mut npm).map(drop)
+        })
+    }
+}
+
+/// Makes `NAME-VERSION/` of the tools folder by `install`, which gets a folder of another name: what is there under
+/// the right name is whole.
+fn install_versioned(
+    name: &str,
+    version: &str,
+    what: &str,
+    install: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let _lock = lock(name)?;
+    let folder = tools_folder()?.join(format!("{name}-{version}"));
+    if folder.exists() {
+        return Ok(());
+    }
+    eprintln!("installing {what}");
+    let partial = folder.with_file_name(format!("{name}-{version}.partial"));
+    if partial.exists() {
+        std::fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+    }
+    std::fs::create_dir(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    install(&partial)?;
+    std::fs::rename(&partial, &folder).with_context(|| format!("cannot name {}", folder.display()))
 }
 
 /// The program of that name on `PATH`.

@@ -7,9 +7,13 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use strongroom_tests::services::azurite::{self, Azurite};
+use strongroom_tests::services::gcs::{self, Gcs};
+use strongroom_tests::services::minio::{self, Minio};
+use strongroom_tests::services::moto::{self, Moto};
 use strongroom_tests::services::postgres::{self, Postgres};
 
-use crate::install::{self, PythonEnvironment};
+use crate::install::{self, GoProgram, NodePackage, PythonEnvironment};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -56,6 +60,50 @@ pub(crate) const POSTGRES: Service = Service {
     serve: Some(serve_postgres),
 };
 
+/// The program `minio`.
+pub(crate) const MINIO: Service = Service {
+    name: "minio",
+    needed_by: "test",
+    source: "a Go module, built here (minutes)",
+    find: || minio::find_program().ok(),
+    install: || {
+        GoProgram { name: "minio", module: minio::MODULE, version: minio::VERSION }.install()
+    },
+    serve: Some(serve_minio),
+};
+
+/// The program `moto_server`: KMS, and a second S3.
+pub(crate) const MOTO: Service = Service {
+    name: "moto",
+    needed_by: "test",
+    source: "PyPI moto[server], a virtual environment",
+    find: || moto::find_program().ok().filter(|_| is_set(moto::BINARY_VARIABLE) || MOTO_PYTHON.find().is_some()),
+    install: || MOTO_PYTHON.install(),
+    serve: Some(serve_moto),
+};
+
+/// The program `azurite-blob`.
+pub(crate) const AZURITE: Service = Service {
+    name: "azurite",
+    needed_by: "test",
+    source: "Node's azurite",
+    find: || azurite::find_program().ok(),
+    install: || NodePackage { name: azurite::PACKAGE, version: azurite::VERSION }.install(),
+    serve: Some(serve_azurite),
+};
+
+/// The program `fake-gcs-server`.
+pub(crate) const GCS: Service = Service {
+    name: "gcs",
+    needed_by: "test",
+    source: "a Go module, fake-gcs-server, built here (a minute)",
+    find: || gcs::find_program().ok(),
+    install: || {
+        GoProgram { name: "fake-gcs-server", module: gcs::MODULE, version: gcs::VERSION }.install()
+    },
+    serve: Some(serve_gcs),
+};
+
 /// The Python that has the libraries of the reader.
 pub(crate) const PYTHON: Service = Service {
     name: "python",
@@ -96,7 +144,11 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 5] = [&POSTGRES, &PYTHON, &RESTIC, &BORG, &TIME];
+const SERVICES: [&Service; 9] =
+    [&POSTGRES, &MINIO, &MOTO, &AZURITE, &GCS, &PYTHON, &RESTIC, &BORG, &TIME];
+
+const MOTO_PYTHON: PythonEnvironment =
+    PythonEnvironment { name: moto::ENVIRONMENT, requirements: &[moto::REQUIREMENT] };
 
 const READER_PYTHON: PythonEnvironment = PythonEnvironment {
     name: "reader-python",
@@ -161,10 +213,42 @@ fn list() {
     }
 }
 
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some()
+}
+
 fn serve_postgres() -> Result<()> {
+    serve(|| Ok(Postgres::start()?.map(|server| (server.url("postgres"), server))))
+}
+
+fn serve_minio() -> Result<()> {
+    serve(|| {
+        let server = Minio::start()?;
+        Ok(server.map(|server| {
+            let root = server.root();
+            let said = format!("{} {} {}", server.endpoint(), root.access_key, root.secret_key);
+            (said, server)
+        }))
+    })
+}
+
+fn serve_moto() -> Result<()> {
+    serve(|| Ok(Moto::start()?.map(|server| (server.endpoint(), server))))
+}
+
+fn serve_azurite() -> Result<()> {
+    serve(|| Ok(Azurite::start()?.map(|server| (server.account_endpoint(), server))))
+}
+
+fn serve_gcs() -> Result<()> {
+    serve(|| Ok(Gcs::start()?.map(|server| (server.endpoint(), server))))
+}
+
+/// Starts a server, says how to reach it, and drops it when interrupted.
+fn serve<T>(start: impl FnOnce() -> Result<Option<(String, T)>>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
-    let server = Postgres::start()?.context("PostgreSQL does not start")?;
-    println!("{}\ninterrupt to stop it", server.url("postgres"));
+    let (said, _server) = start()?.context("it is not installed")?;
+    println!("{said}\ninterrupt to stop it");
     signals.forever().next();
     Ok(())
 }

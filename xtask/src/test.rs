@@ -6,21 +6,28 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::AddAssign;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
-use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, in_ci, postgres};
+use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, azurite, gcs, in_ci, minio, moto, postgres};
 
 use crate::checkout::{cargo, root};
-use crate::services::{POSTGRES, PYTHON, Service};
+use crate::services::{AZURITE, GCS, MINIO, MOTO, POSTGRES, PYTHON, Service};
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 2] = [(&POSTGRES, postgres::BINARIES_VARIABLE), (&PYTHON, PYTHON_VARIABLE)];
+const NEEDED: [(&Service, &str); 6] = [
+    (&POSTGRES, postgres::BINARIES_VARIABLE),
+    (&MINIO, minio::BINARY_VARIABLE),
+    (&MOTO, moto::BINARY_VARIABLE),
+    (&AZURITE, azurite::BINARY_VARIABLE),
+    (&GCS, gcs::BINARY_VARIABLE),
+    (&PYTHON, PYTHON_VARIABLE),
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -55,8 +62,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut test = cargo()?;
     test.args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]).args(&arguments.filters);
     test.env(SKIPPED_FILE_VARIABLE, &skipped_file).env(BINARY_VARIABLE, binary()?);
-    for (service, variable) in NEEDED {
-        match service.ensure() {
+    for (variable, ensured) in ensure_all() {
+        match ensured {
             Ok(path) => {
                 test.env(variable, path);
             }
@@ -77,7 +84,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn binary() -> Result<std::path::PathBuf> {
+/// Each variable of [`NEEDED`] with where its service is. Those that are missing are installed at once: most of the
+/// time they wait for somebody else's disk.
+fn ensure_all() -> Vec<(&'static str, Result<PathBuf>)> {
+    std::thread::scope(|scope| {
+        let running = NEEDED.map(|(service, variable)| (variable, scope.spawn(|| service.ensure())));
+        let ended = running.map(|(variable, thread)| {
+            let ensured = thread.join().unwrap_or_else(|_| Err(anyhow!("an install panicked")));
+            (variable, ensured)
+        });
+        ended.into()
+    })
+}
+
+fn binary() -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     Ok(root()?.join(target).join("debug/strongroom"))
 }

@@ -22,15 +22,18 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The repository: a folder
+    /// The repository: a folder, s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX
     #[arg(long, short = 'r', env = "STRONGROOM_REPO", global = true, value_name = "REPO")]
     pub(crate) repo: Option<String>,
-    /// Key file to open the repository with (default: the one that `init` made for this user)
+    /// Key file to open the repository with, of either kind (default: the one that `init` made for this user)
     #[arg(long, env = "STRONGROOM_KEY_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) key_file: Option<PathBuf>,
     /// File with the passphrase, in its first line (the passphrase itself may be in STRONGROOM_PASSPHRASE)
     #[arg(long, env = "STRONGROOM_PASSPHRASE_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Which signer of the repository this is, by name, where more than one key opens (default: this host's name)
+    #[arg(long, env = "STRONGROOM_WRITER", global = true, value_name = "NAME")]
+    pub(crate) writer: Option<String>,
     /// Refuse a repository with another fingerprint
     #[arg(long, env = "STRONGROOM_FINGERPRINT", global = true, value_name = "HEX")]
     pub(crate) fingerprint: Option<String>,
@@ -40,6 +43,8 @@ pub(crate) struct Global {
     /// Keep no cache on disk
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
     /// One JSON object a line on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -56,11 +61,94 @@ impl Global {
     pub(crate) fn without_empty(mut self) -> Self {
         self.repo = self.repo.filter(|text| !text.is_empty());
         self.fingerprint = self.fingerprint.filter(|text| !text.is_empty());
+        self.writer = self.writer.filter(|text| !text.is_empty());
+        let store = &mut self.store;
+        for text in [
+            &mut store.hot_store,
+            &mut store.region,
+            &mut store.endpoint,
+            &mut store.storage_class,
+            &mut store.sse_kms_key,
+        ] {
+            text.take_if(|text| text.is_empty());
+        }
         for path in [&mut self.key_file, &mut self.passphrase_file, &mut self.cache_dir] {
             path.take_if(|path| path.as_os_str().is_empty());
         }
         self
     }
+}
+
+/// How to talk to a store that is not a folder. What is not said comes from the environment, as the tools of its
+/// cloud know it: `AWS_PROFILE`, `AWS_ENDPOINT_URL_S3`, `AZURE_STORAGE_ACCOUNT_NAME`, `GOOGLE_APPLICATION_CREDENTIALS`, ...
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub(crate) struct StoreArguments {
+    /// Where everything but data packs, parity and log archives is kept, when these lie in cold storage at --repo
+    #[arg(long, env = "STRONGROOM_HOT_STORE", global = true, value_name = "URL")]
+    pub(crate) hot_store: Option<String>,
+    /// Region of the bucket
+    #[arg(long, env = "STRONGROOM_REGION", global = true, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// URL of a service that is compatible with S3
+    #[arg(long, env = "STRONGROOM_ENDPOINT", global = true, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// PEM file of the authorities to trust, in place of the system's
+    #[arg(long, env = "STRONGROOM_CA_CERT", global = true, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// Name the bucket in the path (default with --endpoint) or in the host name
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) path_style: Option<bool>,
+    /// Storage class of data packs: STANDARD_IA, GLACIER_IR, ...
+    #[arg(long, env = "STRONGROOM_STORAGE_CLASS", global = true, value_name = "CLASS")]
+    pub(crate) storage_class: Option<String>,
+    /// KMS key for the bucket's own encryption (SSE-KMS), beside this program's
+    #[arg(long, env = "STRONGROOM_SSE_KMS_KEY", global = true, value_name = "KEY")]
+    pub(crate) sse_kms_key: Option<String>,
+    /// Most bytes to write a second: 500K, 20M
+    #[arg(long, global = true, value_name = "RATE", value_parser = parse_bytes)]
+    pub(crate) limit_upload: Option<u64>,
+    /// Most bytes to read a second
+    #[arg(long, global = true, value_name = "RATE", value_parser = parse_bytes)]
+    pub(crate) limit_download: Option<u64>,
+    /// Most requests a second
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit_requests: Option<u32>,
+    /// Most requests at once
+    #[arg(long, global = true, value_name = "N", value_parser = parse_count)]
+    pub(crate) connections: Option<usize>,
+    /// For how long a request that fails in passing is tried again: 30s, 5m
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) retry_for: Option<std::time::Duration>,
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return Err("write a number of bytes, or one with K, M or G".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a number of bytes, or one with K, M or G")?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".into())
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number from 1 on".into())
+}
+
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        _ => return Err("write seconds, or a number with s, m or h".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write seconds, or a number with s, m or h")?;
+    number.checked_mul(unit).map(std::time::Duration::from_secs).ok_or_else(|| "out of range".into())
 }
 
 /// Any path, the empty one too.
@@ -102,6 +190,14 @@ pub(crate) enum Command {
     Check(Check),
     /// Add tags to snapshots, or take them off
     Tag(Tag),
+    /// Say who may open the repository and who may write to it
+    Key(Key),
+    /// Look after the journal
+    Journal(Journal),
+    /// Mend what can be mended
+    Repair(Repair),
+    /// Look after S3 Object Lock
+    ObjectLock(ObjectLock),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -117,13 +213,168 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// Who can open it: `passphrase`, or `key-file:PATH` (made if missing); may be repeated. Default: the
-    /// passphrase or key file that was given, else a new key file for this user
+    /// Who can open and administer it: `passphrase`, `key-file:PATH` (made if missing), `aws-kms:ARN-OR-ALIAS`,
+    /// `x25519:PUBLIC` (see `key generate-recovery`); may be repeated. Default: the passphrase or key file that
+    /// was given, else a new key file for this user
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
+    /// Keep objects from being deleted by anybody (S3 Object Lock): `compliance:30d`, `governance:30d`, and with
+    /// `,keys:2555d` keys and journal for longer
+    #[arg(long, value_name = "MODE:DAYS", value_parser = parse_lock)]
+    pub(crate) object_lock: Option<strongroom_format::policy::ObjectLock>,
     /// Name of this host as a signer
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Option<String>,
+}
+
+fn parse_lock(text: &str) -> Result<strongroom_format::policy::ObjectLock, String> {
+    use strongroom_format::registry::LockMode;
+    let wrong = || "write compliance:30d or governance:30d, perhaps with ,keys:2555d".to_owned();
+    let days = |text: &str| {
+        let number = text.strip_suffix('d').and_then(|days| days.parse().ok());
+        number.filter(|days| (1..=36_500).contains(days)).ok_or_else(wrong)
+    };
+    let (data, keys) = text.split_once(',').map_or((text, None), |(data, keys)| (data, Some(keys)));
+    let (mode, data) = data.split_once(':').ok_or_else(wrong)?;
+    let mode = match mode {
+        "compliance" => LockMode::Compliance,
+        "governance" => LockMode::Governance,
+        _ => return Err(wrong()),
+    };
+    let data_days = days(data)?;
+    let keys_days = match keys {
+        Some(keys) => days(keys.strip_prefix("keys:").ok_or_else(wrong)?)?,
+        None => data_days,
+    };
+    Ok(strongroom_format::policy::ObjectLock { mode, data_days, keys_days: keys_days.max(data_days) })
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    pub(crate) action: KeyAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Show who can open the repository, who may write to it, and which keys there are
+    List,
+    /// Let somebody else open it
+    AddRecipient {
+        /// `passphrase`, `key-file:PATH`, `x25519:PUBLIC` or `aws-kms:ARN-OR-ALIAS`
+        #[arg(value_name = "RECIPIENT")]
+        recipient: String,
+        /// What it may do: read (restore, check), or also administer
+        #[arg(long, value_enum, default_value_t = GrantArgument::Read, value_name = "RIGHTS")]
+        grant: GrantArgument,
+        /// What people call it
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+    },
+    /// Take the right to open it away, and delete what was wrapped for that recipient
+    RemoveRecipient {
+        /// ID (any unique prefix), label, or as it was added
+        #[arg(value_name = "RECIPIENT")]
+        recipient: String,
+    },
+    /// Wrap for a new recipient every key that an old one has; between KMS keys without seeing them
+    Rewrap {
+        /// The old recipient: ID, label, or as it was added
+        #[arg(long, value_name = "RECIPIENT")]
+        from: String,
+        /// The new one
+        #[arg(long, value_name = "RECIPIENT")]
+        to: String,
+        /// Then remove the old one
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Put a new metadata key in force: who was removed cannot read what is written from now on
+    Rotate,
+    /// Let a host write, without letting it read: it gets a signing key of its own
+    AddWriter {
+        /// Its name, best its host name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where its keys are wrapped to: `x25519:PUBLIC`, `key-file:PATH`, `aws-kms:ARN-OR-ALIAS`
+        #[arg(long, value_name = "RECIPIENT")]
+        recipient: String,
+        /// What it may do: write, maintain, verify, admin; may be repeated
+        #[arg(long, value_enum, default_value = "write", value_name = "ROLE")]
+        role: Vec<RoleArgument>,
+        /// Source that it may write, or `*` for all; may be repeated
+        #[arg(long, value_name = "NAME")]
+        source: Vec<String>,
+    },
+    /// Take the right to write away; what it wrote stays, but for --forget
+    RevokeWriter {
+        /// Name, or ID (any unique prefix)
+        #[arg(value_name = "WRITER")]
+        writer: String,
+        /// Snapshot that goes with it; may be repeated
+        #[arg(long, value_name = "ID")]
+        forget: Vec<String>,
+    },
+    /// Make a private key to be kept offline, and print its public half for --recipient
+    GenerateRecovery {
+        /// New file for the private key
+        #[arg(value_name = "FILE", value_parser = path_parser())]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GrantArgument {
+    Read,
+    Admin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleArgument {
+    Write,
+    Maintain,
+    Verify,
+    Admin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Journal {
+    #[command(subcommand)]
+    pub(crate) action: JournalAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalAction {
+    /// Declare that void and unreadable entries up to now have been looked at: checks mention them no more
+    Settle,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    #[command(subcommand)]
+    pub(crate) action: RepairAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RepairAction {
+    /// Bring back what was overwritten or deleted in a bucket that keeps older versions
+    Versions {
+        /// Only tell what would be brought back
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ObjectLock {
+    #[command(subcommand)]
+    pub(crate) action: ObjectLockAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ObjectLockAction {
+    /// Lock what snapshots still need for the policy's time from now on
+    Extend,
 }
 
 #[derive(Debug, Args)]

@@ -1,17 +1,20 @@
 //! From the global arguments to an open repository.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use strongroom_keys::KeysError;
+use strongroom_keys::kms::KmsTrouble;
 use strongroom_keys::random::OsRandom;
 use strongroom_keys::unlock::Credential;
 use strongroom_repository::clock::SystemClock;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::{OpenOptions, Repository, RepositoryError};
-use strongroom_store::{LocalStore, NotAStoreReason, Store, StoreError};
+use strongroom_store::{
+    CacheOptions, CacheStore, HotStore, NotAStoreReason, Store, StoreError, StoreOptions, StoreUrl,
+};
 
 use crate::arguments::Global;
 use crate::exit::Usage;
@@ -33,45 +36,95 @@ impl<'a> Context<'a> {
         Ok(Self { global, terminal: Terminal::new(global) })
     }
 
-    /// The path of the repository.
-    pub(crate) fn location(&self) -> anyhow::Result<&Path> {
-        let location = self.global.repo.as_deref();
-        let location = location
-            .ok_or_else(|| Usage("which repository? give --repo DIR or set STRONGROOM_REPO".into()))?;
-        if let Some((scheme, rest)) = location.split_once("://") {
-            return match scheme {
-                "file" => Ok(Path::new(rest)),
-                _ => Err(Usage(format!(
-                    "repositories at {scheme}:// are not supported by this version: give a folder"
-                ))
-                .into()),
-            };
-        }
-        Ok(Path::new(location))
+    /// Where the repository is.
+    pub(crate) fn url(&self) -> anyhow::Result<StoreUrl> {
+        let location = self.global.repo.as_deref().ok_or_else(|| {
+            Usage("which repository? give --repo, a folder or URL, or set STRONGROOM_REPO".into())
+        })?;
+        parse_url(location)
     }
 
-    fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
-        let path = self.location()?;
-        match LocalStore::open(path) {
-            Ok(store) => Ok(Arc::new(store)),
-            Err(StoreError::NotAStore { reason: NotAStoreReason::Missing, .. }) => {
+    /// The store at the repository's place, as it is used: with a hot store beside it if there is one.
+    pub(crate) fn store_at(
+        &self,
+        open: impl Fn(&StoreUrl, &StoreOptions) -> anyhow::Result<Arc<dyn Store>>,
+    ) -> anyhow::Result<Arc<dyn Store>> {
+        let options = self.store_options();
+        let store = open(&self.url()?, &options)?;
+        match &self.global.store.hot_store {
+            None => Ok(store),
+            Some(hot) => {
+                let hot = open(&parse_url(hot)?, &StoreOptions { storage_class_packs: None, ..options })?;
+                Ok(Arc::new(HotStore::new(hot, store)))
+            }
+        }
+    }
+
+    fn store_options(&self) -> StoreOptions {
+        let given = &self.global.store;
+        StoreOptions {
+            region: given.region.clone(),
+            endpoint: given.endpoint.clone(),
+            ca_bundle: given.ca_cert.clone(),
+            path_style: given.path_style,
+            storage_class_packs: given.storage_class.clone(),
+            sse_kms_key: given.sse_kms_key.clone(),
+            upload_bytes_per_second: given.limit_upload,
+            download_bytes_per_second: given.limit_download,
+            requests_per_second: given.limit_requests,
+            connections: given.connections,
+            deadline: given.retry_for,
+        }
+    }
+
+    /// The store, and the same behind copies of what never changes: a folder needs none.
+    fn stores(&self) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Store>)> {
+        let origin = self.store_at(|url, options| match url.open(options) {
+            Err(StoreError::NotAStore { reason: NotAStoreReason::Missing, path }) => {
                 Err(RepositoryError::NotARepository { location: path.display().to_string() }.into())
             }
-            Err(error) => Err(error.into()),
+            opened => Ok(opened?),
+        })?;
+        let is_remote = !matches!(self.url()?, StoreUrl::Local(_));
+        match self.cache_folder().filter(|_| is_remote) {
+            None => Ok((Arc::clone(&origin), origin)),
+            Some(folder) => {
+                let place = blake3::hash(origin.location().as_bytes()).to_hex();
+                let folder = folder.join("objects").join(&place[..32]);
+                let cached = CacheStore::new(Arc::clone(&origin), folder, CacheOptions::default());
+                Ok((Arc::new(cached), origin))
+            }
         }
+    }
+
+    fn cache_folder(&self) -> Option<PathBuf> {
+        match &self.global.cache_dir {
+            _ if self.global.no_cache => None,
+            Some(folder) => Some(folder.clone()),
+            // Without a home folder there is no cache, and that is no reason to fail.
+            None => credentials::default_cache_folder().ok(),
+        }
+    }
+
+    /// Opens the repository.
+    pub(crate) fn open(&self) -> anyhow::Result<Repository> {
+        self.open_for(false)
     }
 
     /// Opens the repository; asks for the passphrase where nothing else opens it and there is somebody to ask.
-    pub(crate) fn open(&self) -> anyhow::Result<Repository> {
-        let store = self.store()?;
-        let fingerprint = Repository::fingerprint_of(&*store)?;
+    fn open_for(&self, reads_content: bool) -> anyhow::Result<Repository> {
+        let stores = self.stores()?;
+        let fingerprint = Repository::fingerprint_of(&*stores.0)?;
         let given = credentials::gather(self.global, &fingerprint)?;
         let nothing_given = given.is_empty();
-        let repository = match self.open_with(&store, given) {
-            Err(RepositoryError::Unlock { source: KeysError::NoCredential { .. }, .. }) if nothing_given => {
+        let opened = self.open_with(&stores, given, reads_content);
+        let repository = match opened {
+            Err(RepositoryError::Unlock { ref source, .. }) if nothing_given && may_be_asked(source) => {
                 match credentials::ask("Passphrase: ")? {
-                    Some(passphrase) => self.open_with(&store, vec![Credential::Passphrase(passphrase)])?,
-                    None => self.open_with(&store, Vec::new())?,
+                    Some(passphrase) => {
+                        self.open_with(&stores, vec![Credential::Passphrase(passphrase)], reads_content)?
+                    }
+                    None => opened?,
                 }
             }
             other => other?,
@@ -82,9 +135,22 @@ impl<'a> Context<'a> {
         Ok(repository)
     }
 
+    /// Opens the repository to read stored data, and loads its index.
+    pub(crate) fn open_to_read(&self) -> anyhow::Result<Repository> {
+        self.with_index(self.open_for(true)?)
+    }
+
+    /// Opens the repository to read stored data.
+    pub(crate) fn open_to_check(&self, reads_content: bool) -> anyhow::Result<Repository> {
+        self.open_for(reads_content)
+    }
+
     /// Opens the repository and loads its index.
     pub(crate) fn open_with_index(&self) -> anyhow::Result<Repository> {
-        let mut repository = self.open()?;
+        self.with_index(self.open()?)
+    }
+
+    fn with_index(&self, mut repository: Repository) -> anyhow::Result<Repository> {
         let known = repository.warnings().len();
         repository.load_index()?;
         for warning in &repository.warnings()[known..] {
@@ -95,21 +161,18 @@ impl<'a> Context<'a> {
 
     fn open_with(
         &self,
-        store: &Arc<dyn Store>,
-        credentials: Vec<Credential>,
+        (store, origin): &(Arc<dyn Store>, Arc<dyn Store>),
+        mut credentials: Vec<Credential>,
+        reads_content: bool,
     ) -> Result<Repository, RepositoryError> {
-        let cache_folder = match &self.global.cache_dir {
-            _ if self.global.no_cache => None,
-            Some(folder) => Some(folder.clone()),
-            // Without a home folder there is no cache, and that is no reason to fail.
-            None => credentials::default_cache_folder().ok(),
-        };
+        credentials.push(Credential::Kms(credentials::kms(self.global)));
         let options = OpenOptions {
-            credentials,
-            cache_folder,
+            cache_folder: self.cache_folder(),
             fingerprint: self.global.fingerprint.clone(),
-            random: Arc::new(OsRandom),
-            clock: Arc::new(SystemClock),
+            origin: Some(Arc::clone(origin)),
+            reads_content,
+            writer: Some(self.global.writer.clone().unwrap_or_else(host_name)),
+            ..OpenOptions::new(credentials, Arc::new(OsRandom), Arc::new(SystemClock))
         };
         Repository::open(Arc::clone(store), options)
     }
@@ -137,6 +200,19 @@ impl<'a> Context<'a> {
                 .say(&format!("note: this {event} left no trace in the repository's audit trail: {error}"));
         }
     }
+}
+
+/// Whether a passphrase may be what is missing.
+fn may_be_asked(error: &KeysError) -> bool {
+    match error {
+        KeysError::NoCredential { .. } => true,
+        KeysError::Kms(error) => matches!(error.trouble, KmsTrouble::Credentials { .. }),
+        _ => false,
+    }
+}
+
+fn parse_url(text: &str) -> anyhow::Result<StoreUrl> {
+    StoreUrl::parse(text).map_err(|error| Usage(error.to_string()).into())
 }
 
 /// Threads to use.

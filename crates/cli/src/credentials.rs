@@ -4,10 +4,14 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use strongroom_keys::key_file::{self, KeyFile};
+use strongroom_keys::kms::{AwsKms, AwsKmsOptions, Kms};
 use strongroom_keys::unlock::Credential;
-use strongroom_keys::{Secret, key_file};
+use strongroom_keys::Secret;
+use strongroom_store::aws::AwsOptions;
 use zeroize::Zeroizing;
 
 use crate::arguments::Global;
@@ -19,7 +23,7 @@ const PASSPHRASE_CHARACTERS: usize = 8;
 pub(crate) fn gather(global: &Global, fingerprint: &str) -> anyhow::Result<Vec<Credential>> {
     let mut found = Vec::new();
     if let Some(path) = &global.key_file {
-        found.push(Credential::KeyFile(read_key_file(path)?));
+        found.push(credential(read_key_file(path)?));
     }
     if let Some(passphrase) = passphrase(global)? {
         found.push(Credential::Passphrase(passphrase));
@@ -29,9 +33,22 @@ pub(crate) fn gather(global: &Global, fingerprint: &str) -> anyhow::Result<Vec<C
         && global.key_file.is_none()
         && default.exists()
     {
-        found.push(Credential::KeyFile(read_key_file(&default)?));
+        found.push(credential(read_key_file(&default)?));
     }
     Ok(found)
+}
+
+fn credential(key: KeyFile) -> Credential {
+    match key {
+        KeyFile::Symmetric(key) => Credential::KeyFile(key),
+        KeyFile::X25519(private) => Credential::X25519(private),
+    }
+}
+
+/// AWS KMS; nothing is asked of it before a key needs it.
+pub(crate) fn kms(global: &Global) -> Arc<dyn Kms> {
+    let aws = AwsOptions { ca_bundle: global.store.ca_cert.clone(), ..AwsOptions::default() };
+    Arc::new(AwsKms::new(AwsKmsOptions { aws, ..AwsKmsOptions::default() }))
 }
 
 /// The passphrase from the environment or the passphrase file.
@@ -86,7 +103,7 @@ pub(crate) fn new_passphrase(global: &Global) -> anyhow::Result<Zeroizing<String
 }
 
 /// Reads a key file.
-pub(crate) fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
+pub(crate) fn read_key_file(path: &Path) -> anyhow::Result<KeyFile> {
     let text = Zeroizing::new(
         fs::read_to_string(path).with_context(|| format!("cannot read the key file {}", path.display()))?,
     );
@@ -126,13 +143,18 @@ fn home() -> anyhow::Result<PathBuf> {
 
 /// Writes a new key file, readable by its owner only, durably; never over another file.
 pub(crate) fn write_key_file(path: &Path, key: &Secret, fingerprint: &str) -> anyhow::Result<()> {
+    write_private(path, key_file::encode(key, fingerprint).as_bytes())
+}
+
+/// Writes a new file with a secret, readable by its owner only, durably; never over another file.
+pub(crate) fn write_private(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("cannot write the key file {}", path.display());
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).create(folder).with_context(failed)?;
     }
     let mut file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(failed)?;
-    file.write_all(key_file::encode(key, fingerprint).as_bytes()).with_context(failed)?;
+    file.write_all(text).with_context(failed)?;
     file.sync_all().with_context(failed)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(failed)?;

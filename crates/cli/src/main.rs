@@ -11,6 +11,7 @@ mod credentials;
 mod exit;
 mod output;
 mod progress;
+mod recipients;
 mod render;
 mod selector;
 mod signals;

@@ -2,7 +2,10 @@
 //! (`format-spec/objects.md#checkpoint`). A cache: everything in it can be folded from the journal again.
 
 use crate::cbor::{Decoder, Encoder};
-use crate::entry::{IndexRef, PackRef, PolicyBody, decode_index, decode_pack, encode_index, encode_pack};
+use crate::entry::{
+    Attestation, IndexRef, PackRef, PolicyBody, decode_attestation, decode_index, decode_pack, encode_attestation,
+    encode_index, encode_pack,
+};
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
 use crate::{ContentHash, FormatError, Signature, SnapshotId, WriterId};
@@ -47,6 +50,8 @@ pub struct Checkpoint {
     pub number: u64,
     /// BLAKE3-256 of its stored bytes.
     pub entry_hash: ContentHash,
+    /// The chain up to it.
+    pub chain: ContentHash,
     /// Every policy with its entry's number; each is signed by the root key that the one before names.
     pub policies: Vec<(u64, PolicyBody)>,
     /// Snapshots, by number.
@@ -57,6 +62,8 @@ pub struct Checkpoint {
     pub packs: Vec<(PackRef, WriterId)>,
     /// Entries that change nothing.
     pub voids: Vec<VoidEntry>,
+    /// Packs that a verifier attested, by ID.
+    pub attested: Vec<Attestation>,
 }
 
 impl Checkpoint {
@@ -91,6 +98,8 @@ impl Checkpoint {
                     e.text(&void.reason);
                 });
             });
+            map.bytes(8, &self.chain.0);
+            map.field(9, |e| e.array(&self.attested, encode_attestation));
         });
         encoder.into_bytes()
     }
@@ -102,6 +111,7 @@ impl Checkpoint {
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let (mut number, mut hash, mut policies, mut snapshots, mut indexes, mut packs, mut voids) =
             (None, None, None, None, None, None, None);
+        let (mut chain, mut attested) = (None, None);
         let mut decoder = Decoder::new(bytes);
         decoder.map("checkpoint", |key, value| {
             match key {
@@ -121,6 +131,8 @@ impl Checkpoint {
                         v.tuple(2, |v| Ok(VoidEntry { number: v.uint()?, reason: v.text()?.to_owned() }))
                     })?)
                 }
+                8 => chain = Some(ContentHash::try_from(value.bytes()?)?),
+                9 => attested = Some(value.array(decode_attestation)?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -135,6 +147,8 @@ impl Checkpoint {
             indexes: indexes.ok_or(missing("checkpoint's index objects"))?,
             packs: packs.ok_or(missing("checkpoint's packs"))?,
             voids: voids.ok_or(missing("checkpoint's void entries"))?,
+            chain: chain.ok_or(missing("checkpoint's chain"))?,
+            attested: attested.ok_or(missing("checkpoint's attested packs"))?,
         })
     }
 }
@@ -185,6 +199,7 @@ mod tests {
         let checkpoint = Checkpoint {
             number: 9,
             entry_hash: ContentHash([1; 32]),
+            chain: ContentHash([10; 32]),
             policies: vec![(
                 0,
                 PolicyBody {
@@ -205,6 +220,10 @@ mod tests {
             indexes: body.indexes.clone(),
             packs: body.packs.iter().map(|pack| (*pack, WriterId([9; 16]))).collect(),
             voids: vec![VoidEntry { number: 6, reason: "signed by nobody the policy lists".into() }],
+            attested: vec![Attestation {
+                pack: crate::PackId([11; 32]),
+                description: ContentHash([12; 32]),
+            }],
         };
         assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
     }

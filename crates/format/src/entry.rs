@@ -15,9 +15,9 @@ pub struct JournalEntry {
     pub number: u64,
     /// The entry it was decided at: `number - 1`, or 0 for the first.
     pub base: u64,
-    /// BLAKE3-256 of the stored bytes of the entry before; of `config` for the first.
+    /// The chain up to the entry before: every byte stored since `config` (`format-spec/journal.md#chain`).
     pub previous: ContentHash,
-    /// The store's time of the object that `previous` names, ms since 1970.
+    /// The store's time of the entry before, of `config` for the first, ms since 1970.
     pub previous_time_ms: u64,
     /// What it says.
     pub statement: Statement,
@@ -32,6 +32,8 @@ pub enum Statement {
     Snapshot(Box<SnapshotBody>),
     /// New index objects replace old ones.
     Reindex(ReindexBody),
+    /// Packs of which every chunk was opened.
+    Attested(Vec<Attestation>),
     /// Tags of a snapshot.
     Tag(TagBody),
     /// Something for the audit trail.
@@ -76,6 +78,15 @@ pub struct ReindexBody {
     pub added: Vec<IndexRef>,
     /// What no longer counts.
     pub removed: Vec<IndexId>,
+}
+
+/// What a verifier says of a pack: that it holds exactly what one description says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attestation {
+    /// The pack.
+    pub pack: PackId,
+    /// BLAKE3-256 of its stored header and encoded footer.
+    pub description: ContentHash,
 }
 
 /// Tags added to and taken from a snapshot.
@@ -163,6 +174,7 @@ impl Statement {
             Self::Policy(_) => EntryKind::Policy,
             Self::Snapshot(_) => EntryKind::Snapshot,
             Self::Reindex(_) => EntryKind::Reindex,
+            Self::Attested(_) => EntryKind::Attested,
             Self::Tag(_) => EntryKind::Tag,
             Self::Note(_) => EntryKind::Note,
         }
@@ -178,6 +190,9 @@ impl Statement {
             Self::Reindex(body) => encoder.map(|map| {
                 map.field(1, |e| e.array(&body.added, encode_index));
                 map.field(2, |e| e.array(&body.removed, |e, id| e.bytes(&id.0)));
+            }),
+            Self::Attested(packs) => encoder.map(|map| {
+                map.field(1, |e| e.array(packs, encode_attestation));
             }),
             Self::Tag(body) => encoder.map(|map| {
                 map.bytes(1, &body.snapshot.0);
@@ -200,6 +215,7 @@ impl Statement {
             EntryKind::Policy => decode_policy(decoder).map(Self::Policy),
             EntryKind::Snapshot => SnapshotBody::decode(decoder).map(|body| Self::Snapshot(Box::new(body))),
             EntryKind::Reindex => decode_reindex(decoder).map(Self::Reindex),
+            EntryKind::Attested => decode_attested(decoder).map(Self::Attested),
             EntryKind::Tag => decode_tag(decoder).map(Self::Tag),
             EntryKind::Note => decode_note(decoder).map(Self::Note),
             other => Err(FormatError::Unknown { what: "entry kind", value: other.number().into() }),
@@ -239,6 +255,18 @@ fn decode_reindex(decoder: &mut Decoder<'_>) -> Result<ReindexBody, FormatError>
     })
 }
 
+fn decode_attested(decoder: &mut Decoder<'_>) -> Result<Vec<Attestation>, FormatError> {
+    let mut packs = None;
+    decoder.map("attested entry", |key, value| {
+        match key {
+            1 => packs = Some(value.array(decode_attestation)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    packs.ok_or(FormatError::Missing { what: "attested packs" })
+}
+
 fn decode_tag(decoder: &mut Decoder<'_>) -> Result<TagBody, FormatError> {
     let (mut snapshot, mut add, mut remove) = (None, None, None);
     decoder.map("tag entry", |key, value| {
@@ -274,6 +302,23 @@ fn decode_note(decoder: &mut Decoder<'_>) -> Result<NoteBody, FormatError> {
         snapshot,
         time_ns: time_ns.ok_or(FormatError::Missing { what: "note's time" })?,
         detail: detail.ok_or(FormatError::Missing { what: "note's detail" })?,
+    })
+}
+
+/// Writes `[pack ID, description]`.
+pub(crate) fn encode_attestation(encoder: &mut Encoder, attestation: &Attestation) {
+    encoder.array_head(2);
+    encoder.bytes(&attestation.pack.0);
+    encoder.bytes(&attestation.description.0);
+}
+
+/// Reads `[pack ID, description]`.
+pub(crate) fn decode_attestation(decoder: &mut Decoder<'_>) -> Result<Attestation, FormatError> {
+    decoder.tuple(2, |v| {
+        Ok(Attestation {
+            pack: PackId::try_from(v.bytes()?)?,
+            description: ContentHash::try_from(v.bytes()?)?,
+        })
     })
 }
 
@@ -341,6 +386,10 @@ mod tests {
                 added: vec![IndexRef { id: IndexId([3; 32]), source_tag: SourceTag([4; 16]), length: 8192 }],
                 removed: vec![IndexId([5; 32])],
             }),
+            Statement::Attested(vec![Attestation {
+                pack: PackId([7; 32]),
+                description: ContentHash([8; 32]),
+            }]),
             Statement::Tag(TagBody {
                 snapshot: SnapshotId([6; 32]),
                 add: vec!["weekly".into()],

@@ -7,6 +7,11 @@ use crate::{Commitment, FormatError, KeyId, RecipientId, Salt, Signature, Writer
 /// Longest key object a reader accepts, bytes.
 pub const KEY_LIMIT_BYTES: u64 = 16 << 10;
 
+/// Longest ARN.
+const ARN_LIMIT_BYTES: usize = 2048;
+/// Longest blob of AWS KMS.
+const BLOB_LIMIT_BYTES: usize = 6144;
+
 /// Argon2id parameters (RFC 9106).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argon2Parameters {
@@ -65,6 +70,15 @@ pub enum Wrap {
         /// Ciphertext and tag.
         sealed: [u8; 48],
     },
+    /// By a KMS key of AWS.
+    AwsKms {
+        /// The key's ARN, 1 to 2048 bytes.
+        arn: String,
+        /// `sr:writer` of the encryption context: whose signing key it is, or who made the blob first.
+        writer: WriterId,
+        /// What KMS gave, 1 to 6144 bytes.
+        blob: Vec<u8>,
+    },
 }
 
 impl Wrap {
@@ -75,6 +89,7 @@ impl Wrap {
             Self::Passphrase { .. } => RecipientType::Passphrase,
             Self::KeyFile { .. } => RecipientType::KeyFile,
             Self::X25519 { .. } => RecipientType::X25519,
+            Self::AwsKms { .. } => RecipientType::AwsKms,
         }
     }
 }
@@ -173,6 +188,11 @@ impl KeyObject {
                     map.bytes(9, sealed);
                     map.bytes(14, encapsulated);
                 }
+                Wrap::AwsKms { arn, writer, blob } => {
+                    map.text(15, arn);
+                    map.bytes(16, &writer.0);
+                    map.bytes(17, blob);
+                }
             }
         });
         encoder.into_bytes()
@@ -207,6 +227,9 @@ struct Fields {
     passes: Option<u32>,
     lanes: Option<u32>,
     encapsulated: Option<[u8; 32]>,
+    arn: Option<String>,
+    writer: Option<WriterId>,
+    blob: Option<Vec<u8>>,
 }
 
 impl Fields {
@@ -226,6 +249,9 @@ impl Fields {
             12 => self.passes = Some(small(value.uint()?)?),
             13 => self.lanes = Some(small(value.uint()?)?),
             14 => self.encapsulated = Some(exact(value.bytes()?)?),
+            15 => self.arn = Some(value.text()?.to_owned()),
+            16 => self.writer = Some(WriterId::try_from(value.bytes()?)?),
+            17 => self.blob = Some(value.bytes()?.to_vec()),
             _ => return Ok(false),
         }
         Ok(true)
@@ -235,19 +261,29 @@ impl Fields {
         fn need<T>(value: Option<T>, what: &'static str) -> Result<T, FormatError> {
             value.ok_or(FormatError::Missing { what })
         }
-        let sealed = need(self.sealed, "wrapped key")?;
         let direct = self.salt.is_some() || self.wrap_commitment.is_some();
         let argon = self.argon2_salt.is_some()
             || self.memory_kib.is_some()
             || self.passes.is_some()
             || self.lanes.is_some();
-        let foreign =
-            Err(FormatError::Rule { what: "key body", rule: "it has the fields of its recipient type only" });
-        let wrap = match need(self.recipient_type, "recipient type")? {
+        let hpke = self.encapsulated.is_some();
+        let kms = self.arn.is_some() || self.writer.is_some() || self.blob.is_some();
+        let kind = need(self.recipient_type, "recipient type")?;
+        let is_foreign = match kind {
+            RecipientType::Passphrase => hpke || kms,
+            RecipientType::KeyFile => argon || hpke || kms,
+            RecipientType::X25519 => argon || direct || kms,
+            RecipientType::AwsKms => argon || direct || hpke || self.sealed.is_some(),
+        };
+        if is_foreign {
+            return Err(FormatError::Rule {
+                what: "key body",
+                rule: "it has the fields of its recipient type only",
+            });
+        }
+        let sealed = || need(self.sealed, "wrapped key");
+        let wrap = match kind {
             RecipientType::Passphrase => {
-                if self.encapsulated.is_some() {
-                    return foreign;
-                }
                 let argon2 = Argon2Parameters {
                     salt: need(self.argon2_salt, "Argon2 salt")?,
                     memory_kib: need(self.memory_kib, "Argon2 memory")?,
@@ -259,26 +295,24 @@ impl Fields {
                     argon2,
                     salt: need(self.salt, "wrap salt")?,
                     commitment: need(self.wrap_commitment, "wrap commitment")?,
-                    sealed,
+                    sealed: sealed()?,
                 }
             }
-            RecipientType::KeyFile => {
-                if argon || self.encapsulated.is_some() {
-                    return foreign;
-                }
-                Wrap::KeyFile {
-                    salt: need(self.salt, "wrap salt")?,
-                    commitment: need(self.wrap_commitment, "wrap commitment")?,
-                    sealed,
-                }
+            RecipientType::KeyFile => Wrap::KeyFile {
+                salt: need(self.salt, "wrap salt")?,
+                commitment: need(self.wrap_commitment, "wrap commitment")?,
+                sealed: sealed()?,
+            },
+            RecipientType::X25519 => Wrap::X25519 {
+                encapsulated: need(self.encapsulated, "encapsulated key")?,
+                sealed: sealed()?,
+            },
+            RecipientType::AwsKms => {
+                let (arn, blob) = (need(self.arn, "KMS key")?, need(self.blob, "KMS blob")?);
+                within("length of the KMS key's ARN", arn.len(), ARN_LIMIT_BYTES)?;
+                within("length of the KMS blob", blob.len(), BLOB_LIMIT_BYTES)?;
+                Wrap::AwsKms { arn, writer: need(self.writer, "KMS writer")?, blob }
             }
-            RecipientType::X25519 => {
-                if argon || direct {
-                    return foreign;
-                }
-                Wrap::X25519 { encapsulated: need(self.encapsulated, "encapsulated key")?, sealed }
-            }
-            RecipientType::AwsKms => return Err(FormatError::Unknown { what: "recipient type", value: 4 }),
         };
         Ok(KeyObject {
             key: need(self.key, "key ID")?,
@@ -288,6 +322,14 @@ impl Fields {
             wrap,
             signer: need(self.signer, "signer")?,
         })
+    }
+}
+
+fn within(what: &'static str, length: usize, limit: usize) -> Result<(), FormatError> {
+    if (1..=limit).contains(&length) {
+        Ok(())
+    } else {
+        Err(FormatError::Limit { what, value: length as u64, limit: limit as u64 })
     }
 }
 
@@ -332,12 +374,27 @@ mod tests {
             },
             Wrap::KeyFile { salt: Salt([5; 32]), commitment: Commitment([6; 32]), sealed: [7; 48] },
             Wrap::X25519 { encapsulated: [8; 32], sealed: [7; 48] },
+            Wrap::AwsKms {
+                arn: "arn:aws:kms:eu-central-1:111122223333:key/k".into(),
+                writer: WriterId([6; 16]),
+                blob: vec![9; 184],
+            },
         ];
         for wrap in wraps {
             let object = object(wrap);
             let signed = SignedKey { body: object.encode(), signature: Signature([9; 64]) };
             let signed = SignedKey::decode(&signed.encode()).unwrap();
             assert_eq!(KeyObject::decode(&signed.body), Ok(object));
+        }
+    }
+
+    #[test]
+    fn a_kms_blob_has_its_bounds() {
+        for (arn, blob) in [(0, 1), (1, 0), (2049, 1), (1, 6145)] {
+            let wrap =
+                Wrap::AwsKms { arn: "a".repeat(arn), writer: WriterId([6; 16]), blob: vec![9; blob] };
+            let decoded = KeyObject::decode(&object(wrap).encode());
+            assert!(matches!(decoded, Err(FormatError::Limit { .. })), "{arn} {blob}");
         }
     }
 

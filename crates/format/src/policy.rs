@@ -3,11 +3,14 @@
 
 use crate::cbor::{Decoder, Encoder, MapEncoder};
 use crate::pack::KeyRef;
-use crate::registry::{RecipientType, Roles, Trust};
+use crate::registry::{LockMode, Purpose, RecipientType, Roles, Trust};
 use crate::{Commitment, FormatError, KeyId, PublicKey, RecipientId, SnapshotId, WriterId};
 
 /// Features this crate understands; a policy may require only these.
 pub const KNOWN_FEATURES: [&str; 0] = [];
+
+/// Longest object lock: a century, which is what S3 takes.
+const LOCK_LIMIT_DAYS: u32 = 36_500;
 
 /// One who may sign entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,16 @@ pub struct Recipient {
     pub public: Vec<u8>,
     /// For people.
     pub label: String,
+    /// The writer whose signing key it gets, where it is one host's own.
+    pub writer: Option<WriterId>,
+}
+
+impl Recipient {
+    /// Whether it gets keys of this purpose.
+    #[must_use]
+    pub fn gets(&self, purpose: Purpose) -> bool {
+        self.purposes & (1 << purpose.number()) != 0
+    }
 }
 
 /// The policy in force.
@@ -73,6 +86,21 @@ pub struct Policy {
     pub trust: Trust,
     /// Snapshots that a revocation forgets.
     pub forgotten: Vec<SnapshotId>,
+    /// Entries up to this one that are void or do not open have been looked at: they are settled as void.
+    pub settled: u64,
+    /// For how long stores that can keep objects from being deleted are to do so.
+    pub object_lock: Option<ObjectLock>,
+}
+
+/// How long objects are kept from being deleted or overwritten by anybody (S3 Object Lock).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Whether somebody with a special right may lift it, or nobody at all.
+    pub mode: LockMode,
+    /// For packs and index objects, days from their creation or last extension.
+    pub data_days: u32,
+    /// For keys, journal and checkpoints, days from their creation.
+    pub keys_days: u32,
 }
 
 impl Policy {
@@ -92,6 +120,17 @@ impl Policy {
             map.bytes(9, &self.vault_public.0);
             map.uint(10, self.trust.number().into());
             map.field(11, |e| e.array(&self.forgotten, |e, id| e.bytes(&id.0)));
+            if self.settled > 0 {
+                map.uint(12, self.settled);
+            }
+            if let Some(lock) = &self.object_lock {
+                map.field(13, |e| {
+                    e.array_head(3);
+                    e.uint(lock.mode.number().into());
+                    e.uint(lock.data_days.into());
+                    e.uint(lock.keys_days.into());
+                });
+            }
         });
         encoder.into_bytes()
     }
@@ -106,6 +145,7 @@ impl Policy {
             (None, None, None, None, None);
         let (mut metadata, mut identity, mut vault, mut vault_public, mut trust, mut forgotten) =
             (None, None, None, None, None, None);
+        let (mut settled, mut object_lock) = (0, None);
         let mut decoder = Decoder::new(bytes);
         decoder.map("policy", |key, value| {
             match key {
@@ -120,6 +160,8 @@ impl Policy {
                 9 => vault_public = Some(PublicKey::try_from(value.bytes()?)?),
                 10 => trust = Some(Trust::try_from(value.uint()?)?),
                 11 => forgotten = Some(value.array(|v| SnapshotId::try_from(v.bytes()?))?),
+                12 => settled = value.uint()?,
+                13 => object_lock = Some(decode_lock(value)?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -147,6 +189,8 @@ impl Policy {
             vault_public: vault_public.ok_or(missing("vault public key"))?,
             trust: trust.ok_or(missing("deduplication trust"))?,
             forgotten: forgotten.ok_or(missing("forgotten snapshots"))?,
+            settled,
+            object_lock,
         })
     }
 
@@ -203,11 +247,15 @@ fn encode_recipient(encoder: &mut Encoder, recipient: &Recipient) {
         map.uint(3, recipient.purposes.into());
         map.bytes(4, &recipient.public);
         map.text(5, &recipient.label);
+        if let Some(writer) = recipient.writer {
+            map.bytes(6, &writer.0);
+        }
     });
 }
 
 fn decode_recipient(decoder: &mut Decoder<'_>) -> Result<Recipient, FormatError> {
-    let (mut kind, mut id, mut purposes, mut public, mut label) = (None, None, None, None, None);
+    let (mut kind, mut id, mut purposes, mut public, mut label, mut writer) =
+        (None, None, None, None, None, None);
     decoder.map("recipient", |key, value| {
         match key {
             1 => kind = Some(RecipientType::try_from(value.uint()?)?),
@@ -215,6 +263,7 @@ fn decode_recipient(decoder: &mut Decoder<'_>) -> Result<Recipient, FormatError>
             3 => purposes = Some(bits("purposes", value.uint()?, 0x7e)?),
             4 => public = Some(value.bytes()?.to_vec()),
             5 => label = Some(value.text()?.to_owned()),
+            6 => writer = Some(WriterId::try_from(value.bytes()?)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -226,6 +275,22 @@ fn decode_recipient(decoder: &mut Decoder<'_>) -> Result<Recipient, FormatError>
         purposes: purposes.ok_or(missing("recipient's purposes"))?,
         public: public.ok_or(missing("recipient's public key"))?,
         label: label.ok_or(missing("recipient's label"))?,
+        writer,
+    })
+}
+
+fn decode_lock(decoder: &mut Decoder<'_>) -> Result<ObjectLock, FormatError> {
+    let days = |value: u64| {
+        u32::try_from(value).ok().filter(|days| (1..=LOCK_LIMIT_DAYS).contains(days)).ok_or(
+            FormatError::Limit { what: "days of the object lock", value, limit: LOCK_LIMIT_DAYS.into() },
+        )
+    };
+    decoder.tuple(3, |v| {
+        Ok(ObjectLock {
+            mode: LockMode::try_from(v.uint()?)?,
+            data_days: days(v.uint()?)?,
+            keys_days: days(v.uint()?)?,
+        })
     })
 }
 
@@ -273,6 +338,7 @@ pub(crate) mod tests {
                 purposes: 0x50,
                 public: Vec::new(),
                 label: "key file".into(),
+                writer: Some(WriterId([2; 16])),
             }],
             required_features: Vec::new(),
             metadata: key(5),
@@ -281,6 +347,8 @@ pub(crate) mod tests {
             vault_public: PublicKey([8; 32]),
             trust: Trust::Attested,
             forgotten: vec![SnapshotId([9; 32])],
+            settled: 7,
+            object_lock: Some(ObjectLock { mode: LockMode::Compliance, data_days: 30, keys_days: 2555 }),
         }
     }
 

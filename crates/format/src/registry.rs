@@ -69,6 +69,21 @@ numbered!(
     }
 );
 
+impl Purpose {
+    /// Its name, as people and encryption contexts have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Metadata => "metadata",
+            Self::Identity => "identity",
+            Self::Vault => "vault",
+            Self::Signing => "signing",
+            Self::Root => "root",
+        }
+    }
+}
+
 numbered!(
     /// How a key is wrapped.
     RecipientType: "recipient type" {
@@ -78,7 +93,7 @@ numbered!(
         KeyFile = 2,
         /// HPKE to an X25519 public key; the vault is one.
         X25519 = 3,
-        /// A KMS key of AWS (reserved).
+        /// A KMS key of AWS.
         AwsKms = 4,
     }
 );
@@ -98,7 +113,7 @@ numbered!(
         Retire = 5,
         /// A log archive may be deleted below an LSN (reserved).
         Expire = 6,
-        /// Every chunk of these packs opened (reserved).
+        /// Every chunk of these packs opened.
         Attested = 7,
         /// A restore of this snapshot was tested (reserved).
         Verified = 8,
@@ -134,6 +149,16 @@ numbered!(
 );
 
 numbered!(
+    /// Who may lift an object lock.
+    LockMode: "object lock mode" {
+        /// Whoever has a special right.
+        Governance = 1,
+        /// Nobody.
+        Compliance = 2,
+    }
+);
+
+numbered!(
     /// Which writers' packs a writer may deduplicate against.
     Trust: "deduplication trust" {
         /// Only its own.
@@ -149,6 +174,20 @@ numbered!(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles(pub u8);
 
+impl EntryKind {
+    /// The role that its signer needs.
+    #[must_use]
+    pub const fn role(self) -> Roles {
+        match self {
+            Self::Policy | Self::Reinstate => Roles::ADMIN,
+            Self::Snapshot => Roles::WRITE,
+            Self::Forget | Self::Reindex | Self::Retire | Self::Expire => Roles::MAINTAIN,
+            Self::Attested | Self::Verified => Roles::VERIFY,
+            Self::Tag | Self::Hold | Self::Note => Roles(0),
+        }
+    }
+}
+
 impl Roles {
     /// Snapshots of the listed sources.
     pub const WRITE: Roles = Roles(1);
@@ -160,6 +199,19 @@ impl Roles {
     pub const ADMIN: Roles = Roles(8);
     /// All of them: a repository of one user.
     pub const ALL: Roles = Roles(15);
+
+    /// Each role with its name, as people write it.
+    pub const NAMED: [(Roles, &str); 4] = [
+        (Roles::WRITE, "write"),
+        (Roles::MAINTAIN, "maintain"),
+        (Roles::VERIFY, "verify"),
+        (Roles::ADMIN, "admin"),
+    ];
+
+    /// The names of the roles that are held.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMED.into_iter().filter(move |(role, _)| self.holds(*role)).map(|(_, name)| name)
+    }
 
     /// Whether every role of `other` is held.
     #[must_use]

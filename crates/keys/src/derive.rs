@@ -3,7 +3,7 @@
 
 use strongroom_format::registry::Purpose;
 use strongroom_format::{
-    ChunkId, Commitment, ContentHash, KeyId, NodeId, RepositoryId, SnapshotId, SourceTag,
+    ChunkId, Commitment, ContentHash, KeyId, NodeId, PublicKey, RepositoryId, SnapshotId, SourceTag,
 };
 use zeroize::ZeroizeOnDrop;
 
@@ -33,6 +33,18 @@ pub(crate) fn key_and_commitment(key: &[u8; 32], message: &[&[u8]]) -> ([u8; 32]
 #[must_use]
 pub fn content_hash(bytes: &[u8]) -> ContentHash {
     ContentHash(*blake3::hash(bytes).as_bytes())
+}
+
+/// The chain of the journal after one more object: `H(chain before ‖ H(bytes))`.
+#[must_use]
+pub fn chain(before: ContentHash, entry_hash: ContentHash) -> ContentHash {
+    ContentHash(*blake3::Hasher::new().update(&before.0).update(&entry_hash.0).finalize().as_bytes())
+}
+
+/// The key ID of the root key with this public half.
+#[must_use]
+pub fn root_key_id(public: &PublicKey) -> KeyId {
+    KeyId(derive("strongroom 2026 v1 root key id", &public.0))
 }
 
 /// The commitment of any key: binds its value to its ID, purpose and repository.

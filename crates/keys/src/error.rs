@@ -3,6 +3,8 @@
 use strongroom_format::{FormatError, KeyId};
 use strongroom_store::StoreError;
 
+use crate::kms::KmsError;
+
 /// Why bytes did not open, or a key was not to be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,18 +35,21 @@ pub enum KeysError {
     Signature,
     /// No credential at hand opens the vault.
     #[error(
-        "wrong passphrase or key file: none of the {tried} recipients of the repository's vault opens with it"
+        "wrong passphrase or key: none of the {tried} recipients of that kind opens with it"
     )]
     WrongCredential {
         /// How many recipients there are of the kinds that were tried.
         tried: usize,
     },
     /// A credential of another kind is needed.
-    #[error("no passphrase or key file was given; the repository opens with: {kinds}")]
+    #[error("nothing at hand opens it; it opens with: {kinds}")]
     NoCredential {
         /// The kinds of recipients there are.
         kinds: String,
     },
+    /// A key management service refused or failed.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
     /// A public key of low order, or one that is none.
     #[error("a public key is not one")]
     PublicKey,

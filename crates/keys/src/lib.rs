@@ -14,6 +14,7 @@ pub mod derive;
 mod error;
 pub mod frame;
 pub mod key_file;
+pub mod kms;
 pub mod random;
 pub mod seal;
 mod secret;

@@ -1,7 +1,8 @@
-//! Unlocking: from a passphrase or key file to the vault, and from the vault to every other key.
+//! Unlocking: from what a person or host has at hand to every key it may have.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use strongroom_format::key_object::{Argon2Parameters, KEY_LIMIT_BYTES, KeyObject, SignedKey, Wrap};
 use strongroom_format::registry::{Purpose, RecipientType};
@@ -9,33 +10,104 @@ use strongroom_format::{KeyId, RecipientId, RepositoryId};
 use strongroom_store::{ObjectName, Store, StoreError};
 use zeroize::Zeroizing;
 
-use crate::wrap::{Unwrap, key_file_recipient, stretch};
+use crate::kms::Kms;
+use crate::wrap::{Unwrap, key_file_recipient, stretch, x25519_public, x25519_recipient};
 use crate::{KeysError, Secret};
 
-/// What a person has to open a repository with.
+/// What a person or host has to open a repository with.
 pub enum Credential {
     /// A passphrase.
     Passphrase(Zeroizing<String>),
     /// The bytes of a key file.
     KeyFile(Secret),
+    /// An X25519 private key.
+    X25519(Secret),
+    /// A key management service that may let this host use its keys.
+    Kms(Arc<dyn Kms>),
 }
 
 /// Opens wraps with the credentials at hand; a passphrase is stretched once a salt.
-pub struct Unlocker<'a> {
-    store: &'a dyn Store,
+pub struct Unlocker {
+    store: Arc<dyn Store>,
     repository: RepositoryId,
-    credentials: &'a [Credential],
+    credentials: Vec<Credential>,
     stretched: Mutex<Vec<(Argon2Parameters, usize, Secret)>>,
+    hints: Mutex<Vec<Hint>>,
+    service_used: AtomicBool,
 }
 
-impl<'a> Unlocker<'a> {
+/// How far to go for a key: what lies at hand is tried before a service is asked, which may be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Passphrases, key files and private keys.
+    Local,
+    /// A key management service.
+    Service,
+}
+
+impl Reach {
+    /// Both, in their order.
+    pub const ALL: [Reach; 2] = [Reach::Local, Reach::Service];
+
+    /// Whether this is what opens such a wrap.
+    #[must_use]
+    pub fn covers(self, wrap: &Wrap) -> bool {
+        (self == Self::Service) == matches!(wrap, Wrap::AwsKms { .. })
+    }
+}
+
+/// The recipient that a key was opened by: asked first the next time, so that nothing need be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hint {
+    /// The key.
+    pub key: KeyId,
+    /// The recipient; for the metadata key perhaps the vault.
+    pub recipient: RecipientId,
+}
+
+impl Unlocker {
     /// Reads `keys/` of `store` only.
     #[must_use]
-    pub fn new(store: &'a dyn Store, repository: RepositoryId, credentials: &'a [Credential]) -> Self {
-        Self { store, repository, credentials, stretched: Mutex::new(Vec::new()) }
+    pub fn new(
+        store: Arc<dyn Store>,
+        repository: RepositoryId,
+        credentials: Vec<Credential>,
+        hints: Vec<Hint>,
+    ) -> Self {
+        Self { store, repository, credentials, stretched: Mutex::default(),
+            hints: Mutex::new(hints),
+            service_used: AtomicBool::new(false),
+        }
     }
 
-    /// The recipients that `key` is wrapped for, without opening anything.
+    /// What opened so far, those given at first included.
+    #[must_use]
+    pub fn hints(&self) -> Vec<Hint> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The credentials.
+    #[must_use]
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
+    }
+
+    /// The KMS, if it has opened a key: one that is merely reachable may have nothing to do with this repository.
+    #[must_use]
+    pub fn kms_in_use(&self) -> Option<&Arc<dyn Kms>> {
+        self.kms().filter(|_| self.service_used.load(Ordering::Relaxed))
+    }
+
+    /// The KMS, if one is at hand.
+    #[must_use]
+    pub fn kms(&self) -> Option<&Arc<dyn Kms>> {
+        self.credentials.iter().find_map(|credential| match credential {
+            Credential::Kms(kms) => Some(kms),
+            _ => None,
+        })
+    }
+
+    /// The recipients that `key` is wrapped for, without opening anything: the one that opened it before first.
     ///
     /// # Errors
     /// `Store`.
@@ -63,57 +135,116 @@ impl<'a> Unlocker<'a> {
         }
     }
 
-    /// Opens `key` with a credential: a key file's wrap is found by name, passphrases are tried one by one.
+    /// Opens one wrap with a credential of its kind: `None` when there is none.
     ///
     /// # Errors
-    /// `WrongCredential`, `NoCredential`, `Store`, `Format`, `Commitment`.
-    pub fn with_credentials(&self, key: KeyId, purpose: Purpose) -> Result<Secret, KeysError> {
-        let (mut tried, mut kinds, mut damaged) = (0, BTreeSet::new(), None);
-        for recipient in self.recipients(key)? {
-            let object = match self.read(key, recipient) {
-                Ok((_, object)) => object,
-                Err(KeysError::Store(error)) => return Err(error.into()),
-                Err(error) => {
-                    damaged.get_or_insert(error);
-                    continue;
+    /// `WrongCredential`, `Kms`, `Commitment`, `Tampered`, `Argon2`.
+    pub fn open(&self, object: &KeyObject) -> Option<Result<Secret, KeysError>> {
+        let mut wrong = None;
+        for (number, credential) in self.credentials.iter().enumerate() {
+            let opened = match (credential, &object.wrap) {
+                (Credential::KeyFile(file), Wrap::KeyFile { .. }) => {
+                    if key_file_recipient(file) != object.recipient {
+                        wrong = Some(Err(KeysError::WrongCredential { tried: 1 }));
+                        continue;
+                    }
+                    Unwrap::KeyFile(file).unwrap(object, self.repository)
                 }
+                (Credential::Passphrase(passphrase), Wrap::Passphrase { argon2, .. }) => {
+                    match self.stretch(number, passphrase, argon2) {
+                        Ok(stretched) => match Unwrap::Passphrase(&stretched).unwrap(object, self.repository) {
+                            // Another passphrase looks just like damage.
+                            Err(KeysError::Commitment) => {
+                                wrong = Some(Err(KeysError::WrongCredential { tried: 1 }));
+                                continue;
+                            }
+                            opened => opened,
+                        },
+                        Err(error) => Err(error),
+                    }
+                }
+                (Credential::X25519(private), Wrap::X25519 { .. }) => {
+                    if x25519_public(private).ok().map(|public| x25519_recipient(&public))
+                        != Some(object.recipient)
+                    {
+                        // The vault is of this type too, and no credential.
+                        continue;
+                    }
+                    Unwrap::X25519(private).unwrap(object, self.repository)
+                }
+                (Credential::Kms(kms), Wrap::AwsKms { .. }) => {
+                    let opened = Unwrap::Kms(&**kms).unwrap(object, self.repository);
+                    self.service_used.fetch_or(opened.is_ok(), Ordering::Relaxed);
+                    opened
+                }
+                _ => continue,
             };
-            if object.purpose != purpose {
-                continue;
+            match opened {
+                Ok(secret) => return Some(Ok(secret)),
+                Err(error) => wrong = Some(Err(error)),
             }
-            kinds.insert(kind_name(object.wrap.recipient_type()));
-            for (number, credential) in self.credentials.iter().enumerate() {
-                let opened = match (credential, &object.wrap) {
-                    (Credential::KeyFile(file), Wrap::KeyFile { .. }) => {
-                        tried += 1;
-                        if key_file_recipient(file) != recipient {
-                            continue;
-                        }
-                        Unwrap::KeyFile(file).unwrap(&object, self.repository)
-                    }
-                    (Credential::Passphrase(passphrase), Wrap::Passphrase { argon2, .. }) => {
-                        tried += 1;
-                        Unwrap::Passphrase(&self.stretch(number, passphrase, argon2)?)
-                            .unwrap(&object, self.repository)
-                    }
-                    _ => continue,
-                };
-                if let Ok(secret) = opened {
+        }
+        wrong
+    }
+
+    /// Whether a credential of this kind is at hand.
+    #[must_use]
+    pub fn has(&self, reach: Reach) -> bool {
+        let is_service = |credential: &Credential| matches!(credential, Credential::Kms(_));
+        self.credentials.iter().any(|credential| is_service(credential) == (reach == Reach::Service))
+    }
+
+    /// Opens `key` with a credential, whichever recipient it is wrapped for.
+    ///
+    /// # Errors
+    /// `Kms`, `WrongCredential`, `NoCredential`, `Store`, `Format`, `Commitment`.
+    pub fn with_credentials(
+        &self,
+        key: KeyId,
+        purpose: Purpose,
+        reaches: &[Reach],
+    ) -> Result<Secret, KeysError> {
+        let mut attempts = Attempts::default();
+        if let Some(hint) = self.hint(key)
+            && let Some((_, object)) = attempts.read(self, key, hint)?
+            && object.purpose == purpose
+            && reaches.iter().any(|reach| reach.covers(&object.wrap))
+            && let Some(secret) = attempts.open(self, &object)
+        {
+            return Ok(secret);
+        }
+        let mut wraps = Vec::new();
+        for recipient in self.recipients(key)? {
+            if let Some((_, object)) = attempts.read(self, key, recipient)?
+                && object.purpose == purpose
+            {
+                attempts.kinds.insert(kind_name(object.wrap.recipient_type()));
+                wraps.push(object);
+            }
+        }
+        for reach in reaches {
+            for object in wraps.iter().filter(|object| reach.covers(&object.wrap)) {
+                if let Some(secret) = attempts.open(self, object) {
+                    self.remember(key, object.recipient);
                     return Ok(secret);
                 }
             }
         }
-        match damaged {
-            Some(error) => Err(error),
-            None if tried > 0 => Err(KeysError::WrongCredential { tried }),
-            None => Err(KeysError::NoCredential {
-                kinds: if kinds.is_empty() {
-                    "nothing that is left in keys/".into()
-                } else {
-                    kinds.into_iter().collect::<Vec<_>>().join(", ")
-                },
-            }),
-        }
+        Err(attempts.error())
+    }
+
+    /// The recipient that opened `key` before.
+    #[must_use]
+    pub fn hint(&self, key: KeyId) -> Option<RecipientId> {
+        let hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
+        hints.iter().find(|hint| hint.key == key).map(|hint| hint.recipient)
+    }
+
+    /// Remembers who opened `key`.
+    pub fn remember(&self, key: KeyId, recipient: RecipientId) {
+        let mut hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
+        hints.retain(|hint| hint.key != key);
+        hints.push(Hint { key, recipient });
     }
 
     /// Opens `key` with the vault's private key.
@@ -152,6 +283,68 @@ impl<'a> Unlocker<'a> {
     }
 }
 
+/// What was tried for a key, to say the most useful thing when nothing opened it.
+#[derive(Default)]
+struct Attempts {
+    kinds: BTreeSet<&'static str>,
+    wrong: usize,
+    kms: Option<KeysError>,
+    damaged: Option<KeysError>,
+}
+
+impl Attempts {
+    /// Reads a wrap; one that is none is noted: whoever may create objects may have put it there.
+    fn read(
+        &mut self,
+        unlocker: &Unlocker,
+        key: KeyId,
+        recipient: RecipientId,
+    ) -> Result<Option<(SignedKey, KeyObject)>, KeysError> {
+        match unlocker.read(key, recipient) {
+            Ok(read) => Ok(Some(read)),
+            Err(KeysError::Store(error))
+                if !matches!(error, StoreError::TooLarge { .. } | StoreError::NotFound { .. }) =>
+            {
+                Err(error.into())
+            }
+            Err(error) => {
+                self.damaged.get_or_insert(error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn open(&mut self, unlocker: &Unlocker, object: &KeyObject) -> Option<Secret> {
+        match unlocker.open(object)? {
+            Ok(secret) => return Some(secret),
+            Err(KeysError::WrongCredential { .. }) => self.wrong += 1,
+            Err(error @ KeysError::Kms(_)) => {
+                self.kms.get_or_insert(error);
+            }
+            Err(error) => {
+                self.damaged.get_or_insert(error);
+            }
+        }
+        None
+    }
+
+    fn error(self) -> KeysError {
+        if let Some(error) = self.kms {
+            return error;
+        }
+        if self.wrong > 0 {
+            return KeysError::WrongCredential { tried: self.wrong };
+        }
+        self.damaged.unwrap_or_else(|| KeysError::NoCredential {
+            kinds: if self.kinds.is_empty() {
+                "nothing that is left in keys/".into()
+            } else {
+                self.kinds.into_iter().collect::<Vec<_>>().join(", ")
+            },
+        })
+    }
+}
+
 /// The name of a wrapped key: `keys/<key>/<recipient>`.
 ///
 /// # Errors
@@ -160,7 +353,9 @@ pub fn key_name(key: KeyId, recipient: RecipientId) -> Result<ObjectName, StoreE
     ObjectName::new(format!("keys/{key}/{recipient}"))
 }
 
-fn kind_name(kind: RecipientType) -> &'static str {
+/// A recipient's kind, for people.
+#[must_use]
+pub fn kind_name(kind: RecipientType) -> &'static str {
     match kind {
         RecipientType::Passphrase => "a passphrase",
         RecipientType::KeyFile => "a key file",

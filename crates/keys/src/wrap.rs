@@ -1,5 +1,7 @@
 //! Wrapping a 32-byte key for a recipient (`format-spec/sealing.md#wraps`).
 
+use std::sync::Arc;
+
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use hpke::aead::ChaCha20Poly1305 as HpkeAead;
 use hpke::kdf::HkdfSha256;
@@ -7,11 +9,12 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use strongroom_format::key_object::{Argon2Parameters, KeyObject, SignedKey, Wrap};
 use strongroom_format::registry::{ObjectKind, Purpose, RecipientType};
-use strongroom_format::{Commitment, KeyId, PublicKey, RecipientId, RepositoryId, Salt};
+use strongroom_format::{Commitment, KeyId, PublicKey, RecipientId, RepositoryId, Salt, WriterId};
 use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use crate::kms::{EncryptionContext, Kms, KmsBlob};
 use crate::derive::{commitment, derive, key_and_commitment};
 use crate::random::{self, Random};
 use crate::seal::{append_opened, append_sealed};
@@ -67,6 +70,13 @@ pub enum WrapTo {
         /// The public key.
         public: PublicKey,
     },
+    /// A KMS key.
+    AwsKms {
+        /// Its ARN.
+        arn: String,
+        /// The service.
+        kms: Arc<dyn Kms>,
+    },
 }
 
 impl WrapTo {
@@ -85,12 +95,37 @@ impl WrapTo {
         Ok(Self::Passphrase { recipient: RecipientId(random::array(random)?), argon2, stretched })
     }
 
+    /// A person's or host's X25519 public key.
+    #[must_use]
+    pub fn x25519(public: PublicKey) -> Self {
+        Self::X25519 { recipient: x25519_recipient(&public), public }
+    }
+
+    /// A KMS key, by its ARN, ID or alias.
+    ///
+    /// # Errors
+    /// `Kms`.
+    pub fn aws_kms(key: &str, kms: Arc<dyn Kms>) -> Result<Self, KeysError> {
+        Ok(Self::AwsKms { arn: kms.resolve(key)?, kms })
+    }
+
     /// The recipient's ID.
     #[must_use]
     pub fn recipient(&self) -> RecipientId {
         match self {
             Self::Passphrase { recipient, .. } | Self::X25519 { recipient, .. } => *recipient,
             Self::KeyFile { key } => key_file_recipient(key),
+            Self::AwsKms { arn, .. } => aws_kms_recipient(arn),
+        }
+    }
+
+    /// What the policy says of it: its public key or ARN, empty where there is none.
+    #[must_use]
+    pub fn public(&self) -> Vec<u8> {
+        match self {
+            Self::Passphrase { .. } | Self::KeyFile { .. } => Vec::new(),
+            Self::X25519 { public, .. } => public.0.to_vec(),
+            Self::AwsKms { arn, .. } => arn.clone().into_bytes(),
         }
     }
 
@@ -101,13 +136,14 @@ impl WrapTo {
             Self::Passphrase { .. } => RecipientType::Passphrase,
             Self::KeyFile { .. } => RecipientType::KeyFile,
             Self::X25519 { .. } => RecipientType::X25519,
+            Self::AwsKms { .. } => RecipientType::AwsKms,
         }
     }
 
     /// Wraps `key`; the object is signed by `signer`.
     ///
     /// # Errors
-    /// `Random`; `PublicKey` for an X25519 key of low order.
+    /// `Random`; `PublicKey` for an X25519 key of low order; `Kms`.
     pub fn wrap(
         &self,
         key: &NamedKey,
@@ -136,6 +172,13 @@ impl WrapTo {
                 Wrap::KeyFile { salt, commitment, sealed }
             }
             Self::X25519 { public, .. } => hpke_seal(public, &bound.hpke_info(), &key.secret, random)?,
+            Self::AwsKms { arn, kms } => {
+                // A host is let at its own signing key by this ID; elsewhere it says who made the blob.
+                let writer =
+                    if key.purpose == Purpose::Signing { WriterId(key.id.0) } else { signer.id() };
+                let KmsBlob { arn, blob } = kms.encrypt(arn, &bound.kms_context(writer), &key.secret)?;
+                Wrap::AwsKms { arn, writer, blob }
+            }
         };
         let object = KeyObject {
             key: key.id,
@@ -145,10 +188,61 @@ impl WrapTo {
             wrap,
             signer: signer.id(),
         };
-        let body = object.encode();
-        let signature = signer.sign_object(ObjectKind::Key, &[&repository.0, &body]);
-        Ok(SignedKey { body, signature })
+        Ok(sign_key_object(&object, repository, signer))
     }
+}
+
+/// A fresh key out of a KMS key (AWS: `GenerateDataKey`), with its wrap.
+///
+/// # Errors
+/// `Kms`, `Random`.
+pub fn generate_with_kms(
+    id: KeyId,
+    purpose: Purpose,
+    repository: RepositoryId,
+    (arn, kms): (&str, &dyn Kms),
+    signer: &Signer,
+) -> Result<(NamedKey, SignedKey), KeysError> {
+    let writer = signer.id();
+    let (secret, blob) = kms.generate(arn, &EncryptionContext { repository, purpose, key: id, writer })?;
+    let object = KeyObject {
+        key: id,
+        purpose,
+        commitment: commitment(&secret, repository, id, purpose),
+        recipient: aws_kms_recipient(&blob.arn),
+        wrap: Wrap::AwsKms { arn: blob.arn, writer, blob: blob.blob },
+        signer: writer,
+    };
+    Ok((NamedKey { id, purpose, secret }, sign_key_object(&object, repository, signer)))
+}
+
+/// The same key under another KMS key (AWS: `ReEncrypt`): nobody but the service sees it.
+///
+/// # Errors
+/// `Kms`; `WrongKind` for a wrap of another type.
+pub fn rewrap_with_kms(
+    object: &KeyObject,
+    repository: RepositoryId,
+    (arn, kms): (&str, &dyn Kms),
+    signer: &Signer,
+) -> Result<SignedKey, KeysError> {
+    let Wrap::AwsKms { arn: old, writer, blob } = &object.wrap else { return Err(KeysError::WrongKind) };
+    let bound = Bound { repository, key: object.key, purpose: object.purpose, recipient: object.recipient };
+    let blob = KmsBlob { arn: old.clone(), blob: blob.clone() };
+    let KmsBlob { arn, blob } = kms.re_encrypt(&blob, &bound.kms_context(*writer), arn)?;
+    let object = KeyObject {
+        recipient: aws_kms_recipient(&arn),
+        wrap: Wrap::AwsKms { arn, writer: *writer, blob },
+        signer: signer.id(),
+        ..object.clone()
+    };
+    Ok(sign_key_object(&object, repository, signer))
+}
+
+fn sign_key_object(object: &KeyObject, repository: RepositoryId, signer: &Signer) -> SignedKey {
+    let body = object.encode();
+    let signature = signer.sign_object(ObjectKind::Key, &[&repository.0, &body]);
+    SignedKey { body, signature }
 }
 
 /// What opens a wrap.
@@ -159,13 +253,15 @@ pub enum Unwrap<'a> {
     KeyFile(&'a Secret),
     /// An X25519 private key.
     X25519(&'a Secret),
+    /// A KMS.
+    Kms(&'a dyn Kms),
 }
 
 impl Unwrap<'_> {
     /// Opens `object`; the key is compared with its commitment.
     ///
     /// # Errors
-    /// `Commitment`, `Tampered`, `PublicKey`; `WrongKind` for a wrap of another type.
+    /// `Commitment`, `Tampered`, `PublicKey`, `Kms`; `WrongKind` for a wrap of another type.
     pub fn unwrap(&self, object: &KeyObject, repository: RepositoryId) -> Result<Secret, KeysError> {
         let bound =
             Bound { repository, key: object.key, purpose: object.purpose, recipient: object.recipient };
@@ -186,6 +282,13 @@ impl Unwrap<'_> {
             )?,
             (Self::X25519(private), Wrap::X25519 { encapsulated, sealed }) => {
                 hpke_open(private, &bound.hpke_info(), encapsulated, sealed)?
+            }
+            (Self::Kms(kms), Wrap::AwsKms { arn, writer, blob }) => {
+                if aws_kms_recipient(arn) != object.recipient {
+                    return Err(KeysError::WrongKind);
+                }
+                let blob = KmsBlob { arn: arn.clone(), blob: blob.clone() };
+                kms.decrypt(&blob, &bound.kms_context(*writer))?
             }
             _ => return Err(KeysError::WrongKind),
         };
@@ -234,6 +337,18 @@ pub fn key_file_recipient(key: &Secret) -> RecipientId {
     RecipientId(derive("strongroom 2026 v1 key file id", key.expose()))
 }
 
+/// The recipient ID of a person's or host's X25519 public key.
+#[must_use]
+pub fn x25519_recipient(public: &PublicKey) -> RecipientId {
+    RecipientId(derive("strongroom 2026 v1 x25519 id", &public.0))
+}
+
+/// The recipient ID of a KMS key of AWS.
+#[must_use]
+pub fn aws_kms_recipient(arn: &str) -> RecipientId {
+    RecipientId(derive("strongroom 2026 v1 kms key id", arn.as_bytes()))
+}
+
 /// The public half of an X25519 private key (RFC 7748).
 ///
 /// # Errors
@@ -269,6 +384,10 @@ impl Bound {
             }
         }
         out
+    }
+
+    fn kms_context(&self, writer: WriterId) -> EncryptionContext {
+        EncryptionContext { repository: self.repository, purpose: self.purpose, key: self.key, writer }
     }
 
     fn hpke_info(&self) -> Vec<u8> {
@@ -411,7 +530,6 @@ impl Drop for HpkeRandom {
 mod tests {
     use super::*;
     use crate::random::SeededRandom;
-    use strongroom_format::WriterId;
 
     const REPOSITORY: RepositoryId = RepositoryId([10; 16]);
     const COSTS: Argon2Costs = Argon2Costs { memory_kib: 64, passes: 1, lanes: 1 };

@@ -19,7 +19,7 @@ use strongroom_repository::check::{CheckOptions, CheckReport};
 use strongroom_repository::clock::SystemClock;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
-use strongroom_repository::{OpenOptions, Repository, RepositoryError, init};
+use strongroom_repository::{InitOptions, OpenOptions, Repository, RepositoryError, init};
 use strongroom_store::{LocalStore, Store, StoreError};
 
 const FIRST_DAY_BLOCKS: u64 = 40_000;
@@ -127,16 +127,14 @@ pub fn quickstart(
     let key = Secret::new(random::array(&OsRandom)?);
     let repository_path = folder.join("repository");
     let store: Arc<dyn Store> = Arc::new(LocalStore::create(&repository_path)?);
-    let fingerprint = init(&store, &[WrapTo::KeyFile { key: key.clone() }], host, &OsRandom)?;
+    let fingerprint = init(&store, &[WrapTo::KeyFile { key: key.clone() }], InitOptions::of_host(host), &OsRandom)?;
     let key_path = folder.join("repository.key");
     write_private(&key_path, strongroom_keys::key_file::encode(&key, &fingerprint).as_bytes())
         .map_err(file(&key_path))?;
     let options = OpenOptions {
-        credentials: vec![Credential::KeyFile(key)],
         cache_folder: Some(folder.join("cache")),
         fingerprint: Some(fingerprint.clone()),
-        random: Arc::new(OsRandom),
-        clock: Arc::new(SystemClock),
+        ..OpenOptions::new(vec![Credential::KeyFile(key)], Arc::new(OsRandom), Arc::new(SystemClock))
     };
     let mut repository = Repository::open(store, options)?;
 

@@ -14,7 +14,8 @@ use strongroom_format::header::HEADER_LENGTH;
 use strongroom_format::index::{Index, IndexedPack};
 use strongroom_format::pack::Footer;
 use strongroom_format::registry::{ObjectKind, Trust};
-use strongroom_format::{ChunkId, ContentHash, IndexId, PackId, WriterId};
+use strongroom_format::{ChunkId, ContentHash, IndexId, KeyId, PackId, RecipientId, WriterId};
+use strongroom_keys::unlock::Hint;
 
 use crate::error::RepositoryError;
 use crate::state::State;
@@ -157,6 +158,40 @@ impl Cache {
         self.set_meta("head", &[&number.to_le_bytes()[..], &hash.0].concat())
     }
 
+    /// The entry whose checkpoint opening began with the last time; 0 for the first entry itself.
+    pub(crate) fn start(&self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.meta("start").ok()??.try_into().ok()?))
+    }
+
+    /// Remembers where opening began, or to look anew.
+    pub(crate) fn remember_start(&self, number: Option<u64>) {
+        if self.start() == number {
+            return;
+        }
+        let value = number.map_or(Vec::new(), |number| number.to_le_bytes().to_vec());
+        if let Err(error) = self.set_meta("start", &value) {
+            tracing::debug!(%error, "not remembered where opening began");
+        }
+    }
+
+    /// Who opened which key, as this host last saw it. A cache that cannot be read remembers nothing.
+    pub(crate) fn hints(&self) -> Vec<Hint> {
+        let value = self.meta("hints").ok().flatten().unwrap_or_default();
+        let pairs = value.chunks_exact(32).map(|pair| {
+            let (key, recipient) = pair.split_at(16);
+            Some(Hint { key: KeyId::try_from(key).ok()?, recipient: RecipientId::try_from(recipient).ok()? })
+        });
+        pairs.flatten().collect()
+    }
+
+    /// Remembers who opened which key; failing costs the next run a few requests.
+    pub(crate) fn remember_hints(&self, hints: &[Hint]) {
+        let value: Vec<u8> = hints.iter().flat_map(|hint| [hint.key.0, hint.recipient.0]).flatten().collect();
+        if let Err(error) = self.set_meta("hints", &value) {
+            tracing::debug!(%error, "not remembered who opened which key");
+        }
+    }
+
     /// A small value kept between runs.
     pub(crate) fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
         self.run(|connection| {
@@ -188,6 +223,7 @@ impl Cache {
         me: Option<WriterId>,
         mut load: impl FnMut(&IndexRef) -> Result<Option<Vec<DescribedPack>>, RepositoryError>,
     ) -> Result<(), RepositoryError> {
+        self.trust_for(state, me)?;
         let known: Vec<Vec<u8>> = self.run(|connection| {
             connection.prepare("SELECT id FROM index_object")?.query_map([], |row| row.get(0))?.collect()
         })?;
@@ -212,7 +248,38 @@ impl Cache {
                     .map(drop)
             })?;
         }
-        Ok(())
+        self.trust_attested(state)
+    }
+
+    /// What is trusted depends on who asks and on the policy: what was noted for others is forgotten.
+    fn trust_for(&self, state: &State, me: Option<WriterId>) -> Result<(), RepositoryError> {
+        let me = me.map_or([0; 16], |me| me.0);
+        let trust = [&me[..], &[state.policy.trust.number()]].concat();
+        if self.meta("trust")?.as_deref() == Some(&trust) {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            transaction
+                .execute_batch("DELETE FROM chunk; DELETE FROM pack; DELETE FROM index_object;")?;
+            transaction.execute("INSERT OR REPLACE INTO meta VALUES ('trust', ?1)", [trust])?;
+            Ok(())
+        })
+    }
+
+    /// Trusts what verifiers attested, in exactly the description that they attested.
+    fn trust_attested(&self, state: &State) -> Result<(), RepositoryError> {
+        if state.policy.trust != Trust::Attested || state.attested.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let mut trust = transaction.prepare_cached(
+                "UPDATE pack SET trusted = 1 WHERE id = ?1 AND description = ?2 AND trusted = 0",
+            )?;
+            for (pack, description) in &state.attested {
+                trust.execute(params![&pack.0[..], &description.0[..]])?;
+            }
+            Ok(())
+        })
     }
 
     /// Adds what a pack says of itself.
@@ -386,14 +453,14 @@ fn insert_counting(
 
 fn insert(transaction: &Transaction<'_>, stored: &IndexedPack, entry: &PackEntry, trusted: bool) -> Sql<()> {
     // Whoever describes a pack wrongly must not hide what others say of it.
-    let description = blake3::Hasher::new().update(&stored.header).update(&stored.footer).finalize();
+    let description = description(&stored.header, &stored.footer);
     let inserted = transaction
         .prepare_cached(
             "INSERT OR IGNORE INTO pack (id, description, kind, trusted, header, footer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             &entry.id.0[..],
-            &description.as_bytes()[..],
+            &description.0[..],
             entry.kind.number(),
             trusted,
             &stored.header[..],
@@ -410,6 +477,11 @@ fn insert(transaction: &Transaction<'_>, stored: &IndexedPack, entry: &PackEntry
         }
     }
     Ok(())
+}
+
+/// The hash of what a pack is said to be: its stored header and encoded footer.
+pub(crate) fn description(header: &[u8; HEADER_LENGTH], footer: &[u8]) -> ContentHash {
+    ContentHash(*blake3::Hasher::new().update(header).update(footer).finalize().as_bytes())
 }
 
 /// Decodes the packs of an index object.

@@ -1,5 +1,6 @@
 //! What can go wrong with a repository.
 
+use strongroom_format::registry::Purpose;
 use strongroom_format::{ChunkId, FormatError, KeyId, PackId, SnapshotId};
 use strongroom_keys::KeysError;
 use strongroom_store::StoreError;
@@ -160,6 +161,61 @@ pub enum RepositoryError {
         /// The role.
         role: &'static str,
     },
+    /// The store cannot keep objects from being deleted.
+    #[error("{location} has no object lock, or the policy asks for none (`init --object-lock`); only S3 buckets that were made with it do")]
+    CannotLock {
+        /// The store.
+        location: String,
+    },
+    /// The store keeps no older versions.
+    #[error("{location} keeps no older versions of objects")]
+    NoHistory {
+        /// The store.
+        location: String,
+    },
+    /// Wrapping a key failed.
+    #[error("cannot wrap a {} key", purpose.name())]
+    Wrap {
+        /// What the key is for.
+        purpose: Purpose,
+        /// Why.
+        source: KeysError,
+    },
+    /// The policy names no such recipient.
+    #[error("the repository has no recipient {recipient}; `strongroom key list` lists them")]
+    NoSuchRecipient {
+        /// As it was given.
+        recipient: String,
+    },
+    /// Nobody would be left.
+    #[error("without this recipient nobody could open the {} key any more: add another one first", purpose.name())]
+    LastRecipient {
+        /// What nobody could open.
+        purpose: Purpose,
+    },
+    /// A recipient's own secret is needed.
+    #[error(
+        "recipient `{label}` needs its own secret at hand for this (or was added meanwhile): give its --key-file, or remove it first"
+    )]
+    RecipientElsewhere {
+        /// Which.
+        label: String,
+    },
+    /// The policy lists no such writer.
+    #[error("the repository has no writer {writer}; `strongroom key list` lists them")]
+    NoSuchWriter {
+        /// As it was given.
+        writer: String,
+    },
+    /// A writer has this name already.
+    #[error("there is a writer called `{name}` already")]
+    WriterExists {
+        /// The name.
+        name: String,
+    },
+    /// Nobody could change the policy any more.
+    #[error("this is the last signer with the role admin: nobody could change the policy any more")]
+    LastAdmin,
     /// What is to be written breaks a rule of the format.
     #[error("{what} cannot be stored")]
     Unstorable {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use strongroom_format::config::Config;
 use strongroom_format::entry::{JournalEntry, PolicyBody, Statement};
 use strongroom_format::pack::KeyRef;
-use strongroom_format::policy::{self, Policy};
-use strongroom_format::registry::{ObjectKind, Purpose, RecipientType, Roles, Trust};
+use strongroom_format::policy::{self, ObjectLock, Policy};
+use strongroom_format::registry::{ObjectKind, Purpose, Roles, Trust};
 use strongroom_format::{KeyId, PublicKey, RepositoryId, Salt, WriterId, body};
-use strongroom_keys::derive::{commitment, content_hash};
+use strongroom_keys::derive::{commitment, content_hash, root_key_id};
 use strongroom_keys::random::{self, Random};
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::{Signer, sign_policy};
@@ -19,18 +19,36 @@ use strongroom_store::{ObjectName, PutOutcome, Store, StoreError};
 
 use crate::error::RepositoryError;
 use crate::names;
-use crate::open::vault_recipient;
+use crate::administration::{label, purposes_of_admin};
+use crate::open::{object_lock, vault_recipient};
 use crate::repository::fingerprint;
 
-/// Makes a repository in an empty store, its vault and root key wrapped for each of `recipients`. `host` names
-/// the first signer, who gets every role. Gives the fingerprint.
+/// What a new repository is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct InitOptions<'a> {
+    /// The name of the first signer, who gets every role.
+    pub host: &'a str,
+    /// For how long stores are to keep objects from being deleted.
+    pub object_lock: Option<ObjectLock>,
+}
+
+impl<'a> InitOptions<'a> {
+    /// With a first signer of this name, and nothing else.
+    #[must_use]
+    pub fn of_host(host: &'a str) -> Self {
+        Self { host, object_lock: None }
+    }
+}
+
+/// Makes a repository in an empty store, which every one of `recipients` can open and administer. Gives the
+/// fingerprint.
 ///
 /// # Errors
 /// `AlreadyARepository`, `UnfinishedInit`; `Store`, `Seal`.
 pub fn init(
     store: &Arc<dyn Store>,
     recipients: &[WrapTo],
-    host: &str,
+    options: InitOptions<'_>,
     random: &dyn Random,
 ) -> Result<String, RepositoryError> {
     match store.stat(&names::config()?) {
@@ -46,6 +64,10 @@ pub fn init(
         Err(StoreError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),
     }
+    if let Some(lock) = &options.object_lock {
+        let retention = store.retention().ok_or_else(|| RepositoryError::CannotLock { location: store.location() })?;
+        retention.set(Some(object_lock(lock)));
+    }
     let sealing = |source| RepositoryError::Seal { what: "the keys of the new repository", source };
     let keys = NewKeys::generate(random).map_err(sealing)?;
     keys.store(&**store, recipients, random)?;
@@ -53,7 +75,7 @@ pub fn init(
     if put(&**store, &names::config()?, &config)? == PutOutcome::AlreadyExists {
         return Err(RepositoryError::AlreadyARepository { location: store.location() });
     }
-    let policy = keys.policy(recipients, host).map_err(sealing)?.encode();
+    let policy = keys.policy(recipients, options.host, options.object_lock).map_err(sealing)?.encode();
     let root_signature = sign_policy(&keys.root_signer, keys.repository, &policy);
     let entry = JournalEntry {
         number: 0,
@@ -106,7 +128,9 @@ impl NewKeys {
                 secret: Secret::new(random::array(random)?),
             })
         };
-        let (vault, signing, root) = (new(Purpose::Vault)?, new(Purpose::Signing)?, new(Purpose::Root)?);
+        let (vault, signing, mut root) = (new(Purpose::Vault)?, new(Purpose::Signing)?, new(Purpose::Root)?);
+        let root_signer = Signer::new(WriterId(root.id.0), &root.secret);
+        root.id = root_key_id(&root_signer.public());
         Ok(Self {
             repository: RepositoryId(random::array(random)?),
             vault_public: x25519_public(&vault.secret)?,
@@ -114,7 +138,7 @@ impl NewKeys {
             metadata: new(Purpose::Metadata)?,
             identity: new(Purpose::Identity)?,
             signer: Signer::new(WriterId(signing.id.0), &signing.secret),
-            root_signer: Signer::new(WriterId(root.id.0), &root.secret),
+            root_signer,
             signing,
             root,
         })
@@ -127,9 +151,14 @@ impl NewKeys {
         random: &dyn Random,
     ) -> Result<(), RepositoryError> {
         let vault = WrapTo::X25519 { recipient: vault_recipient(self.vault.id), public: self.vault_public };
-        let direct =
-            recipients.iter().flat_map(|recipient| [(&self.vault, recipient), (&self.root, recipient)]);
-        let through_vault = [&self.metadata, &self.identity, &self.signing].map(|key| (key, &vault));
+        let keys = [&self.vault, &self.root, &self.signing, &self.metadata, &self.identity];
+        let direct = recipients.iter().flat_map(|recipient| {
+            let purposes = purposes_of_admin(recipient.kind());
+            let gets = move |key: &&NamedKey| purposes & (1 << key.purpose.number()) != 0;
+            keys.into_iter().filter(gets).map(move |key| (key, recipient))
+        });
+        // Not the signing key: whoever restores must not be able to sign.
+        let through_vault = [&self.metadata, &self.identity].map(|key| (key, &vault));
         for (key, recipient) in direct.chain(through_vault) {
             let signed = recipient
                 .wrap(key, self.repository, &self.signer, random)
@@ -139,7 +168,12 @@ impl NewKeys {
         Ok(())
     }
 
-    fn policy(&self, recipients: &[WrapTo], host: &str) -> Result<Policy, KeysError> {
+    fn policy(
+        &self,
+        recipients: &[WrapTo],
+        host: &str,
+        object_lock: Option<ObjectLock>,
+    ) -> Result<Policy, KeysError> {
         let reference = |key: &NamedKey| KeyRef {
             id: key.id,
             commitment: commitment(&key.secret, self.repository, key.id, key.purpose),
@@ -159,14 +193,10 @@ impl NewKeys {
                 .map(|recipient| policy::Recipient {
                     kind: recipient.kind(),
                     id: recipient.recipient(),
-                    purposes: 1 << Purpose::Vault.number() | 1 << Purpose::Root.number(),
-                    public: Vec::new(),
-                    label: match recipient.kind() {
-                        RecipientType::Passphrase => "passphrase".into(),
-                        RecipientType::KeyFile => "key file".into(),
-                        RecipientType::X25519 => "X25519 key".into(),
-                        RecipientType::AwsKms => "AWS KMS key".into(),
-                    },
+                    purposes: purposes_of_admin(recipient.kind()),
+                    public: recipient.public(),
+                    label: label(recipient.kind()).to_owned(),
+                    writer: None,
                 })
                 .collect(),
             required_features: Vec::new(),
@@ -176,6 +206,8 @@ impl NewKeys {
             vault_public: self.vault_public,
             trust: Trust::Attested,
             forgotten: Vec::new(),
+            settled: 0,
+            object_lock,
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::repository::Repository;
 use crate::state::State;
 
 /// Entries between two checkpoints.
-const CHECKPOINT_INTERVAL: u64 = 256;
+pub(crate) const CHECKPOINT_INTERVAL: u64 = 256;
 const ATTEMPTS: u32 = 64;
 /// Entries behind a longer gap are none: whoever may create objects can create `journal/ffffffffffffffff`.
 const GAP_LIMIT: u64 = 1024;
@@ -32,9 +32,7 @@ impl Repository {
     fn fold_next(&mut self) -> Result<bool, RepositoryError> {
         let name = names::entry(self.state.number + 1)?;
         match self.store.get(&name, ENTRY_LIMIT_BYTES) {
-            Ok(bytes) => {
-                self.state.fold(name.as_str(), &bytes, &self.metadata, &self.identity).map(|()| true)
-            }
+            Ok(bytes) => self.fold_bytes(&name, &bytes).map(|()| true),
             Err(StoreError::NotFound { .. }) => Ok(false),
             Err(StoreError::TooLarge { .. }) => {
                 self.state.fold_damaged(self.hash_of(&name)?, "it is larger than an entry can be".into());
@@ -42,6 +40,17 @@ impl Repository {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn fold_bytes(&mut self, name: &ObjectName, bytes: &[u8]) -> Result<(), RepositoryError> {
+        let metadata = self.metadata.in_force(&self.state)?;
+        let key = metadata.id();
+        self.state.fold(name.as_str(), bytes, metadata, &self.identity)?;
+        if self.state.policy.metadata.id != key {
+            self.load_metadata_keys()?;
+        }
+        self.lock_objects();
+        Ok(())
     }
 
     /// Folds to the head, and over entries that are missing below later ones. `listed_head` is the highest entry
@@ -83,7 +92,7 @@ impl Repository {
     }
 
     /// BLAKE3-256 of an object of any length.
-    fn hash_of(&self, name: &ObjectName) -> Result<ContentHash, RepositoryError> {
+    pub(crate) fn hash_of(&self, name: &ObjectName) -> Result<ContentHash, RepositoryError> {
         let mut hasher = blake3::Hasher::new();
         let (mut at, length) = (0, self.store.stat(name)?.length_bytes);
         while at < length {
@@ -103,14 +112,17 @@ impl Repository {
         &mut self,
         mut decide: impl FnMut(&State) -> Result<Statement, RepositoryError>,
     ) -> Result<u64, RepositoryError> {
-        for _ in 0..ATTEMPTS {
-            self.refresh()?;
+        for attempt in 0..ATTEMPTS {
+            // At first what is known may do: if it does not, the number is taken.
+            if attempt > 0 {
+                self.refresh()?;
+            }
             self.refuse_gap()?;
             let statement = decide(&self.state)?;
             let bytes = self.seal_entry(statement)?;
             let number = self.state.number + 1;
             if self.put_entry(number, &bytes)? {
-                self.state.fold(names::entry(number)?.as_str(), &bytes, &self.metadata, &self.identity)?;
+                self.fold_bytes(&names::entry(number)?, &bytes)?;
                 if let Some(void) = self.state.voids.last().filter(|void| void.number == number) {
                     return Err(RepositoryError::Inconsistent {
                         object: format!("the entry just appended ({number})"),
@@ -134,7 +146,9 @@ impl Repository {
             Err(error) => return Err(error.into()),
         };
         // Garbage, which anybody may have put there, decided nothing.
-        let is_signed = self.metadata.open(ObjectKind::Entry, behind.as_str(), &bytes).is_ok_and(|opened| {
+        let key = self.metadata.of_object(&bytes);
+        let opened = key.and_then(|key| key.open(ObjectKind::Entry, behind.as_str(), &bytes));
+        let is_signed = opened.is_ok_and(|opened| {
             let signer = opened.claimed_signer().ok().and_then(|id| self.state.policy.signer(id));
             signer.is_some_and(|signer| opened.verify(&signer.public).is_ok())
         });
@@ -163,7 +177,7 @@ impl Repository {
         let entry = JournalEntry {
             number,
             base: self.state.number,
-            previous: self.state.entry_hash,
+            previous: self.state.chain,
             previous_time_ms,
             statement,
         };
@@ -179,7 +193,7 @@ impl Repository {
             random::array(&*self.random)
                 .map_err(|source| RepositoryError::Seal { what: "a journal entry", source })?,
         );
-        self.metadata
+        self.metadata_key()?
             .seal(
                 ObjectKind::Entry,
                 names::entry(number)?.as_str(),
@@ -205,13 +219,21 @@ impl Repository {
         }
     }
 
-    /// A checkpoint is a cache: failing to write one is no failure.
-    fn checkpoint_if_due(&self) {
-        if self.state.number.is_multiple_of(CHECKPOINT_INTERVAL)
-            && self.state.damaged.is_empty()
-            && let Err(error) = self.write_checkpoint()
+    /// A checkpoint is a cache: failing to write one is no failure. Where many writers have no right to, the next one
+    /// that has does.
+    fn checkpoint_if_due(&mut self) {
+        if self.state.number - self.checkpointed < CHECKPOINT_INTERVAL
+            || !self.state.damaged.is_empty()
+            || self.require_role(Roles::MAINTAIN, "maintain").is_err()
         {
-            tracing::warn!(%error, number = self.state.number, "writing a checkpoint failed");
+            return;
+        }
+        match self.write_checkpoint() {
+            Ok(()) => {
+                self.checkpointed = self.state.number;
+                self.cache.remember_start(Some(self.checkpointed));
+            }
+            Err(error) => tracing::warn!(%error, number = self.state.number, "writing a checkpoint failed"),
         }
     }
 
@@ -220,10 +242,8 @@ impl Repository {
     /// # Errors
     /// `NoSigner`, `Store`, `Seal`.
     pub fn write_checkpoint(&self) -> Result<(), RepositoryError> {
+        self.require_role(Roles::MAINTAIN, "maintain")?;
         let signer = self.signer()?;
-        if !self.state.policy.signer(signer.id()).is_some_and(|signer| signer.roles.holds(Roles::MAINTAIN)) {
-            return Err(RepositoryError::NoSigner { role: "maintain" });
-        }
         let name = names::checkpoint(self.state.number)?;
         let salt = Salt(
             random::array(&*self.random)
@@ -231,7 +251,7 @@ impl Repository {
         );
         let content = self.state.to_checkpoint().encode();
         let bytes = self
-            .metadata
+            .metadata_key()?
             .seal(ObjectKind::Checkpoint, name.as_str(), body::OBJECT_FLOOR_BYTES, &content, signer, salt)
             .map_err(|source| RepositoryError::Seal { what: "a checkpoint", source })?;
         if bytes.len() as u64 <= CHECKPOINT_LIMIT_BYTES {

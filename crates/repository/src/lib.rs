@@ -13,6 +13,7 @@
 //!
 //! Start reading at [`Repository`] and [`state`]. Implements `format-spec/journal.md` and `format-spec/tree.md`.
 
+pub mod administration;
 pub mod backup;
 pub mod cache;
 pub mod check;
@@ -23,8 +24,10 @@ mod error;
 mod index_writer;
 mod init;
 mod journal;
+mod keyring;
 pub mod monitor;
 mod names;
+mod object_lock;
 mod open;
 mod pack_writer;
 pub mod reader;
@@ -35,9 +38,10 @@ pub mod state;
 mod statements;
 pub mod statistics;
 pub mod tree;
+pub mod versions;
 #[doc(hidden)]
 pub mod zstd;
 
 pub use error::RepositoryError;
-pub use init::init;
+pub use init::{InitOptions, init};
 pub use repository::{OpenOptions, Repository};

@@ -2,7 +2,7 @@
 
 use strongroom_format::entry::IndexRef;
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{IndexId, PackId, SourceTag};
+use strongroom_format::{IndexId, KeyId, PackId, RecipientId, SourceTag};
 use strongroom_store::{ObjectName, StoreError};
 
 /// `config`.
@@ -55,4 +55,10 @@ pub(crate) fn index_ref(index_ref: &IndexRef) -> Result<ObjectName, StoreError> 
 pub(crate) fn index_of(name: &ObjectName, length: u64) -> Option<IndexRef> {
     let (tag, id) = name.as_str().strip_prefix("index/")?.split_once('/')?;
     Some(IndexRef { id: IndexId::from_hex(id)?, source_tag: SourceTag::from_hex(tag)?, length })
+}
+
+/// The key and recipient of `keys/<key>/<recipient>`.
+pub(crate) fn key_of(name: &ObjectName) -> Option<(KeyId, RecipientId)> {
+    let (key, recipient) = name.as_str().strip_prefix("keys/")?.split_once('/')?;
+    Some((KeyId::from_hex(key)?, RecipientId::from_hex(recipient)?))
 }

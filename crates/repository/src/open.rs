@@ -2,27 +2,31 @@
 //! that was read steers anything but which key to ask for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use strongroom_format::checkpoint::{CHECKPOINT_LIMIT_BYTES, Checkpoint};
 use strongroom_format::config::{CONFIG_LIMIT_BYTES, Config};
 use strongroom_format::entry::ENTRY_LIMIT_BYTES;
 use strongroom_format::header::Header;
 use strongroom_format::pack::KeyRef;
-use strongroom_format::registry::{ObjectKind, Purpose, Roles};
+use strongroom_format::registry::{self, ObjectKind, Purpose, Roles};
 use strongroom_format::{ContentHash, FormatError, KeyId, RecipientId};
-use strongroom_keys::derive::{Identity, commitment, content_hash};
+use strongroom_keys::derive::{Identity, content_hash};
 use strongroom_keys::seal::MetadataKey;
-use strongroom_keys::sign::Signer;
+use strongroom_keys::KeysError;
 use strongroom_keys::unlock::Unlocker;
-use strongroom_keys::wrap::x25519_public;
-use strongroom_keys::{KeysError, Secret};
-use strongroom_store::{ObjectName, Store, StoreError};
+use strongroom_store::{LockMode, ObjectLock, ObjectName, Store, StoreError};
 
 use crate::cache::Cache;
 use crate::error::RepositoryError;
+use crate::journal::CHECKPOINT_INTERVAL;
+use crate::keyring::{Keyring, MetadataKeys};
 use crate::names;
 use crate::repository::{OpenOptions, Repository, fingerprint};
 use crate::state::{State, describe};
+
+/// How far behind its number the checkpoint of an entry may come.
+const CHECKPOINT_SLACK: u64 = 16;
 
 /// Higher numbers are no journal's.
 const NUMBER_LIMIT: u64 = u64::MAX / 2;
@@ -44,39 +48,61 @@ impl Repository {
         }
         let (cache, warning) = Cache::open(options.cache_folder.as_deref(), &found)?;
         let mut warnings: Vec<String> = warning.into_iter().collect();
-        let unlocker = Unlocker::new(&*store, config.repository, &options.credentials);
-
-        let start = Start::find(&*store, &mut warnings)?;
-        let opened = match start.open(&*store, &unlocker, &config, config_hash) {
+        let hints = cache.hints();
+        let unlocker = Unlocker::new(Arc::clone(&store), config.repository, options.credentials, hints.clone());
+        let opening = Opening {
+            store: &*store,
+            config: &config,
+            config_hash,
+            keyring: Keyring::new(unlocker, config.repository),
+            vault_first: options.reads_content,
+        };
+        let start = Start::find(&*store, &cache, &mut warnings)?;
+        let opened = match opening.open(&start) {
             // Nothing that a checkpoint says counts before it opens, not even which key to ask for.
             Err(error) if start.checkpoint && error_is_of_checkpoint(&error) => {
                 warnings.push(format!("the newest checkpoint is not used: {}", describe(&error)));
-                Start::genesis(&*store)?.open(&*store, &unlocker, &config, config_hash)
+                opening.open(&Start::genesis(&*store)?)
             }
             other => other,
         };
-        let (unlocked, state) = opened?;
-        let identity_key =
-            unlocked.with_vault(&unlocker, &state.policy.identity, Purpose::Identity, &config)?;
-        let signer = unlocked.signer(&unlocker, &state);
-        drop(unlocker);
+        let (first_key, state) = opened?;
+        let keyring = opening.keyring;
+        let identity_key = keyring
+            .open(&state.policy, &state.policy.identity, Purpose::Identity)
+            .map_err(|source| RepositoryError::Unlock { what: "the identity secret", source })?;
+        let mut metadata = MetadataKeys::default();
+        metadata.insert(first_key);
         let mut repository = Self {
             identity: Identity::new(&identity_key),
-            metadata: unlocked.metadata,
-            vault: unlocked.vault,
+            metadata,
+            keyring,
+            origin: options.origin.unwrap_or_else(|| Arc::clone(&store)),
             store,
             config,
             config_hash,
-            signer,
+            signer: None,
+            checkpointed: state.number,
             state,
             cache,
             data_keys: std::sync::Mutex::default(),
             random: options.random,
             clock: options.clock,
-            credentials: options.credentials,
             warnings,
         };
+        repository.load_metadata_keys()?;
+        repository.lock_objects();
         repository.fold_and_compare()?;
+        // So long a tail has a newer checkpoint: it is looked for the next time.
+        let begun = repository.checkpointed;
+        let is_far = repository.state.number - begun > CHECKPOINT_INTERVAL + CHECKPOINT_SLACK;
+        repository.cache.remember_start((!is_far).then_some(begun));
+        // Last, because the policy in force says who may sign.
+        repository.signer = repository.keyring.signer(&repository.state.policy, options.writer.as_deref());
+        let found = repository.keyring.unlocker().hints();
+        if found != hints {
+            repository.cache.remember_hints(&found);
+        }
         for (number, reason) in &repository.state.damaged {
             repository
                 .warnings
@@ -93,6 +119,35 @@ impl Repository {
         read_config(store).map(|(_, hash)| fingerprint(&hash))
     }
 
+    /// Tells a store that can keep objects from being deleted to do so for as long as the policy says.
+    pub(crate) fn lock_objects(&self) {
+        if let (Some(retention), Some(lock)) = (self.store.retention(), &self.state.policy.object_lock) {
+            retention.set(Some(object_lock(lock)));
+        }
+    }
+
+    /// Opens the metadata keys that policies named and that are not open yet: what they sealed stays readable. The
+    /// one in force must open.
+    pub(crate) fn load_metadata_keys(&mut self) -> Result<(), RepositoryError> {
+        for key in self.state.metadata_keys.clone() {
+            if self.metadata.contains(key.id) {
+                continue;
+            }
+            match self.keyring.open(&self.state.policy, &key, Purpose::Metadata) {
+                Ok(secret) => self.metadata.insert(MetadataKey::new(key.id, self.config.repository, &secret)),
+                Err(source) if key == self.state.policy.metadata => {
+                    return Err(RepositoryError::Unlock { what: "the metadata key", source });
+                }
+                Err(error) => self.warnings.push(format!(
+                    "the older metadata key {} does not open ({}): what it sealed cannot be read",
+                    key.id,
+                    describe(&error)
+                )),
+            }
+        }
+        Ok(())
+    }
+
     fn fold_and_compare(&mut self) -> Result<(), RepositoryError> {
         // A cache that cannot be read remembers nothing.
         let remembered = self.cache.remembered_head().unwrap_or(None);
@@ -107,15 +162,17 @@ impl Repository {
         };
         // Also below a checkpoint: a journal that was rolled back and has grown again is another one.
         let name = names::entry(number)?;
-        let bytes = match self.store.get(&name, ENTRY_LIMIT_BYTES) {
+        let bytes = match self.origin.get(&name, ENTRY_LIMIT_BYTES) {
             Ok(bytes) => Some(bytes),
             Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => None,
             Err(error) => return Err(error.into()),
         };
         if bytes.as_deref().map(content_hash) != Some(hash) {
             let listed = self.listed_head()?.unwrap_or_default();
-            let opens = bytes
-                .is_some_and(|bytes| self.metadata.open(ObjectKind::Entry, name.as_str(), &bytes).is_ok());
+            let opens = bytes.is_some_and(|bytes| {
+                let key = self.metadata.of_object(&bytes);
+                key.is_ok_and(|key| key.open(ObjectKind::Entry, name.as_str(), &bytes).is_ok())
+            });
             if listed < number || opens {
                 return Err(rollback(listed));
             }
@@ -123,6 +180,19 @@ impl Repository {
             return self.fold_to_head(Some(listed));
         }
         self.fold_to_head(Some(number))
+    }
+}
+
+/// What the policy says, as stores understand it.
+pub(crate) fn object_lock(lock: &strongroom_format::policy::ObjectLock) -> ObjectLock {
+    let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+    ObjectLock {
+        mode: match lock.mode {
+            registry::LockMode::Governance => LockMode::Governance,
+            registry::LockMode::Compliance => LockMode::Compliance,
+        },
+        data: days(lock.data_days),
+        keys: days(lock.keys_days),
     }
 }
 
@@ -154,26 +224,37 @@ struct Start {
 }
 
 impl Start {
-    fn find(store: &dyn Store, warnings: &mut Vec<String>) -> Result<Self, RepositoryError> {
+    fn find(store: &dyn Store, cache: &Cache, warnings: &mut Vec<String>) -> Result<Self, RepositoryError> {
+        // Where this host began the last time does again: what is known of it need not be listed.
+        match cache.start() {
+            Some(0) => return Self::genesis(store),
+            Some(number) => {
+                if let Ok(start) = Self::of_checkpoint(store, names::checkpoint(number)?) {
+                    return Ok(start);
+                }
+            }
+            None => {}
+        }
         let mut newest = None;
         store.list("checkpoints/", &mut |name, _| {
             newest.get_or_insert(name);
             Ok(())
         })?;
         if let Some(name) = newest {
-            match store.get(&name, CHECKPOINT_LIMIT_BYTES) {
-                Ok(bytes) => match Header::decode(&bytes) {
-                    Ok(header) => {
-                        return Ok(Self { name, bytes, metadata_key: header.key, checkpoint: true });
-                    }
-                    Err(error) => warnings.push(format!("the newest checkpoint {name} is not used: {error}")),
-                },
+            match Self::of_checkpoint(store, name.clone()) {
+                Ok(start) => return Ok(start),
                 Err(error) => {
-                    warnings.push(format!("the newest checkpoint {name} is not used: {}", describe(&error)))
+                    warnings.push(format!("the newest checkpoint {name} is not used: {}", describe(&error)));
                 }
             }
         }
         Self::genesis(store)
+    }
+
+    fn of_checkpoint(store: &dyn Store, name: ObjectName) -> Result<Self, RepositoryError> {
+        let bytes = store.get(&name, CHECKPOINT_LIMIT_BYTES)?;
+        let header = Header::decode(&bytes).map_err(RepositoryError::malformed(&name))?;
+        Ok(Self { name, bytes, metadata_key: header.key, checkpoint: true })
     }
 
     fn genesis(store: &dyn Store) -> Result<Self, RepositoryError> {
@@ -188,32 +269,46 @@ impl Start {
         let header = Header::decode(&bytes).map_err(RepositoryError::malformed(&name))?;
         Ok(Self { name, bytes, metadata_key: header.key, checkpoint: false })
     }
+}
 
-    fn open(
-        &self,
-        store: &dyn Store,
-        unlocker: &Unlocker<'_>,
-        config: &Config,
-        config_hash: ContentHash,
-    ) -> Result<(Unlocked, State), RepositoryError> {
-        let unlocked = Unlocked::open(unlocker, self.metadata_key, config)?;
-        let state = self.state(&unlocked.metadata, config, config_hash)?;
-        unlocked.agrees_with(&state)?;
-        if self.checkpoint {
-            self.follows_journal(store, &unlocked.metadata, &state)?;
+/// What opening goes by until the policy is known.
+struct Opening<'a> {
+    store: &'a dyn Store,
+    config: &'a Config,
+    config_hash: ContentHash,
+    keyring: Keyring,
+    vault_first: bool,
+}
+
+impl Opening<'_> {
+    fn open(&self, start: &Start) -> Result<(MetadataKey, State), RepositoryError> {
+        let metadata = self.keyring.first_metadata_key(start.metadata_key, self.vault_first)?;
+        let state = self.state(start, &metadata)?;
+        let policy = &state.policy;
+        let disagree = |what| RepositoryError::Unlock { what, source: KeysError::Commitment };
+        if policy.metadata != (KeyRef { id: metadata.id(), commitment: metadata.commitment() }) {
+            return Err(disagree("the metadata key"));
         }
-        Ok((unlocked, state))
+        if self.keyring.has_opened_a_vault() {
+            self.keyring
+                .vault(policy)
+                .map_err(|source| RepositoryError::Unlock { what: "the vault", source })?;
+        }
+        if start.checkpoint {
+            self.follows_journal(start, &metadata, &state)?;
+        }
+        Ok((metadata, state))
     }
 
     /// A checkpoint of an entry that the journal does not have is of another journal: made up, or rolled back behind.
     fn follows_journal(
         &self,
-        store: &dyn Store,
+        start: &Start,
         metadata: &MetadataKey,
         state: &State,
     ) -> Result<(), RepositoryError> {
         let entry = names::entry(state.number)?;
-        let follows = match store.get(&entry, ENTRY_LIMIT_BYTES) {
+        let follows = match self.store.get(&entry, ENTRY_LIMIT_BYTES) {
             // Bytes that do not open are damage, against which a checkpoint helps.
             Ok(bytes) => {
                 content_hash(&bytes) == state.entry_hash
@@ -221,7 +316,7 @@ impl Start {
             }
             // So is an entry that is missing alone.
             Err(StoreError::NotFound { .. }) => {
-                state.number == 0 || store.stat(&names::entry(state.number - 1)?).is_ok()
+                state.number == 0 || self.store.stat(&names::entry(state.number - 1)?).is_ok()
             }
             Err(StoreError::TooLarge { .. }) => true,
             Err(error) => return Err(error.into()),
@@ -230,30 +325,18 @@ impl Start {
             return Ok(());
         }
         let reason = format!("the journal's entry {} is not the one it was made of", state.number);
-        Err(RepositoryError::Inconsistent { object: self.name.to_string(), reason })
+        Err(RepositoryError::Inconsistent { object: start.name.to_string(), reason })
     }
 
-    fn state(
-        &self,
-        metadata: &MetadataKey,
-        config: &Config,
-        config_hash: ContentHash,
-    ) -> Result<State, RepositoryError> {
-        let object = self.name.as_str();
-        if !self.checkpoint {
-            let opened = metadata
-                .open(ObjectKind::Entry, object, &self.bytes)
-                .map_err(RepositoryError::damaged(object))?;
-            return State::genesis(
-                object,
-                &self.bytes,
-                &opened,
-                config.repository,
-                &config.root,
-                config_hash,
-            );
+    fn state(&self, start: &Start, metadata: &MetadataKey) -> Result<State, RepositoryError> {
+        let (object, config) = (start.name.as_str(), self.config);
+        if start.checkpoint {
+            return read_checkpoint(&start.name, &start.bytes, metadata, config);
         }
-        read_checkpoint(&self.name, &self.bytes, metadata, config)
+        let opened = metadata
+            .open(ObjectKind::Entry, object, &start.bytes)
+            .map_err(RepositoryError::damaged(object))?;
+        State::genesis(object, &start.bytes, &opened, config.repository, &config.root, self.config_hash)
     }
 }
 
@@ -291,84 +374,6 @@ pub(crate) fn read_checkpoint(
         .ok_or_else(|| inconsistent("its signer lacks the role maintain"))?;
     opened.verify(&signer.public).map_err(RepositoryError::damaged(object))?;
     Ok(state)
-}
-
-/// The keys that opened before the policy was known.
-struct Unlocked {
-    vault_id: KeyId,
-    vault: Secret,
-    metadata: MetadataKey,
-}
-
-impl Unlocked {
-    fn open(unlocker: &Unlocker<'_>, metadata_id: KeyId, config: &Config) -> Result<Self, RepositoryError> {
-        let failed = |what| move |source| RepositoryError::Unlock { what, source };
-        let mut last = None;
-        for recipient in unlocker.recipients(metadata_id).map_err(failed("the metadata key"))? {
-            let vault_id = KeyId(recipient.0);
-            match unlocker.with_credentials(vault_id, Purpose::Vault) {
-                Ok(vault) => {
-                    let metadata = unlocker
-                        .with_vault(metadata_id, Purpose::Metadata, vault_id, &vault)
-                        .map_err(failed("the metadata key"))?;
-                    return Ok(Self {
-                        vault_id,
-                        vault,
-                        metadata: MetadataKey::new(metadata_id, config.repository, &metadata),
-                    });
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(failed("the vault")(
-            last.unwrap_or(KeysError::NoCredential {
-                kinds: format!("nothing: keys/{metadata_id}/ is empty"),
-            }),
-        ))
-    }
-
-    fn agrees_with(&self, state: &State) -> Result<(), RepositoryError> {
-        let disagree = |what| RepositoryError::Unlock { what, source: KeysError::Commitment };
-        let policy = &state.policy;
-        if policy.metadata != (KeyRef { id: self.metadata.id(), commitment: self.metadata.commitment() }) {
-            return Err(disagree("the metadata key"));
-        }
-        let public = x25519_public(&self.vault)
-            .map_err(|source| RepositoryError::Unlock { what: "the vault", source })?;
-        let expected = commitment(&self.vault, state.repository, self.vault_id, Purpose::Vault);
-        if policy.vault != (KeyRef { id: self.vault_id, commitment: expected })
-            || policy.vault_public != public
-        {
-            return Err(disagree("the vault"));
-        }
-        Ok(())
-    }
-
-    fn with_vault(
-        &self,
-        unlocker: &Unlocker<'_>,
-        key: &KeyRef,
-        purpose: Purpose,
-        config: &Config,
-    ) -> Result<Secret, RepositoryError> {
-        let failed = |source| RepositoryError::Unlock { what: "the identity secret", source };
-        let secret = unlocker.with_vault(key.id, purpose, self.vault_id, &self.vault).map_err(failed)?;
-        if commitment(&secret, config.repository, key.id, purpose) == key.commitment {
-            Ok(secret)
-        } else {
-            Err(failed(KeysError::Commitment))
-        }
-    }
-
-    /// The first signer whose key opens: without one the repository can be read, not written.
-    fn signer(&self, unlocker: &Unlocker<'_>, state: &State) -> Option<Signer> {
-        state.policy.signers.iter().find_map(|listed| {
-            let seed =
-                unlocker.with_vault(KeyId(listed.id.0), Purpose::Signing, self.vault_id, &self.vault).ok()?;
-            let signer = Signer::new(listed.id, &seed);
-            (signer.public() == listed.public).then_some(signer)
-        })
-    }
 }
 
 /// The vault as a recipient.

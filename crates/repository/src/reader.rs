@@ -14,6 +14,7 @@ use strongroom_format::registry::{Codec, ObjectKind};
 use strongroom_format::{ChunkId, NodeId, PackId};
 use strongroom_keys::KeysError;
 use strongroom_keys::frame::BoundRecord;
+use strongroom_store::{ObjectName, Store};
 
 use crate::cache::{Cache, Location, PackEntry};
 use crate::error::RepositoryError;
@@ -21,6 +22,7 @@ use crate::names;
 use crate::repository::Repository;
 use crate::state::describe;
 use crate::tree::NodeSource;
+use crate::versions::whole_version;
 use crate::zstd::Decompressor;
 
 /// Decoded frames kept, bytes.
@@ -51,6 +53,7 @@ impl ChunkBytes {
 /// Reads chunks and nodes of one repository; used from many threads.
 pub struct Reader<'a> {
     repository: &'a Repository,
+    store: &'a dyn Store,
     cache: &'a Cache,
     /// The index read again from the store, once the cache has failed.
     fallback: OnceLock<Option<Cache>>,
@@ -70,17 +73,23 @@ impl<'a> Reader<'a> {
     /// Reads `repository`, whose index must have been loaded.
     #[must_use]
     pub fn new(repository: &'a Repository) -> Self {
-        Self::with(repository, &repository.cache, OnceLock::new())
+        Self::with(repository, &*repository.store, &repository.cache, OnceLock::new())
     }
 
-    /// Reads by an index that was read from the store just now, and by no other.
+    /// Reads by an index that was read from the store just now, and by no other; past any cache of objects.
     pub(crate) fn by_index(repository: &'a Repository, cache: &'a Cache) -> Self {
-        Self::with(repository, cache, OnceLock::from(None))
+        Self::with(repository, &*repository.origin, cache, OnceLock::from(None))
     }
 
-    fn with(repository: &'a Repository, cache: &'a Cache, fallback: OnceLock<Option<Cache>>) -> Self {
+    fn with(
+        repository: &'a Repository,
+        store: &'a dyn Store,
+        cache: &'a Cache,
+        fallback: OnceLock<Option<Cache>>,
+    ) -> Self {
         Self {
             repository,
+            store,
             cache,
             fallback,
             footers: Mutex::new(LruCache::new(
@@ -254,12 +263,16 @@ impl<'a> Reader<'a> {
             return Ok(Arc::clone(frame));
         }
         let range = pack.footer.frame_range(location.frame as usize).ok_or_else(missing)?;
-        let sealed = self.repository.store.get_range(
-            &names::pack(pack.kind, pack.id)?,
-            range.start,
-            range.end - range.start,
-        )?;
-        let frame = Arc::new(self.open_frame(&pack, &record, &sealed)?);
+        let name = names::pack(pack.kind, pack.id)?;
+        let read = self.store.get_range(&name, range.start, range.end - range.start);
+        let opened =
+            read.map_err(RepositoryError::from).and_then(|sealed| self.open_frame(&pack, &record, &sealed));
+        // Overwritten, perhaps, in a store that keeps what was there before.
+        let opened = opened.or_else(|error| {
+            let older = self.older_frame(&name, &pack, range);
+            older.map_or(Err(error), |sealed| self.open_frame(&pack, &record, &sealed))
+        });
+        let frame = Arc::new(opened?);
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         frames.bytes += frame.plain.len();
         if let Some(old) = frames.entries.put(key, Arc::clone(&frame)) {
@@ -270,6 +283,12 @@ impl<'a> Reader<'a> {
             frames.bytes -= old.plain.len();
         }
         Ok(frame)
+    }
+
+    /// A frame of the version of a pack that has its hash.
+    fn older_frame(&self, name: &ObjectName, pack: &PackEntry, range: Range<u64>) -> Option<Vec<u8>> {
+        let bytes = whole_version(self.store, name, &pack.id.0)?;
+        bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?).map(<[u8]>::to_vec)
     }
 
     /// Opens a sealed frame of `pack`, decompresses it and verifies every chunk.
@@ -298,10 +317,7 @@ impl<'a> Reader<'a> {
         if pack.kind == ObjectKind::DataPack {
             self.repository.data_key(key)?.open(&bound, sealed, &mut payload).map_err(damaged)?;
         } else {
-            let metadata = &self.repository.metadata;
-            if key.id != metadata.id() {
-                return Err(damaged(KeysError::OtherKey { needed: key.id }));
-            }
+            let metadata = self.repository.metadata.get(key.id).map_err(damaged)?;
             metadata.node_key().open(&bound, sealed, &mut payload).map_err(damaged)?;
         }
         let plain = match record.codec {

@@ -9,27 +9,37 @@ use strongroom_format::entry::{IndexRef, PackRef};
 use strongroom_format::header::HEADER_LENGTH;
 use strongroom_format::index::{INDEX_LIMIT_BYTES, Index, IndexedPack};
 use strongroom_format::pack::{self, Footer, KeyRef, TRAILER_LENGTH};
-use strongroom_format::registry::{ObjectKind, Purpose};
+use strongroom_format::registry::{ObjectKind, Purpose, RecipientType};
 use strongroom_format::{ContentHash, KeyId};
-use strongroom_keys::Secret;
-use strongroom_keys::derive::{Identity, commitment, content_hash};
+use strongroom_keys::KeysError;
+use strongroom_keys::derive::{Identity, content_hash};
 use strongroom_keys::frame::FrameKey;
+use strongroom_keys::kms::Kms;
 use strongroom_keys::random::Random;
-use strongroom_keys::seal::MetadataKey;
+use strongroom_keys::seal::{MetadataKey, PackSealer};
 use strongroom_keys::sign::{Signer, verify_object};
-use strongroom_keys::unlock::{Credential, Unlocker};
+use strongroom_keys::unlock::Credential;
 use strongroom_store::{ObjectName, Store, StoreError};
 
 use crate::cache::{Cache, PackEntry, decode_packs};
 use crate::clock::Clock;
 use crate::error::RepositoryError;
+use crate::keyring::{Keyring, MetadataKeys};
 use crate::names;
 use crate::state::{Snapshot, State, describe};
+use crate::versions::whole_version;
 
 /// What a repository is opened with.
 pub struct OpenOptions {
-    /// Passphrases and key files at hand.
+    /// Passphrases, keys and services at hand.
     pub credentials: Vec<Credential>,
+    /// The store without any cache in front, where the one that is opened has one.
+    pub origin: Option<Arc<dyn Store>>,
+    /// Whether stored data will be read: then the vault is opened first, which spares a KMS two calls. A host that
+    /// only writes has no right to that.
+    pub reads_content: bool,
+    /// The signer to be, by its name in the policy, where several open.
+    pub writer: Option<String>,
     /// Folder of local caches; `None` for a cache in memory.
     pub cache_folder: Option<PathBuf>,
     /// The fingerprint that `config` must have.
@@ -40,21 +50,41 @@ pub struct OpenOptions {
     pub clock: Arc<dyn Clock>,
 }
 
+impl OpenOptions {
+    /// With these credentials, no cache on disk, nothing pinned, no content to be read.
+    #[must_use]
+    pub fn new(credentials: Vec<Credential>, random: Arc<dyn Random>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            credentials,
+            origin: None,
+            reads_content: false,
+            writer: None,
+            cache_folder: None,
+            fingerprint: None,
+            random,
+            clock,
+        }
+    }
+}
+
 /// An open repository: unlocked, its journal folded, its index in the cache.
 pub struct Repository {
     pub(crate) store: Arc<dyn Store>,
+    /// The same without any cache in front: for those who must see what is there now.
+    pub(crate) origin: Arc<dyn Store>,
     pub(crate) config: Config,
     pub(crate) config_hash: ContentHash,
-    pub(crate) metadata: MetadataKey,
+    pub(crate) metadata: MetadataKeys,
     pub(crate) identity: Identity,
-    pub(crate) vault: Secret,
+    pub(crate) keyring: Keyring,
     pub(crate) signer: Option<Signer>,
     pub(crate) state: State,
+    /// The entry of the newest checkpoint that is known; 0 without one.
+    pub(crate) checkpointed: u64,
     pub(crate) cache: Cache,
     pub(crate) data_keys: Mutex<HashMap<KeyId, Arc<FrameKey>>>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) credentials: Vec<Credential>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -124,27 +154,41 @@ impl Repository {
         self.signer.as_ref().ok_or(RepositoryError::NoSigner { role: "write" })
     }
 
-    pub(crate) fn unlocker(&self) -> Unlocker<'_> {
-        Unlocker::new(&*self.store, self.config.repository, &self.credentials)
-    }
-
-    /// Opens a data key through the vault; each is opened once.
+    /// Opens a data key; each is opened once.
     pub(crate) fn data_key(&self, key: &KeyRef) -> Result<Arc<FrameKey>, RepositoryError> {
         let known = self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).get(&key.id).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let failed = |source| RepositoryError::DataKey { key: key.id, source };
         let secret = self
-            .unlocker()
-            .with_vault(key.id, Purpose::Data, self.state.policy.vault.id, &self.vault)
-            .map_err(failed)?;
-        if commitment(&secret, self.config.repository, key.id, Purpose::Data) != key.commitment {
-            return Err(failed(strongroom_keys::KeysError::Commitment));
-        }
+            .keyring
+            .open(&self.state.policy, key, Purpose::Data)
+            .map_err(|source| RepositoryError::DataKey { key: key.id, source })?;
         let opened = Arc::new(FrameKey::from_data_key(key.id, self.config.repository, &secret));
         self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id, Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// Fails where this host cannot open what is stored, and says which right it lacks: by opening the vault, or for
+    /// those who were given none, a data key.
+    ///
+    /// # Errors
+    /// `DataKey`, `Unlock`.
+    pub fn require_read_access(&self) -> Result<(), RepositoryError> {
+        let Err(source) = self.keyring.vault(&self.state.policy) else { return Ok(()) };
+        match self.state.snapshots.iter().flat_map(|snapshot| &snapshot.state.keys).next() {
+            Some(key) => self.data_key(key).map(drop),
+            None => Err(RepositoryError::Unlock { what: "the vault, which opens stored data", source }),
+        }
+    }
+
+    /// The KMS key that new data keys come from: the first that the policy names for them, on a host that a KMS has
+    /// let in. Another host seals them to the vault only.
+    pub(crate) fn data_kms(&self) -> Option<(String, Arc<dyn Kms>)> {
+        let kms = self.keyring.unlocker().kms_in_use()?;
+        let mut recipients = self.state.policy.recipients.iter();
+        let named = recipients.find(|one| one.kind == RecipientType::AwsKms && one.gets(Purpose::Data))?;
+        Some((String::from_utf8(named.public.clone()).ok()?, Arc::clone(kms)))
     }
 
     /// Brings the cache of the index up to the state. A damaged index object is noted in `warnings`; what it
@@ -244,6 +288,15 @@ impl Repository {
         self.open_footer(pack, &name, &header, &sealed)
     }
 
+    pub(crate) fn resume_pack(&self, kind: ObjectKind, header: &[u8]) -> Result<PackSealer, KeysError> {
+        self.metadata.of_object(header)?.resume_pack(kind, header)
+    }
+
+    /// The metadata key in force.
+    pub(crate) fn metadata_key(&self) -> Result<&MetadataKey, RepositoryError> {
+        self.metadata.in_force(&self.state)
+    }
+
     /// Opens the sealed footer of a pack.
     pub(crate) fn open_footer(
         &self,
@@ -252,7 +305,7 @@ impl Repository {
         header: &[u8],
         sealed: &[u8],
     ) -> Result<(IndexedPack, PackEntry), RepositoryError> {
-        let sealer = self.metadata.resume_pack(pack.kind, header).map_err(RepositoryError::damaged(name))?;
+        let sealer = self.resume_pack(pack.kind, header).map_err(RepositoryError::damaged(name))?;
         let mut plain = sealer.open_footer(sealed).map_err(RepositoryError::damaged(name))?;
         let footer = Footer::decode(&plain).map_err(RepositoryError::malformed(name))?;
         if footer.pack_length != pack.length {
@@ -273,8 +326,13 @@ impl Repository {
         index: &IndexRef,
     ) -> Result<Vec<(IndexedPack, PackEntry)>, RepositoryError> {
         let name = names::index_ref(index)?;
-        let bytes = self.store.get(&name, INDEX_LIMIT_BYTES)?;
-        self.open_index(index, &name, &bytes)
+        let read = self.store.get(&name, INDEX_LIMIT_BYTES).map_err(RepositoryError::from);
+        let opened = read.and_then(|bytes| self.open_index(index, &name, &bytes));
+        // Overwritten, perhaps, in a store that keeps what was there before.
+        opened.or_else(|error| match whole_version(&*self.store, &name, &index.id.0) {
+            Some(bytes) => self.open_index(index, &name, &bytes),
+            None => Err(error),
+        })
     }
 
     /// Verifies the stored bytes of an index object.
@@ -290,8 +348,11 @@ impl Repository {
                 reason: "its bytes do not hash to its name".into(),
             });
         }
-        let opened =
-            self.metadata.open(ObjectKind::Index, "", bytes).map_err(RepositoryError::damaged(name))?;
+        let opened = self
+            .metadata
+            .of_object(bytes)
+            .and_then(|metadata| metadata.open(ObjectKind::Index, "", bytes))
+            .map_err(RepositoryError::damaged(name))?;
         let signer = opened.claimed_signer().map_err(RepositoryError::damaged(name))?;
         let Some(signer) = self.state.known_signer(signer) else {
             return Err(RepositoryError::Inconsistent {

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_format::checkpoint::{Checkpoint, SnapshotState, VoidEntry};
-use strongroom_format::entry::{IndexRef, JournalEntry, PackRef, PolicyBody, Statement};
+use strongroom_format::entry::{Attestation, IndexRef, JournalEntry, PackRef, PolicyBody, Statement};
 use strongroom_format::manifest::Manifest;
 use strongroom_format::policy::{Policy, Signer};
+use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{
     ContentHash, FormatError, IndexId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,
 };
-use strongroom_keys::derive::{Identity, content_hash};
+use strongroom_keys::derive::{Identity, chain, content_hash};
 use strongroom_keys::seal::{MetadataKey, OpenedObject};
 use strongroom_keys::sign::verify_policy;
 
@@ -42,7 +43,7 @@ impl Snapshot {
 pub enum VoidReason {
     /// It did not open when the entry behind it was decided either: garbage.
     DoesNotOpen,
-    /// What a listed signer signed is no entry.
+    /// What a listed signer signed is no entry, or one of a kind that no feature in force brings.
     Malformed,
     /// Its signer is not in the policy.
     UnlistedSigner,
@@ -56,7 +57,7 @@ pub enum VoidReason {
     Number,
     /// It was decided at another entry than the one before.
     Base,
-    /// It does not name the bytes of the entry before.
+    /// It does not follow the bytes that were stored before it.
     PreviousHash,
     /// A snapshot with this ID has been seen.
     SnapshotSeen,
@@ -74,14 +75,14 @@ impl std::fmt::Display for VoidReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::DoesNotOpen => "it does not open, and did not when the next entry was written",
-            Self::Malformed => "it is no well-formed entry",
+            Self::Malformed => "it is no well-formed entry of a kind that this repository has",
             Self::UnlistedSigner => "signed by nobody the policy lists",
             Self::Signature => "its signature does not hold",
             Self::Role => "its signer lacks the role",
             Self::Source => "its signer may not write this source",
             Self::Number => "it has another number than its name",
             Self::Base => "it was not decided at the entry before",
-            Self::PreviousHash => "it does not follow the entry before",
+            Self::PreviousHash => "it does not follow the entries before",
             Self::SnapshotSeen => "a snapshot with this ID was seen before",
             Self::RootSignature => "the root key did not sign this policy",
             Self::Identity => "it changes the identity secret",
@@ -100,10 +101,14 @@ pub struct State {
     pub number: u64,
     /// BLAKE3-256 of its stored bytes.
     pub entry_hash: ContentHash,
+    /// The chain up to it: the hash of all that was stored before, entry by entry.
+    pub chain: ContentHash,
     /// Every policy with its entry's number; the last is in force.
     pub policies: Vec<(u64, PolicyBody)>,
     /// The policy in force.
     pub policy: Policy,
+    /// Metadata keys of any policy; the last is in force.
+    pub metadata_keys: Vec<KeyRef>,
     /// Signers of any policy, as they were listed first: what they stored before they were dropped stays good.
     ever_listed: Vec<Signer>,
     /// Snapshots, by number.
@@ -114,12 +119,14 @@ pub struct State {
     pub packs: BTreeMap<PackId, PackRef>,
     /// Who signed the entry that brought each of them first.
     pub brought_by: BTreeMap<PackId, WriterId>,
+    /// Packs that a verifier attested, and which description of each.
+    pub attested: BTreeMap<PackId, ContentHash>,
     /// Void entries.
     pub voids: Vec<VoidEntry>,
     /// Entries that are missing or cannot be opened: number and why. Not part of checkpoints.
     pub damaged: Vec<(u64, String)>,
-    /// How many of `damaged`, at its end, did not open and may still turn out to be garbage.
-    undecided: usize,
+    /// The entry up to which a signer has followed the chain: what is damaged behind it may still turn out to be garbage.
+    chained: u64,
     /// The snapshot whose time the next entry tells.
     waiting: Option<u64>,
     seen: BTreeSet<SnapshotId>,
@@ -166,16 +173,19 @@ impl State {
             repository,
             number: 0,
             entry_hash: content_hash(bytes),
+            chain: chain(config_hash, content_hash(bytes)),
             policies: vec![(0, body.clone())],
             ever_listed: policy.signers.clone(),
+            metadata_keys: vec![policy.metadata],
             policy,
             snapshots: Vec::new(),
             indexes: BTreeMap::new(),
             packs: BTreeMap::new(),
             brought_by: BTreeMap::new(),
+            attested: BTreeMap::new(),
             voids: Vec::new(),
             damaged: Vec::new(),
-            undecided: 0,
+            chained: 0,
             waiting: None,
             seen: BTreeSet::new(),
         })
@@ -193,7 +203,7 @@ impl State {
     ) -> Result<Self, RepositoryError> {
         let mut root = *root;
         let mut policy = None;
-        let mut ever_listed = Vec::new();
+        let (mut ever_listed, mut metadata_keys) = (Vec::new(), Vec::new());
         // Forgetting is final: what a policy forgot was seen, though no checkpoint lists it.
         let mut seen: BTreeSet<SnapshotId> = checkpoint.snapshots.iter().map(|state| state.id).collect();
         for (_, body) in &checkpoint.policies {
@@ -208,6 +218,7 @@ impl State {
             }
             root = decoded.root;
             list(&mut ever_listed, &decoded);
+            put_in_force(&mut metadata_keys, decoded.metadata);
             seen.extend(&decoded.forgotten);
             policy = Some(decoded);
         }
@@ -225,8 +236,11 @@ impl State {
             repository,
             waiting: waiting.map(|last| last.state.number),
             ever_listed,
+            metadata_keys,
             number: checkpoint.number,
             entry_hash: checkpoint.entry_hash,
+            chain: checkpoint.chain,
+            attested: checkpoint.attested.into_iter().map(|said| (said.pack, said.description)).collect(),
             policies: checkpoint.policies,
             policy,
             seen,
@@ -236,7 +250,7 @@ impl State {
             packs: checkpoint.packs.into_iter().map(|(pack, _)| (pack.id, pack)).collect(),
             voids: checkpoint.voids,
             damaged: Vec::new(),
-            undecided: 0,
+            chained: checkpoint.number,
         })
     }
 
@@ -246,6 +260,7 @@ impl State {
         Checkpoint {
             number: self.number,
             entry_hash: self.entry_hash,
+            chain: self.chain,
             policies: self.policies.clone(),
             snapshots: self.snapshots.iter().map(|snapshot| snapshot.state.clone()).collect(),
             indexes: self.indexes.values().copied().collect(),
@@ -256,6 +271,11 @@ impl State {
                 .map(|(pack, signer)| (*pack, *signer))
                 .collect(),
             voids: self.voids.clone(),
+            attested: self
+                .attested
+                .iter()
+                .map(|(pack, description)| Attestation { pack: *pack, description: *description })
+                .collect(),
         }
     }
 
@@ -270,8 +290,10 @@ impl State {
     /// A void entry keeps its number and changes nothing. One that does not open is noted in `damaged`, until an
     /// entry behind it shows that its signer saw the same bytes: then it was garbage, and is void.
     ///
+    /// `metadata` is the key in force: that of `self.policy`.
+    ///
     /// # Errors
-    /// `NewerFormat`, `UnknownFeature`: a listed signer says something this version does not understand.
+    /// `NewerFormat`, `UnknownFeature`: a policy that the root key signed needs what this version does not have.
     pub fn fold(
         &mut self,
         object: &str,
@@ -284,26 +306,23 @@ impl State {
             Ok(opened) => opened,
             Err(error) => {
                 self.fold_damaged(content_hash(bytes), describe(&RepositoryError::damaged(object)(error)));
-                self.undecided += 1;
                 return Ok(());
             }
         };
         // Nothing of the content is looked at before the signature holds: anybody who ever had the metadata key
         // can seal what looks like a newer format.
+        // What this version does not know is void, not newer: new kinds come with a feature that a policy requires,
+        // and without one a single stolen writer could lock everybody out.
         let outcome = match self.verified_signer(&opened) {
             Ok(signer) => {
                 match JournalEntry::decode(opened.body().map_err(RepositoryError::damaged(object))?.content) {
                     Ok(entry) => self.take(object, number, &entry, signer, content_hash(bytes), identity)?,
-                    Err(error @ (FormatError::Unknown { .. } | FormatError::UnknownField { .. })) => {
-                        return Err(RepositoryError::malformed(object)(error));
-                    }
                     Err(_) => Err(VoidReason::Malformed),
                 }
             }
             Err(reason) => Err(reason),
         };
-        self.number = number;
-        self.entry_hash = content_hash(bytes);
+        self.advance(number, content_hash(bytes));
         if let Err(reason) = outcome {
             self.void(number, reason);
         }
@@ -312,13 +331,19 @@ impl State {
 
     /// Passes over an entry that is missing, or whose stored bytes (of this hash) cannot be opened.
     pub fn fold_damaged(&mut self, hash: ContentHash, reason: String) {
-        self.number += 1;
-        self.entry_hash = hash;
+        self.advance(self.number + 1, hash);
         self.damaged.push((self.number, reason));
     }
 
+    fn advance(&mut self, number: u64, entry_hash: ContentHash) {
+        self.number = number;
+        self.entry_hash = entry_hash;
+        self.chain = chain(self.chain, entry_hash);
+    }
+
     fn void(&mut self, number: u64, reason: VoidReason) {
-        self.voids.push(VoidEntry { number, reason: reason.to_string() });
+        let at = self.voids.partition_point(|void| void.number < number);
+        self.voids.insert(at, VoidEntry { number, reason: reason.to_string() });
     }
 
     fn verified_signer(&self, opened: &OpenedObject) -> Result<WriterId, VoidReason> {
@@ -360,18 +385,13 @@ impl State {
         if entry.base != self.number {
             return Err(VoidReason::Base);
         }
-        let follows = entry.previous == self.entry_hash;
-        let after_damage = self.damaged.last().is_some_and(|(damaged, _)| *damaged == self.number);
-        if !follows && !after_damage && self.undecided == 0 {
+        let follows = entry.previous == self.chain;
+        let after_damage = self.damaged.last().is_some_and(|(damaged, _)| *damaged > self.chained);
+        if !follows && !after_damage {
             return Err(VoidReason::PreviousHash);
         }
-        self.decide_unopened(follows);
-        let role = match &entry.statement {
-            Statement::Policy(_) => Roles::ADMIN,
-            Statement::Snapshot(_) => Roles::WRITE,
-            Statement::Reindex(_) => Roles::MAINTAIN,
-            Statement::Tag(_) | Statement::Note(_) => Roles(0),
-        };
+        self.decide_unopened(entry.previous);
+        let role = entry.statement.kind().role();
         if self.policy.signer(signer).is_some_and(|signer| signer.roles.holds(role)) {
             Ok(())
         } else {
@@ -379,17 +399,16 @@ impl State {
         }
     }
 
-    /// A signer who named the bytes of the entry before decided upon them: if they do not open, they were garbage then
-    /// already. Nothing is known of what lies further back: that stays damaged, so that nobody can pass damage off
-    /// as garbage by putting garbage behind it.
-    fn decide_unopened(&mut self, follows: bool) {
-        let undecided = std::mem::take(&mut self.undecided);
-        if follows
-            && undecided > 0
-            && let Some((number, _)) = self.damaged.pop_if(|(number, _)| *number == self.number)
-        {
-            self.void(number, VoidReason::DoesNotOpen);
+    /// A signer who follows the very bytes that are there decided upon them: what does not open among them was garbage
+    /// then already. If he follows others, all of it stays damaged, and his word for the chain is taken.
+    fn decide_unopened(&mut self, signers_chain: ContentHash) {
+        if signers_chain == self.chain {
+            while let Some((number, _)) = self.damaged.pop_if(|(number, _)| *number > self.chained) {
+                self.void(number, VoidReason::DoesNotOpen);
+            }
         }
+        self.chain = signers_chain;
+        self.chained = self.number;
     }
 
     fn apply(
@@ -458,6 +477,11 @@ impl State {
                 tags.sort();
                 tags.dedup();
             }
+            Statement::Attested(packs) => {
+                for said in packs.iter().filter(|said| self.packs.contains_key(&said.pack)) {
+                    self.attested.entry(said.pack).or_insert(said.description);
+                }
+            }
             Statement::Note(_) => {}
         }
         Ok(Ok(()))
@@ -480,18 +504,27 @@ impl State {
         if self.policy.sequence.checked_add(1) != Some(policy.sequence) {
             return Ok(Err(VoidReason::RootSignature));
         }
-        if policy.metadata != self.policy.metadata {
-            return Err(RepositoryError::UnknownFeature { feature: "rotation of the metadata key".into() });
-        }
         if policy.identity != self.policy.identity {
             return Ok(Err(VoidReason::Identity));
         }
         self.policies.push((number, body.clone()));
         self.snapshots.retain(|snapshot| !policy.forgotten.contains(&snapshot.state.id));
+        // The root key's holder has looked at what does not open up to there.
+        let (settled, open) =
+            std::mem::take(&mut self.damaged).into_iter().partition(|(number, _)| *number <= policy.settled);
+        self.damaged = open;
+        let settled: Vec<(u64, String)> = settled;
+        settled.iter().for_each(|(number, _)| self.void(*number, VoidReason::DoesNotOpen));
         list(&mut self.ever_listed, &policy);
+        put_in_force(&mut self.metadata_keys, policy.metadata);
         self.policy = policy;
         Ok(Ok(()))
     }
+}
+
+fn put_in_force(metadata_keys: &mut Vec<KeyRef>, key: KeyRef) {
+    metadata_keys.retain(|known| *known != key);
+    metadata_keys.push(key);
 }
 
 fn list(ever_listed: &mut Vec<Signer>, policy: &Policy) {

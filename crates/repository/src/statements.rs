@@ -1,10 +1,12 @@
-//! Entries that are statements about what is there: tags and notes.
+//! Entries that are statements about what is there: tags, attestations and notes.
 
 use strongroom_format::SnapshotId;
-use strongroom_format::entry::{NoteBody, Statement, TagBody};
+use strongroom_format::entry::{Attestation, NoteBody, Statement, TagBody};
+use strongroom_format::registry::Roles;
 
 use crate::error::RepositoryError;
 use crate::repository::Repository;
+use crate::state::State;
 
 impl Repository {
     /// Adds tags to a snapshot and takes others off.
@@ -24,6 +26,34 @@ impl Repository {
                 Err(RepositoryError::NoSuchSnapshot { query: snapshot.to_hex(), candidates: Vec::new() })
             }
         })
+    }
+
+    /// Attests packs of which a check opened every frame, so that other writers may rely on them. Gives how many were
+    /// not attested before; with none, or only one writer in the policy, nothing is said.
+    ///
+    /// # Errors
+    /// `NoSigner` without the role verify; `Store`, `Contention`.
+    pub fn attest(&mut self, opened: &[Attestation]) -> Result<usize, RepositoryError> {
+        let policy = &self.state.policy;
+        if policy.signers.iter().filter(|signer| signer.roles.holds(Roles::WRITE)).count() < 2 {
+            return Ok(0);
+        }
+        let is_new = |state: &State, said: &Attestation| {
+            state.packs.contains_key(&said.pack) && !state.attested.contains_key(&said.pack)
+        };
+        let count = opened.iter().filter(|said| is_new(&self.state, said)).count();
+        if count == 0 {
+            return Ok(0);
+        }
+        let signer = self.signer()?.id();
+        if !policy.signer(signer).is_some_and(|signer| signer.roles.holds(Roles::VERIFY)) {
+            return Err(RepositoryError::NoSigner { role: "verify" });
+        }
+        self.append(|state| {
+            let said: Vec<_> = opened.iter().filter(|said| is_new(state, said)).copied().collect();
+            Ok(Statement::Attested(said))
+        })?;
+        Ok(count)
     }
 
     /// Leaves a note for the audit trail: what happened, to which snapshot, with details in JSON.

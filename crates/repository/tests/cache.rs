@@ -9,7 +9,7 @@ use std::sync::Arc;
 use strongroom_keys::unlock::Credential;
 use strongroom_keys::wrap::{Argon2Costs, WrapTo};
 use strongroom_keys::{KeysError, Secret};
-use strongroom_repository::{OpenOptions, Repository, RepositoryError, init};
+use strongroom_repository::{InitOptions, OpenOptions, Repository, RepositoryError, init};
 use strongroom_store::{MemoryStore, Store};
 use support::*;
 
@@ -234,7 +234,7 @@ fn passphrases_and_key_files_open_the_same_repository() {
     let (_, store) = memory();
     let costs = Argon2Costs { memory_kib: 64, passes: 1, lanes: 1 };
     let passphrase = WrapTo::passphrase("correct horse", costs, &*fresh_random()).unwrap();
-    init(&store, &[passphrase, WrapTo::KeyFile { key: key() }], "db1", &*fresh_random()).unwrap();
+    init(&store, &[passphrase, WrapTo::KeyFile { key: key() }], InitOptions::of_host("db1"), &*fresh_random()).unwrap();
     let with = |passphrase: &str| {
         let credentials = vec![Credential::Passphrase(passphrase.to_owned().into())];
         Repository::open(Arc::clone(&store), OpenOptions { credentials, ..open_options() })
@@ -246,5 +246,5 @@ fn passphrases_and_key_files_open_the_same_repository() {
     let report = check(&repository);
     assert!(report.is_clean(), "{:#?}", report.findings);
     // The vault, root, metadata, identity and signing keys and one data key, the first two wrapped twice.
-    assert_eq!((report.checked.keys, report.checked.keys_opened), (8, 6));
+    assert_eq!((report.checked.keys, report.checked.keys_opened), (9, 6));
 }

@@ -1,8 +1,10 @@
-//! What every store must do, as code: tests of each store run [`suite`] on it.
+//! What every store must do, as code: tests of each store run [`suite`] on it, and once [`long_suite`]. What must be
+//! known of somebody's store before it is trusted, [`probe`] finds out.
 
+use std::io;
 use std::thread;
 
-use crate::error::StoreError;
+use crate::error::{Operation, StoreError};
 use crate::name::ObjectName;
 use crate::store::{ObjectInfo, PutOutcome, Store};
 
@@ -10,6 +12,12 @@ use crate::store::{ObjectInfo, PutOutcome, Store};
 const PREFIX: &str = "conformance";
 
 const WRITERS: u8 = 8;
+
+/// More than a page of any service's list, save Azure's 5000.
+const MANY: u32 = 1100;
+
+/// What object stores must take in one request.
+const LARGE_BYTES: usize = 128 << 20;
 
 /// Why a store does not conform.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +57,127 @@ pub fn suite(store: &dyn Store) -> Result<(), ConformanceError> {
     check_names("what was deleted is not listed", store, PREFIX, &[])
 }
 
+/// [`suite`], and then many objects and a large one.
+///
+/// # Errors
+/// The first promise that was not kept.
+pub fn long_suite(store: &dyn Store) -> Result<(), ConformanceError> {
+    suite(store)?;
+    many_objects(store)?;
+    large_object(store)
+}
+
+/// Creates 1100 objects, and lists them: more than services list in one go.
+///
+/// # Errors
+/// The first promise that was not kept.
+pub fn many_objects(store: &dyn Store) -> Result<(), ConformanceError> {
+    let expected: Vec<_> = (0..MANY).map(|number| format!("{PREFIX}/many/{number:05}")).collect();
+    let each = |writer: u8, action: &(dyn Fn(&ObjectName) -> Result<(), ConformanceError> + Sync)| {
+        let own = expected.iter().skip(usize::from(writer)).step_by(usize::from(WRITERS));
+        own.map(|name| action(&ObjectName::new(name.as_str())?)).collect::<Result<Vec<_>, _>>().map(drop)
+    };
+    let all = |action: &(dyn Fn(&ObjectName) -> Result<(), ConformanceError> + Sync)| {
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..WRITERS).map(|writer| scope.spawn(move || each(writer, action))).collect();
+            threads.into_iter().try_for_each(|thread| match thread.join() {
+                Ok(answer) => answer,
+                Err(_) => Err(violated("a call does not panic", "a thread")),
+            })
+        })
+    };
+    all(&|name| check("created", &store.put_if_absent(name, b"x")?, &PutOutcome::Created))?;
+    let rule = "list gives all names, over many pages";
+    check_names(rule, store, "conformance/many/", &expected)?;
+    for first in [0, 1, 998, 999, 1000, 1098, 1099] {
+        let after = ObjectName::new(expected[first].as_str())?;
+        check_names_after(
+            "list_after gives what comes behind",
+            store,
+            "conformance/many/",
+            &after,
+            &expected,
+        )?;
+    }
+    all(&|name| Ok(store.delete(name)?))?;
+    check_names("what was deleted is not listed", store, PREFIX, &[])
+}
+
+/// Creates an object of 128 MiB, and reads it. Takes three times that in memory.
+///
+/// # Errors
+/// The first promise that was not kept.
+pub fn large_object(store: &dyn Store) -> Result<(), ConformanceError> {
+    let object = name("large")?;
+    let mut bytes = vec![0; LARGE_BYTES];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    check("a large object is created", &store.put_if_absent(&object, &bytes)?, &PutOutcome::Created)?;
+    let same = |read: &[u8], expected: &[u8]| {
+        let is_same = read == expected;
+        check("a large object is read as it was put", &(read.len(), is_same), &(expected.len(), true))
+    };
+    same(&store.get(&object, LARGE_BYTES as u64)?, &bytes)?;
+    for (offset, length) in
+        [(0, 1 << 20), ((64 << 20) - 7, 16 << 20), (LARGE_BYTES - 1, 1), (1, LARGE_BYTES - 1)]
+    {
+        same(&store.get_range(&object, offset as u64, length as u64)?, &bytes[offset..offset + length])?;
+    }
+    match store.get(&object, LARGE_BYTES as u64 - 1) {
+        Err(StoreError::TooLarge { .. }) => {}
+        answer => return Err(violated("get beyond the bound is TooLarge", &answer.map(|bytes| bytes.len()))),
+    }
+    store.delete(&object)?;
+    is_not_found("a deleted object is NotFound", store.stat(&object))
+}
+
+/// Finds out whether a store can be trusted with a repository: whether it refuses to replace an object, and shows a
+/// new one at once. Three or four requests; leaves `running/probe-…` behind where it may not delete.
+///
+/// # Errors
+/// [`StoreError::NoAtomicCreate`] when the store replaces objects, or takes every name for taken. [`StoreError::Io`]
+/// when it shows something other than what was put. And whatever keeps this user from creating objects.
+pub fn probe(store: &dyn Store) -> Result<(), StoreError> {
+    let location = store.location();
+    let random = || {
+        getrandom::u64().map_err(|error| StoreError::Io {
+            operation: Operation::Create,
+            object: "a name for a probe".to_owned(),
+            location: location.clone(),
+            source: io::Error::other(error),
+        })
+    };
+    let object = ObjectName::new(format!("running/probe-{:016x}", random()?))?;
+    let (first, second) = (random()?.to_le_bytes(), [0; 8]);
+    let unsafe_create = || StoreError::NoAtomicCreate { object: object.clone(), location: location.clone() };
+    let wrong = |said: &str| StoreError::Io {
+        operation: Operation::Get,
+        object: object.to_string(),
+        location: location.clone(),
+        source: io::Error::new(io::ErrorKind::InvalidData, said.to_owned()),
+    };
+    if store.put_if_absent(&object, &first)? != PutOutcome::Created {
+        return Err(unsafe_create());
+    }
+    let again = store.put_if_absent(&object, &second)?;
+    let verdict = match store.get(&object, 8) {
+        _ if again != PutOutcome::AlreadyExists => Err(unsafe_create()),
+        Ok(found) if found == first => Ok(()),
+        Ok(found) if found == second => Err(unsafe_create()),
+        Ok(_) | Err(StoreError::TooLarge { .. }) => {
+            Err(wrong("the store gives other bytes than it was given"))
+        }
+        Err(error) if error.is_not_found() => Err(wrong("the store does not show at once what was created")),
+        // Some hosts may write here and not read.
+        Err(StoreError::PermissionDenied { .. }) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = store.delete(&object) {
+        tracing::debug!(%object, %error, "the probe stays");
+    }
+    verdict
+}
+
 fn name(suffix: &str) -> Result<ObjectName, StoreError> {
     ObjectName::new(format!("{PREFIX}/{suffix}"))
 }
@@ -77,6 +206,22 @@ fn check_names(
     expected: &[String],
 ) -> Result<(), ConformanceError> {
     check(rule, names(store, prefix)?.as_slice(), expected)
+}
+
+fn check_names_after(
+    rule: &'static str,
+    store: &dyn Store,
+    prefix: &str,
+    after: &ObjectName,
+    all: &[String],
+) -> Result<(), ConformanceError> {
+    let expected: Vec<_> = all.iter().filter(|name| name.as_str() > after.as_str()).cloned().collect();
+    let mut found = Vec::new();
+    store.list_after(prefix, after, &mut |name, _| {
+        found.push(name.to_string());
+        Ok(())
+    })?;
+    check(rule, found.as_slice(), expected.as_slice())
 }
 
 fn violated(rule: &'static str, observed: &(impl std::fmt::Debug + ?Sized)) -> ConformanceError {
@@ -192,6 +337,10 @@ fn lists(store: &dyn Store) -> Result<(), ConformanceError> {
         let expected: Vec<_> = expected.iter().map(|suffix| format!("{PREFIX}/{suffix}")).collect();
         let rule = "list gives the names with the prefix, in the order of their bytes";
         check_names(rule, store, &format!("{PREFIX}/{prefix}"), &expected)?;
+        for after in ["a", "l", "l/0/x", "l/0/z", "l/a", "l0", "z"] {
+            let rule = "list_after gives what comes behind, whether or not that name is there";
+            check_names_after(rule, store, &format!("{PREFIX}/{prefix}"), &name(after)?, &expected)?;
+        }
     }
     for prefix in ["/", "../", "conformance/../", "conformance//"] {
         match names(store, prefix) {
@@ -237,4 +386,138 @@ fn race(store: &dyn Store) -> Result<(), ConformanceError> {
         check("the winner's bytes are there", &store.get(&object, 20_000)?, &bytes)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::{Fault, FaultStore, MemoryStore, RecordStore, When};
+
+    /// What object stores do that do not know of conditions.
+    struct Replacing {
+        inner: MemoryStore,
+        admits_it: bool,
+    }
+
+    impl Store for Replacing {
+        fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError> {
+            let is_taken = self.inner.stat(name).is_ok();
+            self.inner.overwrite(name, bytes);
+            Ok(if is_taken && !self.admits_it { PutOutcome::AlreadyExists } else { PutOutcome::Created })
+        }
+
+        fn get(&self, name: &ObjectName, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
+            self.inner.get(name, max_length_bytes)
+        }
+
+        fn get_range(&self, name: &ObjectName, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+            self.inner.get_range(name, offset, length)
+        }
+
+        fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
+            self.inner.stat(name)
+        }
+
+        fn list(
+            &self,
+            prefix: &str,
+            visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError> {
+            self.inner.list(prefix, visit)
+        }
+
+        fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+            self.inner.delete(name)
+        }
+
+        fn location(&self) -> String {
+            "somewhere".to_owned()
+        }
+    }
+
+    #[test]
+    fn a_store_that_replaces_is_found_out() {
+        for admits_it in [true, false] {
+            let store = Replacing { inner: MemoryStore::new(), admits_it };
+            assert!(matches!(probe(&store), Err(StoreError::NoAtomicCreate { .. })), "{admits_it}");
+            assert!(store.inner.is_empty());
+            suite(&store).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_and_costs_four_requests() {
+        let store = RecordStore::new(MemoryStore::new());
+        probe(&store).unwrap();
+        probe(&store).unwrap();
+        assert!(store.inner().is_empty());
+        assert_eq!(store.calls().len(), 8);
+        assert!(store.calls().iter().all(|call| call.object.starts_with("running/probe-")));
+    }
+
+    #[test]
+    fn a_probe_may_stay() {
+        let store =
+            FaultStore::new(MemoryStore::new(), [Fault::Fail { mutation: 3, when: When::BeforeEffect }]);
+        probe(&store).unwrap();
+        assert_eq!(store.inner().len(), 1);
+    }
+
+    #[test]
+    fn the_suite_finds_a_store_that_forgets() {
+        /// Shows what was put only when something else happened.
+        struct Late {
+            inner: MemoryStore,
+            is_late: AtomicBool,
+        }
+
+        impl Store for Late {
+            fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError> {
+                self.is_late.store(true, Ordering::Relaxed);
+                self.inner.put_if_absent(name, bytes)
+            }
+
+            fn get(&self, name: &ObjectName, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
+                if self.is_late.swap(false, Ordering::Relaxed) {
+                    return Err(StoreError::NotFound { object: name.clone() });
+                }
+                self.inner.get(name, max_length_bytes)
+            }
+
+            fn get_range(&self, name: &ObjectName, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+                self.inner.get_range(name, offset, length)
+            }
+
+            fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
+                self.inner.stat(name)
+            }
+
+            fn list(
+                &self,
+                prefix: &str,
+                visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+            ) -> Result<(), StoreError> {
+                self.inner.list(prefix, visit)
+            }
+
+            fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+                self.inner.delete(name)
+            }
+
+            fn location(&self) -> String {
+                self.inner.location()
+            }
+        }
+
+        let store = Late { inner: MemoryStore::new(), is_late: AtomicBool::new(false) };
+        assert!(matches!(probe(&store), Err(StoreError::Io { operation: Operation::Get, .. })));
+        suite(&store).unwrap_err();
+    }
+
+    #[test]
+    fn many_and_large_objects_fit_into_memory() {
+        long_suite(&MemoryStore::new()).unwrap();
+    }
 }

@@ -1,31 +1,45 @@
 //! Where objects live: named, immutable byte strings that are created once, read whole or in part, listed, deleted.
 //!
-//! This crate knows nothing of what objects hold: no encryption, no packs, no journal. It retries nothing and caches
-//! no bytes.
+//! This crate knows nothing of what objects hold: no encryption, no packs, no journal. Adapters retry nothing and cache
+//! no bytes; decorators around them do.
 //!
 //! The decision that shapes it: creating a name that is not there yet is atomic and durable, and nothing is ever
 //! replaced ([`Store::put_if_absent`]). That is all the journal needs to order writers, and all a stolen host can
 //! do to what others stored. Whoever needs more than that from a store must find another protocol.
 //!
-//! A workflow holds an `Arc<dyn Store>`: a [`LocalStore`] or an adapter to an object store, wrapped in decorators.
-//! [`MemoryStore`], [`RecordStore`] (which calls were made?) and [`FaultStore`] (what if this one fails?) serve tests;
-//! [`conformance::suite`] is what every store must pass. Start reading at [`Store`], then [`local`].
+//! A workflow holds an `Arc<dyn Store>` that [`StoreUrl::open`] made: a [`LocalStore`], or an adapter to an object store
+//! ([`S3Store`], [`CloudStore`]) in a [`LimitStore`] in a [`RetryStore`]. What only some stores can do is asked for by
+//! [`Store::history`], [`Store::retention`] and [`Store::archive`]. Everything is synchronous: the adapters wait on a
+//! runtime of their own ([`aws::block_on`]). [`MemoryStore`], [`RecordStore`] (which calls were made?) and [`FaultStore`] (what if this one fails?) serve tests;
+//! [`conformance::suite`] is what every store must pass. Start reading at [`Store`], then [`local`] and [`s3`].
 //!
 //! Implements format-spec's rules on stores (put-if-absent, names).
 
+pub mod aws;
+mod capability;
+pub mod cloud;
 pub mod conformance;
+mod decorators;
 mod error;
-mod fault;
 pub mod local;
 mod memory;
 mod name;
-mod record;
+mod options;
+pub mod s3;
 mod store;
+mod url;
 
-pub use error::{NotAStoreReason, Operation, StoreError};
-pub use fault::{Damage, Fault, FaultStore, When};
+pub use capability::{Archive, History, LockMode, ObjectLock, Retention, ThawState, Version};
+pub use cloud::CloudStore;
+pub use decorators::{
+    CacheOptions, CacheStore, Call, Damage, Fault, FaultStore, HotStore, LimitStore, Limits, ManualTimer,
+    RecordStore, RetryPolicy, RetryStore, SystemTimer, Timer, When,
+};
+pub use error::{CredentialsReason, NotAStoreReason, Operation, StoreError, UrlReason};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use name::{NameReason, OBJECT_NAME_MAX_BYTES, ObjectName};
-pub use record::{Call, RecordStore};
+pub use options::StoreOptions;
+pub use s3::S3Store;
 pub use store::{ObjectInfo, PutOutcome, Store};
+pub use url::StoreUrl;

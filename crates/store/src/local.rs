@@ -467,7 +467,9 @@ fn classify(operation: Operation, object: &str, location: String, source: io::Er
     let object = object.to_owned();
     match Errno::from_io_error(&source) {
         Some(Errno::NOSPC | Errno::DQUOT) => StoreError::NoSpace { object, location },
-        Some(Errno::ACCESS | Errno::PERM) => StoreError::PermissionDenied { operation, object, location },
+        Some(Errno::ACCESS | Errno::PERM) => {
+            StoreError::PermissionDenied { operation, object, location, source: None }
+        }
         Some(Errno::ROFS) => StoreError::ReadOnly { operation, object, location },
         _ => StoreError::Io { operation, object, location, source },
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::capability::{Archive, History, Retention};
 use crate::error::StoreError;
 use crate::name::ObjectName;
 
@@ -26,8 +27,9 @@ pub struct ObjectInfo {
 
 /// A set of named immutable objects, shared by many hosts without coordination.
 ///
-/// Every method may be called from many threads at once. [`conformance::suite`](crate::conformance::suite) says in
-/// code what is said here.
+/// Every method may be called from many threads at once. Any may fail in passing ([`StoreError::is_transient`]), or
+/// for reasons that concern the whole store (credentials, an unknown bucket).
+/// [`conformance::suite`](crate::conformance::suite) says in code what is said here.
 pub trait Store: Send + Sync {
     /// Creates an object, unless the name is taken. Nothing is ever replaced: of several callers at most one is told
     /// [`PutOutcome::Created`].
@@ -37,7 +39,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::NoSpace`], [`StoreError::PermissionDenied`], [`StoreError::ReadOnly`],
-    /// [`StoreError::NoAtomicCreate`]: nothing was created. [`StoreError::Io`]: unknown, read the name back.
+    /// [`StoreError::NoAtomicCreate`] and all others of which [`StoreError::is_without_effect`] says so: nothing was
+    /// created. [`StoreError::Io`], [`StoreError::Transient`]: unknown, read the name back.
     fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError>;
 
     /// The whole object.
@@ -75,6 +78,20 @@ pub trait Store: Send + Sync {
         visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
 
+    /// Like [`Store::list`], of what comes behind `after` only. Stores that list in pages begin with the page that
+    /// holds it, so that a list that was cut off goes on where it ended.
+    ///
+    /// # Errors
+    /// Those of [`Store::list`].
+    fn list_after(
+        &self,
+        prefix: &str,
+        after: &ObjectName,
+        visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.list(prefix, &mut |name, info| if name > *after { visit(name, info) } else { Ok(()) })
+    }
+
     /// Deletes the object. A crash soon after may bring it back: whoever relies on its absence lists again.
     ///
     /// # Errors
@@ -83,6 +100,21 @@ pub trait Store: Send + Sync {
 
     /// Where the store is, for messages: a path or URL without secrets.
     fn location(&self) -> String;
+
+    /// Its older versions, if it keeps them.
+    fn history(&self) -> Option<&dyn History> {
+        None
+    }
+
+    /// Its means against deletion, if it has them.
+    fn retention(&self) -> Option<&dyn Retention> {
+        None
+    }
+
+    /// Its cold storage, if it has any.
+    fn archive(&self) -> Option<&dyn Archive> {
+        None
+    }
 }
 
 macro_rules! forward {
@@ -112,12 +144,33 @@ macro_rules! forward {
                 (**self).list(prefix, visit)
             }
 
+            fn list_after(
+                &self,
+                prefix: &str,
+                after: &ObjectName,
+                visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+            ) -> Result<(), StoreError> {
+                (**self).list_after(prefix, after, visit)
+            }
+
             fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
                 (**self).delete(name)
             }
 
             fn location(&self) -> String {
                 (**self).location()
+            }
+
+            fn history(&self) -> Option<&dyn History> {
+                (**self).history()
+            }
+
+            fn retention(&self) -> Option<&dyn Retention> {
+                (**self).retention()
+            }
+
+            fn archive(&self) -> Option<&dyn Archive> {
+                (**self).archive()
             }
         }
     )+};

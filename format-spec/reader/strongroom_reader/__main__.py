@@ -21,7 +21,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="strongroom_reader", description=__doc__)
     parser.add_argument("repository", help="the folder of the repository")
     credential = parser.add_mutually_exclusive_group(required=True)
-    credential.add_argument("--key-file")
+    credential.add_argument("--key-file", help="of either kind: symmetric, or an X25519 private key")
     credential.add_argument("--passphrase-file", help="its first line is the passphrase")
     parser.add_argument("--fingerprint", help="refuse a repository that has another")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -38,7 +38,7 @@ def arguments():
 def credential_of(options):
     with open(options.key_file or options.passphrase_file, encoding="utf-8", newline="") as file:
         if options.key_file:
-            return crypto.KeyFile(crypto.read_key_file(file.read()))
+            return crypto.read_key_file(file.read())
         return crypto.Passphrase(file.readline().rstrip("\r\n"))
 
 
@@ -69,7 +69,10 @@ def run(options):
     fingerprint = "".join(c for c in options.fingerprint.lower() if c.isalnum()) if options.fingerprint else None
     journal = Journal(Store(options.repository), credential_of(options), fingerprint, after_entry)
     for number, why in journal.voids:
-        warn(f"journal/{number:016x} is void: {why}")
+        if number > (journal.policy.settled or 0):  # the root key's holder knows of the others
+            warn(f"journal/{number:016x} is void: {why}")
+    for name in journal.strays:
+        warn(f"journal/{name} is no entry of the journal")
     for number, why in journal.damaged:
         report(f"journal/{number:016x} is damaged: {why}")
     if options.command == "list":

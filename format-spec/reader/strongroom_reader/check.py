@@ -28,7 +28,10 @@ class Checkpoints:
         require(signer, "its signer is not listed, or lacks the role")
         crypto.verify_object(signer.public, o.CHECKPOINT, data[: o.HEADER_LENGTH] + body.signed, body.signature)
         found = o.CHECKPOINT_FIELDS(decode(body.content))
-        require((found.number, found.entry_hash) == (journal.number, journal.previous), "it is of another entry")
+        if journal.damaged:  # over damage, a checkpoint may know more than the journal
+            return
+        head = (journal.number, journal.entry_hash, journal.chain)
+        require((found.number, found.entry_hash, found.chain) == head, "it is of another entry")
         snapshots = [
             (s.number, s.id, s.signer.id, s.entry_hash, s.time_ms, s.encoded, s.keys, sorted(s.tags))
             for s in journal.snapshots.values()
@@ -40,6 +43,7 @@ class Checkpoints:
         )
         require(sorted(found.packs) == packs, "its packs are not the journal's")
         require([number for number, _ in found.voids] == [number for number, _ in journal.voids], "its void entries")
+        require(found.attested == sorted(journal.attested.items()), "its attested packs are not the journal's")
         require(found.policies == journal.policies, "its policies are not the journal's")
 
 
@@ -63,6 +67,8 @@ def check_pack(repository, pack_id):
     header, encoded, key = repository.read_footer(pack_id)
     pack = repository.packs.get((pack_id, encoded))
     require(pack and pack.header == header, "no index object describes it as it is")
+    attested = repository.journal.attested.get(pack_id, crypto.digest(header + encoded))
+    require(attested == crypto.digest(header + encoded), "a verifier attested another description of it")
     footer = pack.footer
     data = repository.journal.store.read(repository.pack_name(pack_id), o.PACK_LIMIT)
     require(crypto.digest(data) == pack_id, "its name is not its hash")

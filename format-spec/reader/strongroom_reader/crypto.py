@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from .errors import Refused, require
-from .objects import HEADER_LENGTH, PURPOSE_METADATA, decode_header
+from .objects import HEADER_LENGTH, KEY_FILE, PASSPHRASE, PURPOSE_METADATA, X25519, decode_header
 
 SEGMENT_BYTES = 1 << 20
 SUBKEY_LABELS = {1: "seal footer", 2: "seal footer", 3: "seal index", 4: "seal journal", 5: "seal checkpoint"}
@@ -36,6 +36,11 @@ def keyed(key, message, size=32):
 
 def digest(data):
     return blake3(data).digest()
+
+
+def chain(before, entry_hash):
+    """The journal's chain after one more entry."""
+    return digest(before + entry_hash)
 
 
 def key_commitment(key, repository, key_id, purpose):
@@ -156,43 +161,58 @@ def verify_author(public, aad, sealed):
 
 
 def read_key_file(content):
+    """The credential that a key file holds: a symmetric key, or the private half of an X25519 key."""
     lines = [line.strip() for line in content.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     parts = lines[0].split(":") if len(lines) == 1 else []
-    require(len(parts) == 3 and parts[0] == "strongroom-key-1" and len(parts[1]) == 64, "not a key file")
+    kinds = {"strongroom-key-1": KeyFile, "strongroom-x25519-1": PrivateKey}
+    require(len(parts) == 3 and parts[0] in kinds and len(parts[1]) == 64, "not a key file")
     try:
         key = bytes.fromhex(parts[1])
     except ValueError:
         raise Refused("the key of the key file is not 64 hexadecimal digits") from None
     require(len(key) == 32 and digest(key)[:4].hex() == parts[2], "the key file's checksum does not match")
-    return key
+    return kinds[parts[0]](key)
 
 
 class KeyFile:
     def __init__(self, key):
         self._key, self.recipient = key, derive("key file id", key, 16)
 
-    def wrap_key(self, body):
-        return derive("wrap key file", self._key) if body.type == 2 and body.recipient == self.recipient else None
+    def unwrap(self, body, repository):
+        """The key, or None where the wrap is another recipient's."""
+        if body.type == KEY_FILE and body.recipient == self.recipient:
+            return unwrap_direct(body, repository, derive("wrap key file", self._key))
+        return None
+
+
+class PrivateKey:
+    def __init__(self, private):
+        self._private, self.recipient = private, derive("x25519 id", x25519_public(private), 16)
+
+    def unwrap(self, body, repository):
+        if body.type == X25519 and body.recipient == self.recipient:
+            return unwrap_x25519(body, repository, self._private)
+        return None
 
 
 class Passphrase:
     def __init__(self, passphrase):
         self._passphrase, self._stretched = unicodedata.normalize("NFC", passphrase).encode(), {}
 
-    def wrap_key(self, body):
-        if body.type != 1:
+    def unwrap(self, body, repository):
+        if body.type != PASSPHRASE:
             return None
         costs = (body.argon2_salt, body.passes, body.memory_kib, body.lanes)
         if costs not in self._stretched:
             stretched = hash_secret_raw(self._passphrase, *costs, 32, Type.ID, 0x13)
             self._stretched[costs] = derive("wrap passphrase", stretched)
-        return self._stretched[costs]
+        return unwrap_direct(body, repository, self._stretched[costs])
 
 
 def unwrap_direct(body, repository, wrap_key):
     context = repository + body.key + bytes([body.purpose, body.type]) + body.recipient + body.salt
-    if body.type == 1:
+    if body.type == PASSPHRASE:
         context += body.argon2_salt + struct.pack("<III", body.memory_kib, body.passes, body.lanes)
     key = _split(wrap_key, context, body.wrap_commitment)
     return _check_key(body, repository, _open(key, bytes(12), body.sealed, context))
@@ -201,6 +221,11 @@ def unwrap_direct(body, repository, wrap_key):
 def unwrap_x25519(body, repository, private):
     info = b"strongroom 2026 v1 key wrap" + repository + body.key + bytes([body.purpose])
     return _check_key(body, repository, hpke_open(private, body.encapsulated, info, b"", body.sealed))
+
+
+def check_kms(body):
+    """A wrap that only a KMS opens names the KMS key of its recipient."""
+    require(derive("kms key id", body.arn.encode(), 16) == body.recipient, "the ARN is not the recipient's")
 
 
 def _check_key(body, repository, key):

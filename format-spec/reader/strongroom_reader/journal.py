@@ -10,6 +10,9 @@ from . import objects as o
 from .cbor import decode
 from .errors import Damaged, Refused, Unknown, require
 
+GAP_LIMIT = 1024  # entries behind a longer gap are none: anybody may have put them there
+
+
 class Store:
     """A folder of objects."""
 
@@ -49,7 +52,7 @@ class Keys:
     """Unwraps keys: with the credential, or with a vault that the credential opens."""
 
     def __init__(self, store, repository, credential):
-        self._store, self._repository, self._credential, self._open = store, repository, credential, {}
+        self._store, self._repository, self._credential, self._opened = store, repository, credential, {}
 
     def read(self, key_id, recipient):
         """A key object and its signed bytes and signature; the signature is not verified."""
@@ -57,36 +60,61 @@ class Keys:
         body = o.decode_key_body(signed.body)
         names = (body.key.hex(), body.recipient.hex())
         require(names == (key_id, recipient), "a key object lies under another's name")
+        if body.type == o.AWS_KMS:
+            crypto.check_kms(body)
         return body, signed
 
     def open(self, key_id, purpose, commitment=None):
-        if key_id not in self._open:
-            self._open[key_id] = self._unwrap(key_id.hex(), purpose)
-        key = self._open[key_id]
+        if (key_id, purpose) not in self._opened:
+            self._opened[key_id, purpose] = self._unwrap(key_id.hex(), purpose)
+        key = self._opened[key_id, purpose]
         found = crypto.key_commitment(key, self._repository, key_id, purpose)
         if commitment is not None and not hmac.compare_digest(found, commitment):
             raise Damaged(f"key {key_id.hex()} is not the one that was committed to")
         return key
 
     def _unwrap(self, key_id, purpose):
-        why = "no recipient that the credential is for"
+        """Wraps for the credential itself come before those for a vault that it opens."""
+        why, vaults = "no recipient that the credential is for", []
         for recipient in self._store.list(f"keys/{key_id}"):
             try:
-                body, _ = self.read(key_id, recipient)
-                require(body.purpose == purpose, "it is for another purpose")
-                if body.type == 3 and purpose != o.PURPOSE_VAULT:
-                    vault = self.open(body.recipient, o.PURPOSE_VAULT)
-                    return crypto.unwrap_x25519(body, self._repository, vault)
-                wrap_key = self._credential.wrap_key(body)
-                if wrap_key is not None:
-                    return crypto.unwrap_direct(body, self._repository, wrap_key)
+                body = self._body(key_id, recipient, purpose)
+                key = self._credential.unwrap(body, self._repository)
+                if key is not None:
+                    return key
+                if body.type == o.X25519 and purpose != o.PURPOSE_VAULT:
+                    vaults.append(body)
+            except Refused as error:
+                why = error
+        for body in vaults:
+            try:
+                return crypto.unwrap_x25519(body, self._repository, self.open(body.recipient, o.PURPOSE_VAULT))
             except Refused as error:
                 why = error
         raise Damaged(f"key {key_id} does not open: {why}")
 
+    def _body(self, key_id, recipient, purpose):
+        body, _ = self.read(key_id, recipient)
+        require(body.purpose == purpose, "it is for another purpose")
+        return body
+
+    def compare_vault(self, key_id, commitment, public):
+        """A vault that was opened is the policy's; whoever only lists may have no right to it."""
+        if any(purpose == o.PURPOSE_VAULT for _, purpose in self._opened):
+            private = self.open(key_id, o.PURPOSE_VAULT, commitment)
+            require(crypto.x25519_public(private) == public, "the vault has another public key than the policy says")
+
     def metadata(self, key_id, commitment=None):
         secret = self.open(key_id, o.PURPOSE_METADATA, commitment)
         return crypto.MetadataKey(key_id, self._repository, secret)
+
+
+class Ending(Refused):
+    """No reason for an entry to be void: it ends the reading."""
+
+    def __init__(self, cause, error):
+        super().__init__(str(error))
+        self.cause = cause
 
 
 class Journal:
@@ -102,40 +130,56 @@ class Journal:
         self.keys = Keys(store, self.repository, credential)
         self.policy, self.policies, self.signers = None, [], {}
         self.snapshots, self.seen, self.indexes, self.packs, self.brought_by = {}, set(), {}, {}, {}
-        self.voids, self.damaged, self._unopened, self._waiting = [], [], [], []
-        self.number, self.previous = -1, crypto.digest(config)
-        while store.has(f"journal/{self.number + 1:016x}"):
+        self.attested, self.voids, self.damaged, self._waiting = {}, [], [], []
+        self.number, self.entry_hash, self.chain = -1, None, crypto.digest(config)
+        self._chained = -1  # the entry up to which a signer followed the chain
+        if not store.has(f"journal/{0:016x}"):
+            raise Damaged("there is no journal/0000000000000000: the repository was never finished")
+        head = self._listed_head()
+        while store.has(f"journal/{self.number + 1:016x}") or self.number < head:
             self._take()
             after_entry(self)
-        self.damaged += self._unopened  # nothing behind them tells whether they ever opened
-        if self.number < 0:
-            raise Damaged("there is no journal/0000000000000000: the repository was never finished")
-        beyond = sum(int(name, 16) > self.number for name in store.list("journal"))
-        if beyond:
-            self.damaged.append((self.number + 1, f"it is missing; {beyond} entries behind it are not looked at"))
+        self.strays = [name for name in store.list("journal") if not re.fullmatch("[0-9a-f]{16}", name) or int(name, 16) > self.number]
+
+    def _listed_head(self):
+        """The highest number among the names, short of a gap that no damage makes."""
+        head = 0
+        for name in self.store.list("journal"):
+            if re.fullmatch("[0-9a-f]{16}", name) and int(name, 16) - head <= GAP_LIMIT:
+                head = int(name, 16)
+        return head
 
     def _take(self):
         """Folds the next entry; one that breaks a rule of journal.md is void."""
         self.number += 1
         name = f"journal/{self.number:016x}"
+        if self.number > 0 and not self.store.has(name):
+            self.entry_hash = bytes(32)
+            self.damaged.append((self.number, "it is missing"))
+            self.chain = crypto.chain(self.chain, self.entry_hash)
+            return
         data = self.store.read(name, 1 << 40)
+        self.entry_hash = crypto.digest(data)
         try:
             body = self._opened(name, data)
         except Refused as error:
             if self.number == 0:
                 raise Damaged(f"{name}: {error}") from None
             body = None
-            self._unopened.append((self.number, str(error)))
+            self.damaged.append((self.number, str(error)))
         try:
             if body:
-                self._apply(body, self._signer_of(data, body), crypto.digest(data))
-        except (Unknown, Damaged) as error:
-            raise type(error)(f"{name}: {error}") from None
+                self._apply(body, self._signer_of(data, body))
+        except Ending as error:
+            raise error.cause(f"{name}: {error}") from None
         except Refused as error:
             if self.number == 0:
-                raise Refused(f"{name}: {error}") from None
-            self.voids.append((self.number, str(error)))
-        self.previous = crypto.digest(data)
+                raise type(error)(f"{name}: {error}") from None
+            self._void(self.number, str(error))
+        self.chain = crypto.chain(self.chain, self.entry_hash)
+
+    def _void(self, number, why):
+        self.voids = sorted([*self.voids, (number, why)])
 
     def _opened(self, name, data):
         require(len(data) <= o.ENTRY_LIMIT, "it is larger than an entry may be")
@@ -158,48 +202,62 @@ class Journal:
         crypto.verify_object(signer.public, o.ENTRY, data[: o.HEADER_LENGTH] + body.signed, body.signature)
         return signer
 
-    def _apply(self, body, signer, entry_hash):
+    def _apply(self, body, signer):
         entry = o.decode_entry(body.content)
         require((entry.number, entry.base) == (self.number, max(self.number - 1, 0)), "its number or base is wrong")
-        follows = entry.previous == self.previous
-        require(follows or self._unopened, "it does not follow the entry before")
-        # Garbage that was there when this entry was decided is void; what it knew and does not open now is damaged.
-        for number, why in self._unopened:  # only the entry before is bound by this one's hash
-            (self.voids if follows and number == self.number - 1 else self.damaged).append((number, why))
-        self._unopened = []
+        follows = entry.previous == self.chain
+        undecided = [item for item in self.damaged if item[0] > self._chained]
+        require(follows or undecided, "it does not follow the entries before")
+        if follows:  # its signer saw the very bytes that are there: they were garbage then already
+            self._settle(undecided)
+        self.chain, self._chained = entry.previous, self.number - 1
         role, apply = {
             o.POLICY: (o.ADMIN, self._policy), o.SNAPSHOT: (o.WRITE, self._snapshot), o.NOTE: (0, None),
-            o.REINDEX: (o.MAINTAIN, self._reindex), o.TAG: (0, self._tag),
+            o.REINDEX: (o.MAINTAIN, self._reindex), o.ATTESTED: (o.VERIFY, self._attested), o.TAG: (0, self._tag),
         }[entry.kind]
         require(signer.roles & role == role, "its signer lacks the role")
         if apply:
-            apply(entry, signer, entry_hash)
+            apply(entry, signer)
         for snapshot in self._waiting:
             snapshot.time_ms = entry.previous_time_ms
         self._waiting = [self.snapshots[self.number]] if entry.kind == o.SNAPSHOT else []
+
+    def _settle(self, items):
+        """Entries that do not open turn out to be garbage, or are declared to be."""
+        for number, why in items:
+            self._void(number, why)
+        self.damaged = [item for item in self.damaged if item not in items]
 
     def _next_policy(self, body):
         before = self.policy
         root, sequence = (before.root, before.sequence + 1) if before else (self.config.root, 0)
         crypto.verify_object(root, crypto.KIND_POLICY, self.repository + body.policy, body.root_signature)
-        policy = o.decode_policy(body.policy)
+        try:
+            policy = o.decode_policy(body.policy)
+        except Unknown as error:
+            raise Ending(Unknown, error) from None
         require(policy.sequence == sequence, "the policy's sequence does not follow")
         require(before or policy.root == root, "the first policy names another root key than config")
         require(not before or policy.identity == before.identity, "the policy changes the identity secret")
         return policy
 
-    def _policy(self, entry, _signer, _hash):
+    def _policy(self, entry, _signer):
         policy = self._next_policy(entry.body)
-        self.metadata = self.keys.metadata(*policy.metadata)
-        identity, commitment = policy.identity
-        self.identity = crypto.Identity(self.keys.open(identity, o.PURPOSE_IDENTITY, commitment))
+        try:
+            self.metadata = self.keys.metadata(*policy.metadata)
+            self.keys.compare_vault(*policy.vault, policy.vault_public)
+            identity, commitment = policy.identity
+            self.identity = crypto.Identity(self.keys.open(identity, o.PURPOSE_IDENTITY, commitment))
+        except Refused as error:
+            raise Ending(Damaged, error) from None
         self.policy = policy
+        self._settle([item for item in self.damaged if item[0] <= (policy.settled or 0)])
         self.policies.append((entry.number, entry.body.policy, entry.body.root_signature))
         self.signers.update({signer.id: signer.public for signer in policy.signers})
         self.seen.update(policy.forgotten)
         self.snapshots = {n: s for n, s in self.snapshots.items() if s.id not in policy.forgotten}
 
-    def _snapshot(self, entry, signer, entry_hash):
+    def _snapshot(self, entry, signer):
         body = entry.body
         manifest = o.MANIFEST(decode(body.manifest))
         require({"*", manifest.source} & set(signer.sources), "its signer may not write that source")
@@ -207,7 +265,7 @@ class Journal:
         require(snapshot_id not in self.seen, "a snapshot of that ID was there before")
         self.seen.add(snapshot_id)
         self.snapshots[entry.number] = SimpleNamespace(
-            number=entry.number, id=snapshot_id, entry_hash=entry_hash, time_ms=0, signer=signer,
+            number=entry.number, id=snapshot_id, entry_hash=self.entry_hash, time_ms=0, signer=signer,
             manifest=manifest, encoded=body.manifest, keys=body.keys, tags=set(manifest.tags),
         )
         for kind, pack_id, length in body.packs:  # what an earlier entry said of it stays
@@ -216,14 +274,19 @@ class Journal:
         for index in body.indexes:
             self.indexes.setdefault(index[0], index)
 
-    def _reindex(self, entry, _signer, _hash):
+    def _reindex(self, entry, _signer):
         removed = set(entry.body.removed)
         require(removed <= self.indexes.keys(), "it removes an index object that does not count")
         self.indexes = {index_id: index for index_id, index in self.indexes.items() if index_id not in removed}
         for index in entry.body.added:
             self.indexes.setdefault(index[0], index)
 
-    def _tag(self, entry, _signer, _hash):
+    def _attested(self, entry, _signer):
+        for pack_id, description in entry.body.packs:
+            if pack_id in self.packs:
+                self.attested.setdefault(pack_id, description)
+
+    def _tag(self, entry, _signer):
         snapshot = next((s for s in self.snapshots.values() if s.id == entry.body.snapshot), None)
         require(snapshot, "it tags a snapshot that is not there")
         snapshot.tags = (snapshot.tags - set(entry.body.remove)) | set(entry.body.add)

@@ -8,8 +8,9 @@ from .errors import Refused, Unknown, require
 
 DATA_PACK, METADATA_PACK, INDEX, ENTRY, CHECKPOINT = 1, 2, 3, 4, 5
 PURPOSE_DATA, PURPOSE_METADATA, PURPOSE_IDENTITY, PURPOSE_VAULT = 1, 2, 3, 4
+PASSPHRASE, KEY_FILE, X25519, AWS_KMS = 1, 2, 3, 4
 WRITE, MAINTAIN, VERIFY, ADMIN = 1, 2, 4, 8
-POLICY, SNAPSHOT, REINDEX, TAG, NOTE = 1, 2, 4, 9, 11
+POLICY, SNAPSHOT, REINDEX, ATTESTED, TAG, NOTE = 1, 2, 4, 7, 9, 11
 HEADER_LENGTH, TRAILER_LENGTH, FOOTER_UNIT, TAG_LENGTH, FRAME_OVERHEAD = 112, 16, 4096, 16, 144
 CONFIG_LIMIT, KEY_LIMIT, PACK_LIMIT, INDEX_LIMIT = 4096, 16 << 10, 128 << 20, 64 << 20
 ENTRY_LIMIT, CHECKPOINT_LIMIT = 64 << 20, 128 << 20
@@ -47,23 +48,26 @@ CONFIG = record(
 SIGNED_KEY = record("key object", body=blob, signature=SIGNATURE)
 KEY_BODY = record(
     "key body", key=ID16, purpose=known("key purpose", 1, 2, 3, 4, 5, 6), commitment=ID32,
-    type=known("recipient type", 1, 2, 3), recipient=ID16, signer=ID16, salt=maybe(ID32),
-    wrap_commitment=maybe(ID32), sealed=sized(48), argon2_salt=maybe(ID16), memory_kib=maybe(u32),
-    passes=maybe(u32), lanes=maybe(u32), encapsulated=maybe(ID32),
+    type=known("recipient type", PASSPHRASE, KEY_FILE, X25519, AWS_KMS), recipient=ID16, signer=ID16, salt=maybe(ID32),
+    wrap_commitment=maybe(ID32), sealed=maybe(sized(48)), argon2_salt=maybe(ID16), memory_kib=maybe(u32),
+    passes=maybe(u32), lanes=maybe(u32), encapsulated=maybe(ID32), arn=maybe(text), writer=maybe(ID16), blob=maybe(blob),
 )
+_DIRECT, _KMS = ["salt", "wrap_commitment", "sealed"], ["arn", "writer", "blob"]
+_ARGON2 = ["argon2_salt", "memory_kib", "passes", "lanes"]
+KEY_FIELDS = {PASSPHRASE: _DIRECT + _ARGON2, KEY_FILE: _DIRECT, X25519: ["sealed", "encapsulated"], AWS_KMS: _KMS}
 
 
 def decode_key_body(data):
     body = KEY_BODY(decode(data))
-    direct = [body.salt, body.wrap_commitment]
-    argon2 = [body.argon2_salt, body.memory_kib, body.passes, body.lanes]
-    needed = {1: direct + argon2, 2: direct, 3: [body.encapsulated]}[body.type]
-    others = {1: [body.encapsulated], 2: argon2 + [body.encapsulated], 3: direct + argon2}[body.type]
-    require(all(value is not None for value in needed), "a key body lacks a field of its recipient type")
-    require(all(value is None for value in others), "a key body has fields of another recipient type")
-    if body.type == 1:
+    for field in {*_DIRECT, *_ARGON2, *_KMS, "encapsulated"}:
+        is_there = getattr(body, field) is not None
+        require(is_there == (field in KEY_FIELDS[body.type]), "a key body has the fields of its recipient type and no others")
+    if body.type == PASSPHRASE:
         require(1 <= body.lanes <= 16 and 1 <= body.passes <= 10, "Argon2 lanes or passes beyond the limit")
         require(8 * body.lanes <= body.memory_kib <= 1 << 20, "Argon2 memory beyond the limit")
+    if body.type == AWS_KMS:
+        require(1 <= len(body.arn.encode()) <= 2048, "the length of an ARN is beyond the limit")
+        require(1 <= len(body.blob) <= 6144, "the length of a KMS blob is beyond the limit")
     return body
 
 
@@ -90,20 +94,31 @@ KEY_REF = row(ID16, ID32)
 SIGNER = record("signer", id=ID16, public=ID32, roles=bits("roles", 0x0F), sources=many(text), name=text)
 RECIPIENT = record(
     "recipient", type=known("recipient type", 1, 2, 3, 4), id=ID16, purposes=bits("purposes", 0x7E), public=blob, label=text,
+    writer=maybe(ID16),
 )
+
+
+def days(value):
+    require(1 <= uint(value) <= 36_500, "the days of an object lock are beyond the limits")
+    return value
+
+
 POLICY_FIELDS = record(
     "policy", sequence=uint, root=ID32, signers=many(SIGNER), recipients=many(RECIPIENT), features=many(text),
     metadata=KEY_REF, identity=KEY_REF, vault=KEY_REF, vault_public=ID32,
-    trust=known("deduplication trust", 0, 1, 2), forgotten=many(ID32),
+    trust=known("deduplication trust", 0, 1, 2), forgotten=many(ID32), settled=maybe(uint),
+    object_lock=maybe(row(known("object lock mode", 1, 2), days, days)),
 )
 PACK_REF = row(known("pack kind", DATA_PACK, METADATA_PACK), ID32, uint)
 INDEX_REF = row(ID32, ID16, uint)
+ATTESTATION = row(ID32, ID32)
 STATEMENTS = {
     POLICY: record("policy entry", policy=blob, root_signature=SIGNATURE),
     SNAPSHOT: record(
         "snapshot entry", manifest=blob, packs=many(PACK_REF), indexes=many(INDEX_REF), keys=many(KEY_REF),
     ),
     REINDEX: record("reindex entry", added=many(INDEX_REF), removed=many(ID32)),
+    ATTESTED: record("attested entry", packs=many(ATTESTATION)),
     TAG: record("tag entry", snapshot=ID32, add=many(text), remove=many(text)),
     NOTE: record("note entry", event=text, snapshot=maybe(ID32), time_ns=sint, detail=text),
 }
@@ -121,6 +136,7 @@ SNAPSHOT_STATE = row(uint, ID32, ID16, ID32, uint, blob, many(KEY_REF), many(tex
 CHECKPOINT_FIELDS = record(
     "checkpoint", number=uint, entry_hash=ID32, policies=many(row(uint, blob, SIGNATURE)),
     snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(row(PACK_REF, ID16)), voids=many(row(uint, text)),
+    chain=ID32, attested=many(ATTESTATION),
 )
 
 

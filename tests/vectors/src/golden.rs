@@ -6,31 +6,42 @@ use strongroom_format::cbor::Encoder;
 use strongroom_format::checkpoint::Checkpoint;
 use strongroom_format::config::Config;
 use strongroom_format::entry::{
-    IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody, ReindexBody, Statement, TagBody,
+    Attestation, IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody, ReindexBody, Statement, TagBody,
 };
 use strongroom_format::index::{Index, IndexedPack};
+use strongroom_format::key_object::{KeyObject, SignedKey, Wrap};
 use strongroom_format::manifest::{Manifest, SnapshotBody, Stream, Totals};
 use strongroom_format::node::{BlobRef, ListItem, Node, TreeRef};
 use strongroom_format::pack::{ChunkRecord, Footer, FrameRecord, KeyRef};
 use strongroom_format::path::EntryPath;
-use strongroom_format::policy::{Policy, Recipient, Signer};
-use strongroom_format::registry::{ChunkerKind, Codec, ObjectKind, Purpose, RecipientType, Roles, Trust};
+use strongroom_format::policy::{ObjectLock, Policy, Recipient, Signer};
+use strongroom_format::registry::{
+    ChunkerKind, Codec, LockMode, ObjectKind, Purpose, RecipientType, Roles, Trust,
+};
 use strongroom_format::tree_entry::{Content, EntryKind, Metadata, TreeEntry};
 use strongroom_format::{
     ChunkId, Commitment, ContentHash, IndexId, KeyId, PackId, PublicKey, RecipientId, Salt, Signature,
     SnapshotId, SourceTag, WriterId, padme,
 };
 use strongroom_keys::Secret;
-use strongroom_keys::derive::commitment;
+use strongroom_keys::derive::{chain, commitment, content_hash, root_key_id};
+use strongroom_keys::key_file;
+use strongroom_keys::kms::EncryptionContext;
 use strongroom_keys::random::SeededRandom;
 use strongroom_keys::sign::sign_policy;
-use strongroom_keys::wrap::{Argon2Costs, NamedKey, WrapTo, x25519_public};
+use strongroom_keys::wrap::{
+    Argon2Costs, NamedKey, WrapTo, aws_kms_recipient, key_file_recipient, x25519_public, x25519_recipient,
+};
 use strongroom_repository::tree::{ChunkShape, ContentBuilder, EntryShape, Shape, TreeBuilder};
 
 use crate::fixed::{self, REPOSITORY, counting};
 
 /// A file of vectors: its name, and what is in it.
 pub type File = (&'static str, Value);
+
+/// The KMS key of the vectors.
+pub(crate) const KMS_ARN: &str =
+    "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 /// Everything but frames, whose compressed bytes are kept once made ([`crate::frames`]).
 ///
@@ -71,8 +82,16 @@ fn derivation() -> Value {
         "snapshot_id": { "manifest": hex::encode("manifest"), "id": identity.snapshot_id(b"manifest").to_hex() },
         "commitments": commitments,
         "author_public_key": fixed::author().public().to_hex(),
+        "chain": { "config": hex::encode("config"), "entries": ["00", "01"], "chain": chain_of(&[b"config", &[0], &[1]]).to_hex() },
         "signature": { "kind": 4, "signed": hex::encode("header and body"), "signature": fixed::author().sign_object(ObjectKind::Entry, &[b"header and body"]).to_hex() },
     })
+}
+
+/// The chain after these objects, the first of them `config`.
+fn chain_of(stored: &[&[u8]]) -> ContentHash {
+    let mut hashes = stored.iter().map(|bytes| content_hash(bytes));
+    let config = hashes.next().unwrap_or(ContentHash([0; 32]));
+    hashes.fold(config, chain)
 }
 
 fn padme_lengths() -> Value {
@@ -136,6 +155,7 @@ pub(crate) fn policy() -> Policy {
             purposes: 0x50,
             public: Vec::new(),
             label: "key file".into(),
+            writer: None,
         }],
         required_features: Vec::new(),
         metadata: key_ref(5),
@@ -144,6 +164,39 @@ pub(crate) fn policy() -> Policy {
         vault_public: PublicKey([9; 32]),
         trust: Trust::Attested,
         forgotten: vec![SnapshotId([11; 32])],
+        settled: 0,
+        object_lock: None,
+    }
+}
+
+/// A later policy that has everything a policy can have.
+pub(crate) fn full_policy() -> Policy {
+    let first = policy();
+    let host = WrapTo::x25519(PublicKey([19; 32]));
+    let recipients = vec![
+        Recipient {
+            kind: RecipientType::AwsKms,
+            id: aws_kms_recipient(KMS_ARN),
+            purposes: 0x7e,
+            public: KMS_ARN.into(),
+            label: "AWS KMS key".into(),
+            writer: None,
+        },
+        Recipient {
+            kind: RecipientType::X25519,
+            id: host.recipient(),
+            purposes: 0x2c,
+            public: host.public(),
+            label: "web1".into(),
+            writer: Some(WriterId([8; 16])),
+        },
+    ];
+    Policy {
+        sequence: 3,
+        recipients: [first.recipients.clone(), recipients].concat(),
+        settled: 41,
+        object_lock: Some(ObjectLock { mode: LockMode::Compliance, data_days: 30, keys_days: 2555 }),
+        ..first
     }
 }
 
@@ -201,6 +254,13 @@ pub(crate) fn statements() -> Vec<(&'static str, Statement)> {
             }),
         ),
         (
+            "attested",
+            Statement::Attested(vec![Attestation {
+                pack: PackId([5; 32]),
+                description: ContentHash([12; 32]),
+            }]),
+        ),
+        (
             "tag",
             Statement::Tag(TagBody {
                 snapshot: SnapshotId([1; 32]),
@@ -255,6 +315,7 @@ fn objects() -> Result<Value> {
     let checkpoint = Checkpoint {
         number: 9,
         entry_hash: ContentHash([1; 32]),
+        chain: ContentHash([10; 32]),
         policies: vec![(
             0,
             PolicyBody {
@@ -272,6 +333,7 @@ fn objects() -> Result<Value> {
             number: 6,
             reason: "signed by nobody the policy lists".into(),
         }],
+        attested: vec![Attestation { pack: PackId([5; 32]), description: ContentHash([12; 32]) }],
     }
     .encode();
     let checkpoint_name = format!("checkpoints/{:016x}", u64::MAX - 9);
@@ -282,6 +344,7 @@ fn objects() -> Result<Value> {
         "inputs": { "metadata": hex::encode([2; 32]), "metadata_id": fixed::METADATA_ID.to_hex(), "author_seed": hex::encode([7; 32]), "author": fixed::AUTHOR_ID.to_hex() },
         "config": { "stored": hex::encode(&config), "fingerprint": blake3::hash(&config).to_hex()[..32].to_owned() },
         "entries": entries,
+        "policy": { "encoded": hex::encode(full_policy().encode()), "root_signature": sign_policy(&author, REPOSITORY, &full_policy().encode()).to_hex() },
         "index": { "content": hex::encode(&index), "stored": hex::encode(metadata.seal(ObjectKind::Index, "", 4096, &index, &author, Salt([0x32; 32]))?) },
         "checkpoint": { "name": checkpoint_name, "content": hex::encode(&checkpoint), "stored": hex::encode(metadata.seal(ObjectKind::Checkpoint, &checkpoint_name, 4096, &checkpoint, &author, Salt([0x33; 32]))?) },
         "three_segments": { "content": "byte i is i mod 251, 2 MiB and 5 bytes", "length": large_sealed.len(), "blake3": blake3::hash(&large_sealed).to_hex().to_string() },
@@ -352,18 +415,54 @@ fn keys() -> Result<Value> {
             WrapTo::passphrase(passphrase, Argon2Costs { memory_kib: 64, passes: 1, lanes: 1 }, &random)?,
         ),
         ("key_file", WrapTo::KeyFile { key: Secret::new([18; 32]) }),
-        ("x25519", WrapTo::X25519 { recipient: RecipientId([19; 16]), public: x25519_public(&private)? }),
+        ("x25519", WrapTo::x25519(x25519_public(&private)?)),
     ];
     let mut wraps = Vec::new();
     for (name, to) in &to {
         wraps.push(json!({ "type": name, "stored": hex::encode(to.wrap(&key, REPOSITORY, &fixed::author(), &random)?.encode()) }));
     }
+    let kms = kms_object(KMS_ARN, vec![0x55; 184]);
+    let signed = |object: &KeyObject| {
+        let body = object.encode();
+        let signature = fixed::author().sign_object(ObjectKind::Key, &[&REPOSITORY.0, &body]);
+        hex::encode(SignedKey { body, signature }.encode())
+    };
+    let context = EncryptionContext {
+        repository: REPOSITORY,
+        purpose: kms.purpose,
+        key: kms.key,
+        writer: WriterId(kms.key.0),
+    };
+    let context: Vec<_> = context.pairs().map(|(name, value)| json!([name, value])).into();
     Ok(json!({
         "inputs": { "passphrase": passphrase, "key_file": hex::encode([18; 32]), "x25519_private": hex::encode([17; 32]), "x25519_public": x25519_public(&private)?.to_hex() },
         "key": hex::encode([16; 32]),
         "wraps": wraps,
-        "key_file_text": *strongroom_keys::key_file::encode(&Secret::new([18; 32]), "0011 2233"),
+        "aws_kms": { "stored": signed(&kms), "arn": KMS_ARN, "writer": hex::encode(kms.key.0), "blob": hex::encode([0x55; 184]), "encryption_context": context },
+        "ids": {
+            "key_file": key_file_recipient(&Secret::new([18; 32])).to_hex(),
+            "x25519": x25519_recipient(&x25519_public(&private)?).to_hex(),
+            "aws_kms": aws_kms_recipient(KMS_ARN).to_hex(),
+            "root_public_key": fixed::author().public().to_hex(),
+            "root_key": root_key_id(&fixed::author().public()).to_hex(),
+        },
+        "key_file_text": *key_file::encode(&Secret::new([18; 32]), "0011 2233"),
+        "x25519_file_text": *key_file::encode_x25519(&private)?,
+        "x25519_public_text": key_file::public_text(&x25519_public(&private)?),
     }))
+}
+
+/// A signing key that a KMS wrapped; nobody has the KMS key, so it can be decoded and not opened.
+pub(crate) fn kms_object(arn: &str, blob: Vec<u8>) -> KeyObject {
+    let key = KeyId([21; 16]);
+    KeyObject {
+        key,
+        purpose: Purpose::Signing,
+        commitment: commitment(&Secret::new([16; 32]), REPOSITORY, key, Purpose::Signing),
+        recipient: aws_kms_recipient(arn),
+        wrap: Wrap::AwsKms { arn: arn.into(), writer: WriterId(key.0), blob },
+        signer: fixed::AUTHOR_ID,
+    }
 }
 
 pub(crate) fn entries() -> Vec<TreeEntry> {

@@ -6,34 +6,40 @@ use serde_json::{Value, json};
 use strongroom_format::checkpoint::Checkpoint;
 use strongroom_format::config::Config;
 use strongroom_format::entry::{
-    IndexRef, JournalEntry, NoteBody, PolicyBody, ReindexBody, Statement, TagBody,
+    Attestation, IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody, ReindexBody, Statement, TagBody,
 };
 use strongroom_format::key_object::{KeyObject, SignedKey, Wrap};
 use strongroom_format::manifest::{Manifest, SnapshotBody};
+use strongroom_format::pack::KeyRef;
 use strongroom_format::policy::Policy;
-use strongroom_format::registry::{ObjectKind, Roles};
-use strongroom_format::{Commitment, ContentHash, IndexId, KeyId, RepositoryId, Salt, SourceTag, body};
+use strongroom_format::registry::{ObjectKind, Purpose, Roles};
+use strongroom_format::{
+    Commitment, ContentHash, IndexId, KeyId, PackId, RepositoryId, Salt, SourceTag, body,
+};
 use strongroom_keys::Secret;
 use strongroom_keys::key_file;
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
+use strongroom_keys::unlock::Credential;
+use strongroom_keys::wrap::key_file_recipient;
 
 use crate::chain::{self, Chain, Objects, entry_name, idle, root, stranger, to_json, web};
 use crate::fixed::{self, REPOSITORY};
-use crate::golden;
-use crate::opening::{apply, code, open, state};
+use crate::golden::{self, KMS_ARN};
+use crate::opening::{apply, code, open, open_with, state};
 
 /// `journal.json`.
 ///
 /// # Errors
 /// Whatever fails: never, unless the code is wrong.
 pub fn all() -> Result<Value> {
-    let chain = every_void()?;
     let short = short()?;
     Ok(json!({
-        "inputs": "the keys of the other vectors; each case is the base with some objects exchanged, null: missing",
+        "inputs": "the keys of the other vectors; each credential gives the same states; each case is the base with some objects exchanged, null: missing",
         "key_file": *key_file::encode(&chain::key_file(), "0011 2233"),
-        "chain": { "objects": to_json(&chain.objects), "state": folded(&chain.objects)? },
+        "recovery_key": *key_file::encode_x25519(&chain::recovery_key())?,
+        "host_key": *key_file::encode_x25519(&chain::host_key())?,
+        "chains": chains()?,
         "base": to_json(&short.objects),
         "states": states(&short)?,
         "refused": refused(&short)?,
@@ -41,7 +47,130 @@ pub fn all() -> Result<Value> {
 }
 
 fn folded(objects: &Objects) -> Result<Value> {
-    Ok(state(&open(objects)??))
+    let with_key_file = state(&open(objects)??);
+    for key in [chain::recovery_key(), chain::host_key()] {
+        let other = state(&open_with(objects, Credential::X25519(key))??);
+        ensure!(other == with_key_file, "another credential gives another state");
+    }
+    Ok(with_key_file)
+}
+
+/// Whole repositories, each with the state that its journal gives.
+fn chains() -> Result<Value> {
+    let mut out = Vec::new();
+    let mut add = |what: &str, objects: &Objects| -> Result<()> {
+        let state = folded(objects).with_context(|| what.to_owned())?;
+        out.push(json!({ "what": what, "objects": to_json(objects), "state": state }));
+        Ok(())
+    };
+    add("every reason to be void", &every_void()?.objects)?;
+    add("attested packs", &attested()?.objects)?;
+    add("another metadata key from entry 4 on", &rotated()?.objects)?;
+    let (garbage, run) = garbage_run()?;
+    add("a run of garbage, which the signer behind it saw", &garbage.objects)?;
+    let mut changed = garbage.objects.clone();
+    flip(&mut changed, run)?;
+    add("garbage and damage between two signers: all of it is damaged", &changed)?;
+    let mut missing = garbage.objects;
+    missing.remove(&entry_name(run));
+    add("one missing among the garbage: all of it is damaged", &missing)?;
+    for (what, settled) in [("settled", 5), ("settled in part", 3)] {
+        let settled = settled_after_damage(settled)?;
+        add(&format!("damage, {what}"), &settled.objects)?;
+    }
+    add("a signer who follows what never was, behind garbage", &false_chain()?.objects)?;
+    Ok(json!(out))
+}
+
+fn flip(objects: &mut Objects, number: u64) -> Result<()> {
+    *objects.get_mut(&entry_name(number)).and_then(|bytes| bytes.get_mut(700)).context("an entry")? ^= 1;
+    Ok(())
+}
+
+/// Packs that a snapshot brings and a verifier attests, one of them twice.
+fn attested() -> Result<Chain> {
+    let mut chain = Chain::new(b"attested")?;
+    let pack = |byte: u8| PackRef { kind: ObjectKind::DataPack, id: PackId([byte; 32]), length: 4096 };
+    let said = |pack: u8, description: u8| Attestation {
+        pack: PackId([pack; 32]),
+        description: ContentHash([description; 32]),
+    };
+    let body = SnapshotBody {
+        manifest: manifest("coordinator-db"),
+        packs: vec![pack(1), pack(2), pack(3)],
+        indexes: vec![],
+        keys: vec![],
+    };
+    chain.append(Statement::Snapshot(Box::new(body)))?;
+    let by_writer = chain.entry(Statement::Attested(vec![said(3, 3)]));
+    chain.append_by(&by_writer, &web())?;
+    chain.append(Statement::Attested(vec![said(1, 1), said(9, 9)]))?;
+    chain.append(Statement::Attested(vec![said(2, 2), said(1, 7), said(2, 8)]))?;
+    chain.append(Statement::Attested(vec![]))?;
+    Ok(chain)
+}
+
+/// A policy that puts another metadata key in force, and entries on both sides of it.
+fn rotated() -> Result<Chain> {
+    let mut chain = Chain::new(b"rotated")?;
+    let (first, second) = (manifest("coordinator-db"), manifest("web"));
+    chain.append(snapshot(first.clone()))?;
+    chain.append(note())?;
+    chain.rotate(KeyId([22; 16]), 22)?;
+    chain.append(tag(&first, "weekly"))?;
+    let entry = chain.entry(snapshot(second));
+    chain.append_by(&entry, &web())?;
+    // Under the old key nothing opens any more.
+    let content = chain.entry(note()).encode();
+    let (name, salt) = (entry_name(chain.next), Salt([1; 32]));
+    let old = fixed::metadata();
+    let bytes =
+        old.seal(ObjectKind::Entry, &name, body::ENTRY_FLOOR_BYTES, &content, &fixed::author(), salt)?;
+    chain.append_bytes(bytes);
+    chain.append(note())?;
+    Ok(chain)
+}
+
+/// A run of garbage between entries, and the number of one that is garbage in the middle of it.
+fn garbage_run() -> Result<(Chain, u64)> {
+    let mut chain = Chain::new(b"garbage run")?;
+    let first = manifest("coordinator-db");
+    chain.append(snapshot(first.clone()))?;
+    chain.append_bytes(fixed::noise("garbage", 1152));
+    chain.append_bytes(fixed::noise("more garbage", 1152));
+    chain.append_bytes(Vec::new());
+    chain.append(tag(&first, "weekly"))?;
+    chain.append(note())?;
+    Ok((chain, 3))
+}
+
+/// A snapshot's entry that was damaged after others followed it, garbage behind it, and a policy that settles entries.
+fn settled_after_damage(settled: u64) -> Result<Chain> {
+    let mut chain = Chain::new(b"settled")?;
+    chain.append(note())?;
+    chain.append(snapshot(manifest("coordinator-db")))?;
+    chain.append_bytes(fixed::noise("garbage", 1152));
+    chain.append_bytes(fixed::noise("more garbage", 1152));
+    // Its signer saw entry 2 as it was.
+    chain.append(note())?;
+    flip(&mut chain.objects, 2)?;
+    let policy = Policy { sequence: 1, settled, ..chain.policy.clone() };
+    chain.append(chain.policy_statement(&policy))?;
+    chain.append(note())?;
+    Ok(chain)
+}
+
+/// A listed signer who says he followed other bytes than those that anybody ever saw: his word is taken, and others
+/// follow it.
+fn false_chain() -> Result<Chain> {
+    let mut chain = Chain::new(b"false chain")?;
+    chain.append(snapshot(manifest("coordinator-db")))?;
+    chain.append_bytes(fixed::noise("garbage", 1152));
+    chain.previous = ContentHash([3; 32]);
+    let entry = chain.entry(note());
+    chain.append_by(&entry, &idle())?;
+    chain.append(snapshot(manifest("old-db")))?;
+    Ok(chain)
 }
 
 fn note() -> Statement {
@@ -97,17 +226,32 @@ fn unauthorized(chain: &mut Chain) -> Result<()> {
         let entry = chain.entry(statement);
         chain.append_by(&entry, &signer)?;
     }
-    // A kind that is reserved, said by nobody who counts: no reason to stop.
-    let content = reserved_kind(&chain.entry(note()))?;
-    let bytes = chain.seal(&content, &stranger())?;
+    // Kinds that this version does not have, whoever says them: no reason to stop.
+    for (kind, signer) in [(12, stranger()), (12, fixed::author()), (23, web()), (8, fixed::author())] {
+        let content = another_kind(&chain.entry(note()), kind)?;
+        let bytes = chain.seal(&content, &signer)?;
+        chain.append_bytes(bytes);
+    }
+    // Nor is a field that it does not know.
+    let content = unknown_field(&chain.entry(note()))?;
+    let bytes = chain.seal(&content, &web())?;
     chain.append_bytes(bytes);
     Ok(())
 }
 
-fn reserved_kind(entry: &JournalEntry) -> Result<Vec<u8>> {
+fn another_kind(entry: &JournalEntry, kind: u8) -> Result<Vec<u8>> {
     let mut content = entry.encode();
     let at = content.windows(2).position(|pair| pair == [5, 11]).context("field 5: kind 11, a note")?;
-    content[at + 1] = 12;
+    content[at + 1] = kind;
+    Ok(content)
+}
+
+/// Field 7 of an entry is none.
+fn unknown_field(entry: &JournalEntry) -> Result<Vec<u8>> {
+    let mut content = entry.encode();
+    ensure!(content[0] == 0xa6, "an entry has six fields");
+    content[0] = 0xa7;
+    content.extend_from_slice(&[7, 0]);
     Ok(content)
 }
 
@@ -283,9 +427,7 @@ fn refused(short: &Chain) -> Result<Value> {
             json!({ entry_name(0): first_policy(|p| p.required_features.push("time-travel".into()), &fixed::author())? }),
         ),
     ];
-    let content = reserved_kind(&short.entry(note()))?;
-    let newer = hex::encode(short.seal(&content, &fixed::author())?);
-    cases.push(("a reserved kind, said by a listed signer", json!({ entry_name(short.next): newer })));
+    cases.extend(later_policies(short)?);
     cases.extend(wraps(short)?);
     let mut out = Vec::new();
     for (what, changes) in cases {
@@ -294,6 +436,30 @@ fn refused(short: &Chain) -> Result<Value> {
         out.push(json!({ "what": what, "objects": changes, "error": code(&error) }));
     }
     Ok(json!(out))
+}
+
+/// Policies that the root key signed, and that need a newer program.
+fn later_policies(short: &Chain) -> Result<Vec<(&'static str, Value)>> {
+    let next = Policy { sequence: 1, ..short.policy.clone() };
+    let feature = Policy { required_features: vec!["time-travel".into()], ..next.clone() };
+    let mut field = next.encode();
+    ensure!(field[0] == 0xab, "a policy has eleven fields");
+    field[0] = 0xac;
+    field.extend_from_slice(&[14, 0]);
+    let lost = KeyRef { id: KeyId([23; 16]), ..next.metadata };
+    let lost = Policy { metadata: lost, ..next };
+    let mut out = Vec::new();
+    for (what, policy) in [
+        ("a later policy with a required feature that is not known", feature.encode()),
+        ("a later policy with an unknown critical field", field),
+        ("a later policy with a metadata key that is wrapped for nobody", lost.encode()),
+    ] {
+        let root_signature = strongroom_keys::sign::sign_policy(&root(), REPOSITORY, &policy);
+        let entry = short.entry(Statement::Policy(PolicyBody { policy, root_signature }));
+        let stored = short.seal(&entry.encode(), &fixed::author())?;
+        out.push((what, json!({ entry_name(short.next): hex::encode(stored) })));
+    }
+    Ok(out)
 }
 
 /// An entry 0 that says something else.
@@ -319,8 +485,8 @@ fn wraps(short: &Chain) -> Result<Vec<(&'static str, Value)>> {
     let key = |prefix: &str| {
         short.objects.keys().find(|name| name.starts_with(prefix)).cloned().context("a key object")
     };
-    let metadata = key(&format!("keys/{}/", fixed::METADATA_ID))?;
-    let vault = key(&format!("keys/{}/", KeyId([14; 16])))?;
+    let metadata = key(&format!("keys/{}/{}", fixed::METADATA_ID, KeyId([14; 16])))?;
+    let vault = key(&format!("keys/{}/{}", KeyId([14; 16]), key_file_recipient(&chain::key_file())))?;
     let changes: [(&str, &String, Change); 5] = [
         ("a key blob that misses its commitment", &metadata, |key| key.commitment = Commitment([1; 32])),
         ("a key blob under another's name", &metadata, |key| key.key = KeyId([1; 16])),
@@ -340,14 +506,26 @@ fn wraps(short: &Chain) -> Result<Vec<(&'static str, Value)>> {
             }
         }),
     ];
-    let mut out = vec![("no wrap of the metadata key", json!({ metadata.clone(): null }))];
+    let mut out = vec![("no wrap of the metadata key for the vault", json!({ metadata.clone(): null }))];
+    let kms = KeyObject {
+        key: KeyId([14; 16]),
+        purpose: Purpose::Vault,
+        ..golden::kms_object(KMS_ARN, vec![9; 184])
+    };
+    let for_kms = key_object(&kms);
+    let kms = format!("keys/{}/{}", kms.key, kms.recipient);
+    out.push(("a vault that is left to a KMS only", json!({ vault.clone(): null, kms: for_kms })));
     for (what, name, change) in changes {
         let signed = SignedKey::decode(&short.objects[name])?;
         let mut object = KeyObject::decode(&signed.body)?;
         change(&mut object);
-        let body = object.encode();
-        let signature = fixed::author().sign_object(ObjectKind::Key, &[&REPOSITORY.0, &body]);
-        out.push((what, json!({ name.clone(): hex::encode(SignedKey { body, signature }.encode()) })));
+        out.push((what, json!({ name.clone(): key_object(&object) })));
     }
     Ok(out)
+}
+
+fn key_object(object: &KeyObject) -> String {
+    let body = object.encode();
+    let signature = fixed::author().sign_object(ObjectKind::Key, &[&REPOSITORY.0, &body]);
+    hex::encode(SignedKey { body, signature }.encode())
 }

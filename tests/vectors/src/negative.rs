@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use strongroom_format::cbor::{Decoder, Encoder};
+use strongroom_format::cbor::{Decoder, Encoder, MapEncoder};
 use strongroom_format::config::Config;
 use strongroom_format::entry::JournalEntry;
 use strongroom_format::header::Header;
@@ -11,28 +11,36 @@ use strongroom_format::key_object::{Argon2Parameters, KeyObject, Wrap};
 use strongroom_format::node::{ListItem, Node};
 use strongroom_format::pack::{Footer, decode_trailer, encode_trailer};
 use strongroom_format::path::EntryPath;
-use strongroom_format::policy::Policy;
-use strongroom_format::registry::{Codec, Purpose};
+use strongroom_format::policy::{ObjectLock, Policy};
+use strongroom_format::registry::{Codec, LockMode, Purpose};
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_format::{
     ChunkId, Commitment, FormatError, KeyId, PublicKey, RecipientId, Salt, WriterId, zstd_frame,
 };
 use strongroom_keys::KeysError;
-use strongroom_keys::wrap::WrapTo;
+use strongroom_keys::kms::MemoryKms;
+use strongroom_keys::random::SeededRandom;
+use strongroom_keys::wrap::{Unwrap, WrapTo, aws_kms_recipient};
 use strongroom_repository::zstd::Decompressor;
 
 use crate::fixed::{self, REPOSITORY};
-use crate::golden::{entries, example_footer, policy, sealed_entry, statements};
+use crate::golden::{
+    KMS_ARN, entries, example_footer, full_policy, kms_object, policy, sealed_entry, statements,
+};
 use crate::tampered;
 
 /// What decodes these bytes.
 type Decode = fn(&[u8]) -> Result<(), KeysError>;
 
 /// The decoders by the names that negative.json uses.
-const DECODERS: [(&str, Decode); 18] = [
+const DECODERS: [(&str, Decode); 19] = [
     ("cbor", |bytes| Ok(Decoder::new(bytes).skip()?)),
     ("config", |bytes| Ok(Config::decode(bytes).map(drop)?)),
     ("key_body", |bytes| Ok(KeyObject::decode(bytes).map(drop)?)),
+    ("key_body_of_kms", |bytes| {
+        let object = KeyObject::decode(bytes)?;
+        Unwrap::Kms(&MemoryKms::new(SeededRandom::new(b"kms"))).unwrap(&object, REPOSITORY).map(drop)
+    }),
     ("policy", |bytes| Ok(Policy::decode(bytes).map(drop)?)),
     ("journal_entry", |bytes| Ok(JournalEntry::decode(bytes).map(drop)?)),
     ("header", |bytes| Ok(Header::decode(bytes).map(drop)?)),
@@ -57,7 +65,7 @@ const DECODERS: [(&str, Decode); 18] = [
             purpose: Purpose::Data,
             secret: strongroom_keys::Secret::new([1; 32]),
         };
-        let random = strongroom_keys::random::SeededRandom::new(b"x");
+        let random = SeededRandom::new(b"x");
         WrapTo::X25519 { recipient: RecipientId([1; 16]), public }
             .wrap(&key, REPOSITORY, &fixed::author(), &random)
             .map(drop)
@@ -85,6 +93,9 @@ pub fn all() -> Result<Value> {
     cbor(&mut add);
     headers(&mut add)?;
     plain_objects(&mut add);
+    key_bodies(&mut add)?;
+    policies(&mut add)?;
+    statements_of(&mut add);
     packs(&mut add)?;
     nodes_and_paths(&mut add)?;
     zstd(&mut add)?;
@@ -148,7 +159,7 @@ fn headers(add: &mut Add<'_>) -> Result<()> {
 }
 
 fn plain_objects(add: &mut Add<'_>) {
-    let map = |fill: &dyn Fn(&mut strongroom_format::cbor::MapEncoder)| {
+    let map = |fill: &dyn Fn(&mut MapEncoder)| {
         let mut encoder = Encoder::default();
         encoder.map(|map| fill(map));
         encoder.into_bytes()
@@ -168,6 +179,24 @@ fn plain_objects(add: &mut Add<'_>) {
     add("config", "suite 2".into(), config(1, 2, None));
     add("config", "an unknown critical field".into(), config(1, 1, Some(9)));
     add("config", "no root key".into(), map(&|m| m.uint(1, 1)));
+}
+
+/// A key body with the fields that all have, and more.
+fn key_body(kind: u64, more: &dyn Fn(&mut MapEncoder)) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    encoder.map(|map| {
+        map.bytes(1, &[1; 16]);
+        map.uint(2, 5);
+        map.bytes(3, &[2; 32]);
+        map.uint(4, kind);
+        map.bytes(5, &aws_kms_recipient(KMS_ARN).0);
+        map.bytes(6, &[4; 16]);
+        more(map);
+    });
+    encoder.into_bytes()
+}
+
+fn key_bodies(add: &mut Add<'_>) -> Result<()> {
     let argon2 = Argon2Parameters { salt: [9; 16], memory_kib: 2 << 30, passes: 3, lanes: 4 };
     let wrap =
         Wrap::Passphrase { argon2, salt: Salt([5; 32]), commitment: Commitment([6; 32]), sealed: [7; 48] };
@@ -187,20 +216,125 @@ fn plain_objects(add: &mut Add<'_>) {
     let mut trailing = file.encode();
     trailing.push(0);
     add("key_body", "a byte behind the end".into(), trailing);
+    type More = fn(&mut MapEncoder);
+    let sealed: More = |map| {
+        map.bytes(7, &[5; 32]);
+        map.bytes(8, &[6; 32]);
+        map.bytes(9, &[7; 48]);
+    };
+    let with_writer = |map: &mut MapEncoder| {
+        sealed(map);
+        map.bytes(16, &[6; 16]);
+    };
+    add("key_body", "a key file's wrap with a writer".into(), key_body(2, &with_writer));
+    add("key_body", "a recipient of the reserved type 5".into(), key_body(5, &sealed));
+    let kms: [More; 3] =
+        [|map| map.text(15, KMS_ARN), |map| map.bytes(16, &[6; 16]), |map| map.bytes(17, &[0x55; 184])];
+    anyhow::ensure!(
+        KeyObject::decode(&key_body(4, &|map| kms.iter().for_each(|add| add(map)))).is_ok(),
+        "it is good"
+    );
+    let foreign: [(&str, More); 5] = [
+        ("a salt", |map| map.bytes(7, &[5; 32])),
+        ("a commitment of the wrap", |map| map.bytes(8, &[5; 32])),
+        ("a sealed key", |map| map.bytes(9, &[7; 48])),
+        ("Argon2 passes", |map| map.uint(12, 3)),
+        ("an encapsulated key", |map| map.bytes(14, &[8; 32])),
+    ];
+    for (what, more) in foreign {
+        let all = |map: &mut MapEncoder| kms.iter().chain([&more]).for_each(|add| add(map));
+        add("key_body", format!("a KMS blob with {what}"), key_body(4, &all));
+    }
+    for (left_out, what) in ["ARN", "writer", "blob"].into_iter().enumerate() {
+        let fields = kms.iter().enumerate().filter(|(at, _)| *at != left_out);
+        let others = |map: &mut MapEncoder| fields.clone().for_each(|(_, add)| add(map));
+        add("key_body", format!("a KMS blob without its {what}"), key_body(4, &others));
+    }
+    for (what, arn, blob) in [("an ARN", 0, 1), ("a blob", 1, 0)] {
+        add("key_body", format!("{what} of no bytes"), kms_object(&"a".repeat(arn), vec![9; blob]).encode());
+    }
+    add("key_body", "an ARN of 2049 bytes".into(), kms_object(&"a".repeat(2049), vec![9]).encode());
+    add("key_body", "a KMS blob of 6145 bytes".into(), kms_object(KMS_ARN, vec![9; 6145]).encode());
+    let kms = kms_object(KMS_ARN, vec![0x55; 184]);
+    let other = KeyObject { recipient: RecipientId([3; 16]), ..kms.clone() };
+    add("key_body_of_kms", "an ARN that is not the recipient's".into(), other.encode());
+    let region = aws_kms_recipient(&KMS_ARN.replace("central", "west"));
+    add(
+        "key_body_of_kms",
+        "another region's recipient".into(),
+        KeyObject { recipient: region, ..kms }.encode(),
+    );
+    Ok(())
+}
+
+fn policies(add: &mut Add<'_>) -> Result<()> {
     let twice = Policy { signers: [policy().signers, policy().signers].concat(), ..policy() };
     add("policy", "a signer listed twice".into(), twice.encode());
-    let mut roles = policy();
-    roles.signers[0].roles.0 = 0x10;
-    add("policy", "a role that is not known".into(), roles.encode());
-    let reserved = map(&|m| {
-        m.uint(1, 7);
-        m.uint(2, 6);
-        m.bytes(3, &[0; 32]);
-        m.uint(4, 0);
-        m.uint(5, 5);
-        m.field(6, |e| e.map(|_| ()));
-    });
-    add("journal_entry", "a reserved kind".into(), reserved);
+    type Change = fn(&mut Policy);
+    let lock = ObjectLock { mode: LockMode::Governance, data_days: 1, keys_days: 36_500 };
+    let good = Policy { object_lock: Some(lock), ..full_policy() };
+    let changes: [(&str, Change); 5] = [
+        ("a role that is not known", |policy| policy.signers[0].roles.0 = 0x10),
+        ("a purpose that is not known", |policy| policy.recipients[0].purposes = 1),
+        ("an object lock of 0 days", |policy| {
+            policy.object_lock = policy.object_lock.map(|lock| ObjectLock { data_days: 0, ..lock });
+        }),
+        ("an object lock of 36501 days", |policy| {
+            policy.object_lock = policy.object_lock.map(|lock| ObjectLock { keys_days: 36_501, ..lock });
+        }),
+        ("an object lock of 2^32 - 1 days", |policy| {
+            policy.object_lock = policy.object_lock.map(|lock| ObjectLock { data_days: u32::MAX, ..lock });
+        }),
+    ];
+    for (what, change) in changes {
+        let mut bad = good.clone();
+        change(&mut bad);
+        add("policy", what.into(), bad.encode());
+    }
+    let mut encoded = good.encode();
+    let mode = encoded.len().checked_sub(5).context("a mode, one day, 36500 days")?;
+    anyhow::ensure!(encoded[mode] == 1, "the mode of the object lock");
+    encoded[mode] = 3;
+    add("policy", "an object lock of mode 3".into(), encoded.clone());
+    encoded[mode] = 1;
+    encoded[mode - 1] = 0x82;
+    encoded.truncate(mode + 2);
+    add("policy", "an object lock of two".into(), encoded);
+    Ok(())
+}
+
+fn statements_of(add: &mut Add<'_>) {
+    let entry = |kind: u64, body: &dyn Fn(&mut MapEncoder)| {
+        let mut encoder = Encoder::default();
+        encoder.map(|map| {
+            map.uint(1, 7);
+            map.uint(2, 6);
+            map.bytes(3, &[0; 32]);
+            map.uint(4, 0);
+            map.uint(5, kind);
+            map.field(6, |e| e.map(body));
+        });
+        encoder.into_bytes()
+    };
+    for kind in [3, 5, 6, 8, 10, 12] {
+        add("journal_entry", format!("the reserved kind {kind}"), entry(kind, &|_| ()));
+    }
+    add("journal_entry", "the kind 99".into(), entry(99, &|_| ()));
+    add("journal_entry", "attested packs without packs".into(), entry(7, &|_| ()));
+    let attested = |map: &mut MapEncoder, parts: u64| {
+        map.field(1, |e| {
+            e.array_head(1);
+            e.array_head(parts);
+            (0..parts).for_each(|_| e.bytes(&[5; 32]));
+        });
+    };
+    add("journal_entry", "an attested pack without a description".into(), entry(7, &|map| attested(map, 1)));
+    add("journal_entry", "an attested pack with three parts".into(), entry(7, &|map| attested(map, 3)));
+    let unknown = |map: &mut MapEncoder| {
+        attested(map, 2);
+        map.uint(2, 0);
+    };
+    add("journal_entry", "attested packs with an unknown critical field".into(), entry(7, &unknown));
 }
 
 fn packs(add: &mut Add<'_>) -> Result<()> {

@@ -21,15 +21,17 @@ pub(crate) fn store(objects: &Objects) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(store))
 }
 
-/// Opens them.
+/// Opens them with the key file.
 pub(crate) fn open(objects: &Objects) -> Result<Result<Repository, RepositoryError>> {
-    let options = OpenOptions {
-        credentials: vec![Credential::KeyFile(key_file())],
-        cache_folder: None,
-        fingerprint: None,
-        random: Arc::new(OsRandom),
-        clock: Arc::new(FixedClock::default()),
-    };
+    open_with(objects, Credential::KeyFile(key_file()))
+}
+
+/// Opens them.
+pub(crate) fn open_with(
+    objects: &Objects,
+    credential: Credential,
+) -> Result<Result<Repository, RepositoryError>> {
+    let options = OpenOptions::new(vec![credential], Arc::new(OsRandom), Arc::new(FixedClock::default()));
     Ok(Repository::open(store(objects)?, options))
 }
 
@@ -51,7 +53,11 @@ pub(crate) fn state(repository: &Repository) -> Value {
         "void": voids.iter().map(|(number, reason)| json!([number, reason])).collect::<Vec<_>>(),
         "damaged": state.damaged.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
         "policy": state.policy.sequence,
+        "settled": state.policy.settled,
+        "metadata_key": state.policy.metadata.id.to_hex(),
+        "chain": state.chain.to_hex(),
         "snapshots": snapshots,
+        "attested": state.attested.iter().map(|(pack, description)| json!([pack.to_hex(), description.to_hex()])).collect::<Vec<_>>(),
         "indexes": state.indexes.keys().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

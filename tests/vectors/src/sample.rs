@@ -1,5 +1,9 @@
-//! One whole repository of format version 1, made with seeded randomness: `repository-v1/repository`, its key file and
-//! passphrase beside it, and `expected.json` with what each snapshot holds.
+//! One whole repository of format version 1, made with seeded randomness: `repository-v1/repository`, beside it what
+//! opens it (a key file, a passphrase, a recovery key, and the key of a host that may only write and list), and
+//! `expected.json` with what each snapshot holds.
+//!
+//! After the first snapshot its packs are attested and the metadata key is rotated, so it reads packs and entries of
+//! two keys.
 //!
 //! Its last snapshot is put together by hand: a chain of delta frames, which no writer makes yet.
 
@@ -8,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use strongroom_chunker::ChunkerParams;
 use strongroom_format::entry::{IndexRef, JournalEntry, PackRef, Statement};
@@ -17,21 +21,24 @@ use strongroom_format::manifest::{Manifest, SnapshotBody, Totals};
 use strongroom_format::node::{ListItem, Node, TreeRef};
 use strongroom_format::pack::KeyRef;
 use strongroom_format::path::EntryPath;
-use strongroom_format::registry::{Codec, ObjectKind, Purpose};
+use strongroom_format::registry::{Codec, ObjectKind, Purpose, Roles};
 use strongroom_format::tree_entry::{Content, EntryKind, Metadata, TreeEntry};
 use strongroom_format::{IndexId, KeyId, RecipientId, Salt};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment, content_hash};
 use strongroom_keys::frame::FrameKey;
+use strongroom_keys::key_file;
 use strongroom_keys::random::{self, Random, SeededRandom};
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
-use strongroom_keys::unlock::{Credential, Unlocker, key_name};
-use strongroom_keys::wrap::{Argon2Costs, NamedKey, WrapTo};
+use strongroom_keys::unlock::{Credential, Reach, Unlocker, key_name};
+use strongroom_keys::wrap::{Argon2Costs, NamedKey, WrapTo, x25519_public};
+use strongroom_repository::administration::NewWriter;
 use strongroom_repository::backup::BackupOptions;
+use strongroom_repository::check::CheckOptions;
 use strongroom_repository::clock::FixedClock;
 use strongroom_repository::monitor::Silent;
-use strongroom_repository::{OpenOptions, Repository, RepositoryError, init};
+use strongroom_repository::{InitOptions, OpenOptions, Repository, RepositoryError, init};
 use strongroom_store::{LocalStore, ObjectName, Store};
 
 use crate::fixed::noise;
@@ -41,8 +48,18 @@ use crate::pack_maker::{PackMaker, Sealed};
 const PASSPHRASE: &str = "correct horse battery staple";
 const START_NS: i64 = 1_767_225_600_000_000_000;
 
-fn key_file() -> Secret {
+fn symmetric_key() -> Secret {
     Secret::new([0x42; 32])
+}
+
+/// The private key of somebody who may read everything.
+fn recovery_key() -> Secret {
+    Secret::new([0x43; 32])
+}
+
+/// The private key of a host that may write and list.
+fn host_key() -> Secret {
+    Secret::new([0x44; 32])
 }
 
 /// Makes it.
@@ -55,13 +72,28 @@ pub fn make(folder: &Path) -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(LocalStore::create(&path)?);
     let random = SeededRandom::new(b"repository-v1");
     let costs = Argon2Costs { memory_kib: 64, passes: 1, lanes: 1 };
-    let recipients = [WrapTo::KeyFile { key: key_file() }, WrapTo::passphrase(PASSPHRASE, costs, &random)?];
-    let fingerprint = init(&store, &recipients, "db1", &random)?;
-    fs::write(folder.join("key"), strongroom_keys::key_file::encode(&key_file(), &fingerprint).as_bytes())?;
+    let recipients = [
+        WrapTo::KeyFile { key: symmetric_key() },
+        WrapTo::passphrase(PASSPHRASE, costs, &random)?,
+        WrapTo::x25519(x25519_public(&recovery_key())?),
+    ];
+    let fingerprint = init(&store, &recipients, InitOptions::of_host("db1"), &random)?;
+    fs::write(folder.join("key"), key_file::encode(&symmetric_key(), &fingerprint).as_bytes())?;
+    fs::write(folder.join("recovery-key"), key_file::encode_x25519(&recovery_key())?.as_bytes())?;
+    fs::write(folder.join("host-key"), key_file::encode_x25519(&host_key())?.as_bytes())?;
     fs::write(folder.join("passphrase"), format!("{PASSPHRASE}\n"))?;
     let random: Arc<dyn Random> = Arc::new(random);
     let mut repository = open(&store, &random)?;
-    let mut snapshots = vec![backup_tree(&mut repository)?, backup_streams(&mut repository)?];
+    let mut snapshots = vec![backup_tree(&mut repository)?];
+    let host = WrapTo::x25519(x25519_public(&host_key())?);
+    let writer =
+        NewWriter { name: "web1", roles: Roles::WRITE, sources: vec!["web".into()], recipient: &host };
+    repository.add_writer(&writer)?;
+    repository.load_index()?;
+    let report = repository.check(&CheckOptions { read_data: true, ..CheckOptions::default() }, &Silent)?;
+    ensure!(repository.attest(&report.opened)? == 2, "both packs are attested");
+    repository.rotate()?;
+    snapshots.push(backup_streams(&mut repository)?);
     let tagged = repository.snapshots()[0].id();
     repository.tag(tagged, &["weekly".into()], &["nightly".into()])?;
     repository.note("restore", Some(tagged), "{\"target\":\"/tmp/x\"}")?;
@@ -73,13 +105,11 @@ pub fn make(folder: &Path) -> Result<()> {
 }
 
 fn open(store: &Arc<dyn Store>, random: &Arc<dyn Random>) -> Result<Repository> {
-    let options = OpenOptions {
-        credentials: vec![Credential::KeyFile(key_file())],
-        cache_folder: None,
-        fingerprint: None,
-        random: Arc::clone(random),
-        clock: Arc::new(FixedClock(AtomicI64::new(START_NS))),
-    };
+    let options = OpenOptions::new(
+        vec![Credential::KeyFile(symmetric_key())],
+        Arc::clone(random),
+        Arc::new(FixedClock(AtomicI64::new(START_NS))),
+    );
     Ok(Repository::open(Arc::clone(store), options)?)
 }
 
@@ -210,12 +240,13 @@ impl Keys {
     fn open(store: &Arc<dyn Store>, repository: &Repository, random: &dyn Random) -> Result<Self> {
         let policy = &repository.state().policy;
         let id = repository.config().repository;
-        let credentials = [Credential::KeyFile(key_file())];
-        let unlocker = Unlocker::new(&**store, id, &credentials);
-        let vault = unlocker.with_credentials(policy.vault.id, Purpose::Vault)?;
+        let unlocker =
+            Unlocker::new(Arc::clone(store), id, vec![Credential::KeyFile(symmetric_key())], Vec::new());
+        let direct = |key, purpose| unlocker.with_credentials(key, purpose, &Reach::ALL);
+        let vault = direct(policy.vault.id, Purpose::Vault)?;
         let through = |key, purpose| unlocker.with_vault(key, purpose, policy.vault.id, &vault);
         let signer =
-            Signer::new(policy.signers[0].id, &through(KeyId(policy.signers[0].id.0), Purpose::Signing)?);
+            Signer::new(policy.signers[0].id, &direct(KeyId(policy.signers[0].id.0), Purpose::Signing)?);
         let data = NamedKey {
             id: KeyId(random::array(random)?),
             purpose: Purpose::Data,
@@ -334,7 +365,7 @@ fn append_deltas(store: &Arc<dyn Store>, repository: &Repository, random: &dyn R
     let entry = JournalEntry {
         number,
         base: state.number,
-        previous: state.entry_hash,
+        previous: state.chain,
         previous_time_ms,
         statement: Statement::Snapshot(Box::new(body)),
     };

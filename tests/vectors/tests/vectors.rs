@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::EntryKind;
-use strongroom_keys::key_file;
+use strongroom_keys::key_file::{self, KeyFile};
 use strongroom_keys::random::OsRandom;
 use strongroom_keys::unlock::Credential;
 use strongroom_repository::check::CheckOptions;
@@ -38,21 +38,18 @@ fn stored(name: &str) -> String {
 fn open(credential: Credential) -> Repository {
     let store: Arc<dyn Store> =
         Arc::new(LocalStore::open(folder().join("repository-v1/repository")).unwrap());
-    let options = OpenOptions {
-        credentials: vec![credential],
-        cache_folder: None,
-        fingerprint: None,
-        random: Arc::new(OsRandom),
-        clock: Arc::new(SystemClock),
-    };
+    let options = OpenOptions::new(vec![credential], Arc::new(OsRandom), Arc::new(SystemClock));
     let mut repository = Repository::open(store, options).unwrap();
     repository.load_index().unwrap();
     assert!(repository.warnings().is_empty(), "{:?}", repository.warnings());
     repository
 }
 
-fn key() -> Credential {
-    Credential::KeyFile(key_file::decode(&stored("repository-v1/key")).unwrap())
+fn key(name: &str) -> Credential {
+    match key_file::decode(&stored(&format!("repository-v1/{name}"))).unwrap() {
+        KeyFile::Symmetric(key) => Credential::KeyFile(key),
+        KeyFile::X25519(private) => Credential::X25519(private),
+    }
 }
 
 #[test]
@@ -76,7 +73,7 @@ fn stored_frames_open_whatever_zstd_writes_today() {
 fn the_whole_repository_restores_and_is_clean() {
     let expected: Value = serde_json::from_str(&stored("repository-v1/expected.json")).unwrap();
     let passphrase = stored("repository-v1/passphrase").trim_end().to_owned();
-    for credential in [key(), Credential::Passphrase(passphrase.into())] {
+    for credential in [key("key"), key("recovery-key"), Credential::Passphrase(passphrase.into())] {
         let repository = open(credential);
         assert_eq!(repository.fingerprint(), expected["fingerprint"].as_str().unwrap());
         let reader = Reader::new(&repository);
@@ -107,6 +104,21 @@ fn the_whole_repository_restores_and_is_clean() {
         let report = repository.check(&options, &Silent).unwrap();
         assert!(report.is_clean(), "{:#?}", report.findings);
     }
+}
+
+#[test]
+fn the_key_of_a_host_lists_and_reads_no_data() {
+    let repository = open(key("host-key"));
+    assert_eq!(repository.snapshots().len(), 3);
+    let report = repository.check(&CheckOptions::default(), &Silent).unwrap();
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    let reader = Reader::new(&repository);
+    let snapshot = &repository.snapshots()[1];
+    let mut cursor = EntryCursor::new(&reader, &snapshot.manifest.tree).unwrap();
+    let entry = cursor.next_entry().unwrap().unwrap();
+    let mut bytes = Vec::new();
+    let read = write_in_order(&reader, entry.content().unwrap(), &mut bytes, &Silent, 2);
+    assert!(read.is_err(), "{} can be read", entry.path);
 }
 
 /// The name of a path in expected.json.
@@ -140,8 +152,11 @@ fn the_independent_reader_restores_the_whole_repository() {
     let Some(python) = python() else { return };
     let expected: Value = serde_json::from_str(&stored("repository-v1/expected.json")).unwrap();
     let path = |name: &str| folder().join("repository-v1").join(name).display().to_string();
-    let (repository, key, passphrase) = (path("repository"), path("key"), path("passphrase"));
-    for credential in [["--key-file", &key], ["--passphrase-file", &passphrase]] {
+    let (repository, key, recovery) = (path("repository"), path("key"), path("recovery-key"));
+    let passphrase = path("passphrase");
+    for credential in
+        [["--key-file", &key], ["--key-file", &recovery], ["--passphrase-file", &passphrase]]
+    {
         let reader = ["-m", "strongroom_reader", &repository, credential[0], credential[1]];
         for snapshot in expected["snapshots"].as_array().unwrap() {
             let target = tempfile::tempdir().unwrap();
@@ -167,6 +182,18 @@ fn the_independent_reader_restores_the_whole_repository() {
         let said = run_reader(&python, &[&reader[..], &["check-signatures"]].concat());
         assert!(String::from_utf8_lossy(&said).contains("0 void"), "{}", String::from_utf8_lossy(&said));
     }
+}
+
+#[test]
+fn the_independent_reader_lists_with_the_key_of_a_host() {
+    let Some(python) = python() else { return };
+    let path = |name: &str| folder().join("repository-v1").join(name).display().to_string();
+    let (repository, key) = (path("repository"), path("host-key"));
+    let reader = ["-m", "strongroom_reader", &repository, "--key-file", &key];
+    let listed = run_reader(&python, &[&reader[..], &["list"]].concat());
+    assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 3);
+    let said = run_reader(&python, &[&reader[..], &["check-signatures"]].concat());
+    assert!(String::from_utf8_lossy(&said).contains("0 void"), "{}", String::from_utf8_lossy(&said));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::context::{Context, workers};
 use crate::exit::{Outcome, Usage};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outcome> {
-    let mut repository = context.open_with_index()?;
+    let mut repository = context.open_to_read()?;
     let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
     let reader = Reader::new(&repository);
     let entry = find(&reader, &snapshot, arguments.path.as_deref())?;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
+use strongroom_repository::RepositoryError;
 use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity};
 use strongroom_repository::monitor::Monitor as _;
 
@@ -14,7 +15,11 @@ use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Outcome> {
     let began = Instant::now();
-    let mut repository = context.open()?;
+    let reads_content = arguments.read_data || arguments.sample.is_some() || arguments.keys;
+    let mut repository = context.open_to_check(reads_content)?;
+    if arguments.read_data || arguments.sample.is_some() {
+        repository.require_read_access()?;
+    }
     let options = CheckOptions {
         packs: arguments.packs,
         read_data: arguments.read_data,
@@ -36,6 +41,13 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         "host": crate::context::host_name(), "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
         "read_data": arguments.read_data, "sample_percent": arguments.sample, "keys": arguments.keys, "packs_read": report.checked.packs_read,
     });
+    // What a verifier has opened, other writers may rely on.
+    match repository.attest(&report.opened) {
+        Ok(0) => {}
+        Ok(attested) => context.terminal.say(&format!("attested {attested} packs for other writers")),
+        Err(RepositoryError::NoSigner { .. }) => {}
+        Err(error) => context.terminal.warn(&format!("what was opened could not be attested: {error}")),
+    }
     context.note(&mut repository, "check", None, &detail);
     context.terminal.say(&format!("checked in {:.1} s", began.elapsed().as_secs_f64()));
     Ok(if clean { Outcome::Done } else { Outcome::Code(DAMAGE) })

@@ -6,9 +6,13 @@ mod check;
 mod diff;
 mod find;
 mod init;
+mod journal;
+mod key;
 mod ls;
+mod object_lock;
 mod patterns;
 mod quickstart;
+mod repair;
 mod restore;
 mod show;
 mod snapshots;
@@ -41,6 +45,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Cat(cat) => cat::run(&context, cat),
         Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),
+        Command::Key(key) => key::run(&context, &key.action),
+        Command::Journal(journal) => journal::run(&context, &journal.action),
+        Command::Repair(repair) => repair::run(&context, &repair.action),
+        Command::ObjectLock(lock) => object_lock::run(&context, &lock.action),
         Command::Completions { shell } => {
             // Not straight to standard output: there it panics when nobody reads on.
             let mut script = Vec::new();

@@ -19,7 +19,7 @@ use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
     let began = Instant::now();
-    let mut repository = context.open_with_index()?;
+    let mut repository = context.open_to_read()?;
     let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
     let selection = Selection::new(&arguments.include, &arguments.exclude)?;
     let options = RestoreOptions {

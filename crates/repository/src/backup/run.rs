@@ -8,15 +8,17 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use strongroom_chunker::GearTable;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ObjectKind, Purpose};
-use strongroom_format::{ChunkId, KeyId, PackId};
+use strongroom_format::key_object::SignedKey;
+use strongroom_format::{ChunkId, KeyId, PackId, RecipientId};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment};
 use strongroom_keys::frame::FrameKey;
+use strongroom_keys::kms::Kms;
 use strongroom_keys::random::{self, Random};
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
 use strongroom_keys::unlock::key_name;
-use strongroom_keys::wrap::{NamedKey, WrapTo};
+use strongroom_keys::wrap::{NamedKey, WrapTo, aws_kms_recipient, generate_with_kms};
 use strongroom_store::Store;
 
 use super::failure::Failure;
@@ -41,6 +43,7 @@ pub(crate) struct Run<'a> {
     pub(super) cache: &'a Cache,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) vault: WrapTo,
+    data_kms: Option<(String, Arc<dyn Kms>)>,
     pub(super) gear: Arc<GearTable>,
     pub(super) compression_level: i32,
     pub(super) failure: Failure,
@@ -81,7 +84,7 @@ impl<'a> Run<'a> {
         let policy = &repository.state.policy;
         let run = Self {
             store: &*repository.store,
-            metadata: &repository.metadata,
+            metadata: repository.metadata_key()?,
             identity: &repository.identity,
             signer: repository.signer()?,
             random: &*repository.random,
@@ -91,6 +94,7 @@ impl<'a> Run<'a> {
                 recipient: vault_recipient(policy.vault.id),
                 public: policy.vault_public,
             },
+            data_kms: repository.data_kms(),
             gear: Arc::new(GearTable::from_bytes(repository.identity.gear_table())),
             compression_level: options.compression_level,
             failure: Failure::default(),
@@ -143,17 +147,8 @@ impl<'a> Run<'a> {
         if self.data_key.get().is_none() {
             let _once = self.data_key_lock.lock().unwrap_or_else(PoisonError::into_inner);
             if self.data_key.get().is_none() {
-                let seal = |source| RepositoryError::Seal { what: "the run's data key", source };
-                let key = NamedKey {
-                    id: KeyId(random::array(self.random).map_err(seal)?),
-                    purpose: Purpose::Data,
-                    secret: Secret::new(random::array(self.random).map_err(seal)?),
-                };
+                let key = self.new_data_key()?;
                 let repository = self.metadata.repository();
-                let wrapped = self.vault.wrap(&key, repository, self.signer, self.random).map_err(seal)?;
-                let _ = self
-                    .store
-                    .put_if_absent(&key_name(key.id, self.vault.recipient())?, &wrapped.encode())?;
                 let reference = KeyRef {
                     id: key.id,
                     commitment: commitment(&key.secret, repository, key.id, Purpose::Data),
@@ -163,5 +158,41 @@ impl<'a> Run<'a> {
             }
         }
         self.data_key.get().map(|(key, reference)| (key, *reference)).ok_or(RepositoryError::Cancelled)
+    }
+
+    /// A data key, its wraps durable: out of the KMS that opens this host's other keys, where the policy says so, and
+    /// always sealed to the vault, so that one call on a KMS opens all of them.
+    fn new_data_key(&self) -> Result<NamedKey, RepositoryError> {
+        let failed = |source| RepositoryError::Wrap { purpose: Purpose::Data, source };
+        let id = KeyId(random::array(self.random).map_err(failed)?);
+        let repository = self.metadata.repository();
+        let key = match &self.data_kms {
+            Some((arn, kms)) => {
+                let (key, wrapped) =
+                    generate_with_kms(id, Purpose::Data, repository, (arn, &**kms), self.signer)
+                        .map_err(failed)?;
+                self.put_wrap(id, aws_kms_recipient(arn), &wrapped)?;
+                key
+            }
+            None => NamedKey {
+                id,
+                purpose: Purpose::Data,
+                secret: Secret::new(random::array(self.random).map_err(failed)?),
+            },
+        };
+        let wrapped = self.vault.wrap(&key, repository, self.signer, self.random).map_err(failed)?;
+        self.put_wrap(id, self.vault.recipient(), &wrapped)?;
+        Ok(key)
+    }
+
+    fn put_wrap(
+        &self,
+        key: KeyId,
+        recipient: RecipientId,
+        wrapped: &SignedKey,
+    ) -> Result<(), RepositoryError> {
+        // The key's ID was drawn just now: a name that is taken is our own, after an answer that was lost.
+        let _ = self.store.put_if_absent(&key_name(key, recipient)?, &wrapped.encode())?;
+        Ok(())
     }
 }

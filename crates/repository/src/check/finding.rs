@@ -51,6 +51,8 @@ pub enum FindingKind {
     KeyMissing,
     /// A wrapped key is not what it should be.
     KeyDamaged,
+    /// A wrapped key that this host has no right to open.
+    KeyUnopened,
     /// A journal entry that changes nothing.
     Void,
     /// An object that does not belong here.

@@ -13,7 +13,7 @@ use strongroom_keys::derive::content_hash;
 use strongroom_store::ObjectName;
 
 use super::finding::{Paths, classify};
-use super::{Checker, FindingKind};
+use super::{Checker, FindingKind, Severity};
 use crate::error::RepositoryError;
 use crate::names;
 use crate::open::read_checkpoint;
@@ -56,13 +56,18 @@ impl Checker<'_> {
             match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
                 Ok(bytes) => {
                     self.checked.entries += 1;
-                    let (metadata, identity) = (&self.repository.metadata, &self.repository.identity);
-                    state.fold(name.as_str(), &bytes, metadata, identity)?;
+                    let metadata = self.repository.metadata.in_force(&state)?;
+                    state.fold(name.as_str(), &bytes, metadata, &self.repository.identity)?;
                 }
                 Err((FindingKind::Missing, _)) if number > head => break,
                 Err((kind, detail)) => {
                     missing.insert((number, kind));
-                    state.fold_damaged(ContentHash([0; 32]), detail);
+                    // What is too large to be an entry is garbage that its followers may have seen.
+                    let hash = match kind {
+                        FindingKind::WrongLength => self.repository.hash_of(&name)?,
+                        _ => ContentHash([0; 32]),
+                    };
+                    state.fold_damaged(hash, detail);
                 }
             }
             self.compare(&state, &mut checkpoints)?;
@@ -85,7 +90,7 @@ impl Checker<'_> {
     fn list_journal(&mut self) -> Result<u64, RepositoryError> {
         let head = self.repository.listed_head()?.unwrap_or(0);
         let mut strays = Vec::new();
-        self.repository.store.list("journal/", &mut |name, _| {
+        self.repository.origin.list("journal/", &mut |name, _| {
             if names::entry_number(&name).is_none_or(|number| number > head) {
                 strays.push(name);
             }
@@ -104,7 +109,7 @@ impl Checker<'_> {
 
     fn list_checkpoints(&mut self) -> Result<BTreeMap<u64, ObjectName>, RepositoryError> {
         let (mut found, mut strays) = (BTreeMap::new(), Vec::new());
-        self.repository.store.list("checkpoints/", &mut |name, _| {
+        self.repository.origin.list("checkpoints/", &mut |name, _| {
             match names::checkpoint_number(&name) {
                 Some(number) => drop(found.insert(number, name)),
                 None => strays.push(name),
@@ -130,7 +135,8 @@ impl Checker<'_> {
         let config = &repository.config;
         let state = repository
             .metadata
-            .open(ObjectKind::Entry, name.as_str(), &bytes)
+            .of_object(&bytes)
+            .and_then(|metadata| metadata.open(ObjectKind::Entry, name.as_str(), &bytes))
             .map_err(RepositoryError::damaged(&name))
             .and_then(|opened| {
                 State::genesis(
@@ -182,7 +188,7 @@ impl Checker<'_> {
                 return Ok(());
             }
         };
-        match read_checkpoint(&name, &bytes, &self.repository.metadata, &self.repository.config) {
+        match self.read_checkpoint(&name, &bytes) {
             Ok(found) if comparable && said(&found) != said(state) => {
                 let detail = "it is not the state that the journal gives at its entry";
                 self.damage(FindingKind::Contradiction, name.as_str(), detail);
@@ -196,6 +202,11 @@ impl Checker<'_> {
         Ok(())
     }
 
+    fn read_checkpoint(&self, name: &ObjectName, bytes: &[u8]) -> Result<State, RepositoryError> {
+        let metadata = self.repository.metadata.of_object(bytes).map_err(RepositoryError::damaged(name))?;
+        read_checkpoint(name, bytes, metadata, &self.repository.config)
+    }
+
     fn report_entries(
         &mut self,
         state: &State,
@@ -206,7 +217,10 @@ impl Checker<'_> {
             self.damaged_entry(*number, kind.unwrap_or(FindingKind::Undecodable), reason)?;
         }
         for void in &state.voids {
-            self.suspicious(FindingKind::Void, names::entry(void.number)?.as_str(), void.reason.clone());
+            let severity =
+                if void.number <= state.policy.settled { Severity::Info } else { Severity::Suspicious };
+            let object = names::entry(void.number)?;
+            self.findings.add(severity, FindingKind::Void, object.as_str(), void.reason.clone());
         }
         Ok(())
     }
@@ -233,8 +247,9 @@ impl Checker<'_> {
             match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
                 Ok(bytes) => {
                     self.checked.entries += 1;
+                    let key = self.repository.metadata.of_object(&bytes);
                     if let Err(error) =
-                        self.repository.metadata.open(ObjectKind::Entry, name.as_str(), &bytes)
+                        key.and_then(|key| key.open(ObjectKind::Entry, name.as_str(), &bytes))
                     {
                         self.damaged_entry(number, FindingKind::Undecodable, &describe(&error))?;
                     }
@@ -246,9 +261,7 @@ impl Checker<'_> {
             self.checked.checkpoints += 1;
             let found = match self.fetch(name, CHECKPOINT_LIMIT_BYTES)? {
                 Ok(bytes) => {
-                    read_checkpoint(name, &bytes, &self.repository.metadata, &self.repository.config)
-                        .err()
-                        .map(|error| classify(&error))
+                    self.read_checkpoint(name, &bytes).err().map(|error| classify(&error))
                 }
                 Err(found) => Some(found),
             };

@@ -2,26 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use strongroom_format::key_object::{Argon2Parameters, KEY_LIMIT_BYTES, KeyObject, SignedKey, Wrap};
+use strongroom_format::key_object::{KEY_LIMIT_BYTES, KeyObject, SignedKey};
 use strongroom_format::registry::Purpose;
 use strongroom_format::{Commitment, KeyId, RecipientId, WriterId};
+use strongroom_keys::derive::root_key_id;
+use strongroom_keys::kms::KmsTrouble;
 use strongroom_keys::sign::Signer;
-use strongroom_keys::unlock::{Credential, key_name};
-use strongroom_keys::wrap::{Unwrap, key_file_recipient, stretch, verify_key_object, x25519_public};
+use strongroom_keys::unlock::key_name;
+use strongroom_keys::wrap::{Unwrap, verify_key_object, x25519_public};
 use strongroom_keys::{KeysError, Secret};
 
 use super::{Checker, FindingKind, Severity};
 use crate::error::RepositoryError;
 use crate::state::describe;
 
-/// A passphrase is stretched once for all keys that are wrapped with the same salt.
-type Stretched = Vec<(Argon2Parameters, usize, Secret)>;
-
 impl Checker<'_> {
     pub(super) fn keys(&mut self) -> Result<(), RepositoryError> {
         let names = self.key_names.clone();
         let mut found: BTreeMap<(KeyId, RecipientId), Purpose> = BTreeMap::new();
-        let mut stretched = Stretched::new();
+        // Where this host may: it opens what is sealed to the vault.
+        let vault = self.repository.keyring.vault(&self.state.policy).ok();
         for (key, recipient) in names {
             let name = key_name(key, recipient)?;
             let bytes = match self.fetch(&name, KEY_LIMIT_BYTES)? {
@@ -35,16 +35,35 @@ impl Checker<'_> {
             match self.key_object(key, recipient, &bytes) {
                 Ok(object) => {
                     found.insert((key, recipient), object.purpose);
-                    if let Err(detail) = self.open_key(&object, &mut stretched) {
+                    if let Err(detail) = self.open_key(&object, vault.as_ref()) {
                         self.damage(FindingKind::KeyDamaged, name.as_str(), detail);
                     }
                 }
-                Err(detail) => {
+                Err(detail) if self.is_needed(key, recipient) => {
                     self.damage(FindingKind::KeyDamaged, name.as_str(), detail);
+                }
+                // Whoever may create objects can put one there.
+                Err(detail) => {
+                    self.suspicious(FindingKind::Stray, name.as_str(), detail);
                 }
             }
         }
         self.wraps_of_policy(&found)
+    }
+
+    /// Whether the policy or a snapshot relies on this wrap.
+    fn is_needed(&self, key: KeyId, recipient: RecipientId) -> bool {
+        let policy = &self.state.policy;
+        let named = recipient.0 == policy.vault.id.0
+            || policy.recipients.iter().any(|listed| listed.id == recipient);
+        let of_policy = [policy.identity.id, policy.vault.id, root_key_id(&policy.root)].contains(&key)
+            || self.state.metadata_keys.iter().any(|metadata| metadata.id == key)
+            || policy.signers.iter().any(|signer| signer.id.0 == key.0);
+        let of_data = || {
+            let mut keys = self.state.snapshots.iter().flat_map(|snapshot| &snapshot.state.keys);
+            keys.any(|data| data.id == key)
+        };
+        named && (of_policy || of_data())
     }
 
     fn key_object(&self, key: KeyId, recipient: RecipientId, bytes: &[u8]) -> Result<KeyObject, String> {
@@ -60,14 +79,27 @@ impl Checker<'_> {
     }
 
     /// Opens a key if that is possible with what is at hand, and compares it with what the policy says of it.
-    fn open_key(&mut self, object: &KeyObject, stretched: &mut Stretched) -> Result<(), String> {
+    fn open_key(&mut self, object: &KeyObject, vault: Option<&Secret>) -> Result<(), String> {
         if let Some(expected) = self.commitment_of(object.key, object.purpose)
             && expected != object.commitment
         {
             return Err("its commitment is not the policy's".into());
         }
-        let Some(secret) = self.unwrap(object, stretched).map_err(|error| describe(&error))? else {
-            return Ok(());
+        let opened = if object.recipient.0 == self.state.policy.vault.id.0 {
+            vault.map(|vault| Unwrap::X25519(vault).unwrap(object, self.repository.config.repository))
+        } else {
+            self.repository.keyring.unlocker().open(object)
+        };
+        let secret = match opened {
+            // Another recipient's; another passphrase fails just like a changed wrap, and the signature has told
+            // change already.
+            None | Some(Err(KeysError::WrongCredential { .. })) => return Ok(()),
+            Some(Err(KeysError::Kms(error))) if error.trouble != KmsTrouble::WrongBlob => {
+                let name = key_name(object.key, object.recipient).map_err(|error| describe(&error))?;
+                self.findings.add(Severity::Info, FindingKind::KeyUnopened, name.as_str(), error.to_string());
+                return Ok(());
+            }
+            Some(opened) => opened.map_err(|error| describe(&error))?,
         };
         self.checked.keys_opened += 1;
         let policy = &self.state.policy;
@@ -89,52 +121,13 @@ impl Checker<'_> {
 
     fn commitment_of(&self, key: KeyId, purpose: Purpose) -> Option<Commitment> {
         let policy = &self.state.policy;
-        let (known, of) = match purpose {
-            Purpose::Metadata => (policy.metadata, key == policy.metadata.id),
-            Purpose::Identity => (policy.identity, key == policy.identity.id),
-            Purpose::Vault => (policy.vault, key == policy.vault.id),
+        let known = match purpose {
+            Purpose::Metadata => *self.state.metadata_keys.iter().find(|known| known.id == key)?,
+            Purpose::Identity => policy.identity,
+            Purpose::Vault => policy.vault,
             Purpose::Data | Purpose::Signing | Purpose::Root => return None,
         };
-        of.then_some(known.commitment)
-    }
-
-    /// `None` when nothing at hand opens it.
-    fn unwrap(&self, object: &KeyObject, stretched: &mut Stretched) -> Result<Option<Secret>, KeysError> {
-        let repository = self.repository.config.repository;
-        match &object.wrap {
-            Wrap::X25519 { .. } if object.recipient.0 == self.state.policy.vault.id.0 => {
-                Unwrap::X25519(&self.repository.vault).unwrap(object, repository).map(Some)
-            }
-            Wrap::X25519 { .. } => Ok(None),
-            Wrap::KeyFile { .. } => {
-                for credential in &self.repository.credentials {
-                    if let Credential::KeyFile(file) = credential
-                        && key_file_recipient(file) == object.recipient
-                    {
-                        return Unwrap::KeyFile(file).unwrap(object, repository).map(Some);
-                    }
-                }
-                Ok(None)
-            }
-            Wrap::Passphrase { argon2, .. } => {
-                for (number, credential) in self.repository.credentials.iter().enumerate() {
-                    let Credential::Passphrase(passphrase) = credential else { continue };
-                    let known = stretched.iter().position(|(of, whose, _)| of == argon2 && *whose == number);
-                    let at = match known {
-                        Some(at) => at,
-                        None => {
-                            stretched.push((argon2.clone(), number, stretch(passphrase, argon2)?));
-                            stretched.len() - 1
-                        }
-                    };
-                    // Another passphrase fails just so; the signature has told damage already.
-                    if let Ok(secret) = Unwrap::Passphrase(&stretched[at].2).unwrap(object, repository) {
-                        return Ok(Some(secret));
-                    }
-                }
-                Ok(None)
-            }
-        }
+        (key == known.id).then_some(known.commitment)
     }
 
     /// Keys without which the repository does not open, or nobody can write or administer it.
@@ -144,26 +137,24 @@ impl Checker<'_> {
     ) -> Result<(), RepositoryError> {
         let policy = self.state.policy.clone();
         let vault = RecipientId(policy.vault.id.0);
-        let mut needed = vec![
-            (policy.metadata.id, vault, "the metadata key"),
-            (policy.identity.id, vault, "the identity secret"),
-        ];
-        let recipients_of = |purpose: Purpose| {
-            policy.recipients.iter().filter(move |r| r.purposes & (1 << purpose.number()) != 0)
-        };
-        needed.extend(recipients_of(Purpose::Vault).map(|r| (policy.vault.id, r.id, "the vault")));
+        let mut needed = vec![(policy.identity.id, vault, "the identity secret")];
+        for metadata in &self.state.metadata_keys {
+            needed.push((metadata.id, vault, "a metadata key"));
+        }
+        for recipient in &policy.recipients {
+            let of_purpose = [
+                (Purpose::Metadata, policy.metadata.id, "the metadata key"),
+                (Purpose::Identity, policy.identity.id, "the identity secret"),
+                (Purpose::Vault, policy.vault.id, "the vault"),
+                (Purpose::Root, root_key_id(&policy.root), "the root key"),
+            ];
+            let wanted = of_purpose.into_iter().filter(|(purpose, _, _)| recipient.gets(*purpose));
+            needed.extend(wanted.map(|(_, key, what)| (key, recipient.id, what)));
+        }
         for (key, recipient, what) in needed {
-            if !self.key_names.contains(&(key, recipient)) {
+            if !found.contains_key(&(key, recipient)) && !self.key_names.contains(&(key, recipient)) {
                 let detail = format!("{what} is not wrapped for this recipient any more");
                 self.damage(FindingKind::KeyMissing, key_name(key, recipient)?.as_str(), detail);
-            }
-        }
-        for recipient in recipients_of(Purpose::Root) {
-            let wrapped =
-                found.iter().any(|((_, of), purpose)| *of == recipient.id && *purpose == Purpose::Root);
-            if !wrapped {
-                let detail = format!("the root key is not wrapped for recipient {} any more", recipient.id);
-                self.damage(FindingKind::KeyMissing, "keys/", detail);
             }
         }
         // `init` wraps the first signer's key; later hosts may keep theirs to themselves.

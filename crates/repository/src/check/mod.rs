@@ -17,6 +17,7 @@ mod trees;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
 
+use strongroom_format::entry::Attestation;
 use strongroom_format::registry::ObjectKind;
 use strongroom_format::{KeyId, PackId, RecipientId};
 use strongroom_store::{ObjectName, StoreError};
@@ -87,6 +88,8 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
     /// What was looked at.
     pub checked: Checked,
+    /// Packs of which every frame was opened, and found to be what its author signed: see [`Repository::attest`].
+    pub opened: Vec<Attestation>,
 }
 
 impl CheckReport {
@@ -127,6 +130,7 @@ struct Checker<'a> {
     /// Names in `keys/`.
     key_names: BTreeSet<(KeyId, RecipientId)>,
     bad: Bad,
+    opened: Vec<Attestation>,
 }
 
 impl Repository {
@@ -152,6 +156,7 @@ impl Repository {
             index_causes: Vec::new(),
             key_names: BTreeSet::new(),
             bad: Bad::default(),
+            opened: Vec::new(),
         };
         // Keys that were opened before are not believed either.
         self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -168,7 +173,11 @@ impl Repository {
         let reader = Reader::by_index(self, &cache);
         checker.read_packs(&cache, &reader)?;
         checker.trees(&cache, &reader)?;
-        Ok(CheckReport { findings: checker.findings.finish(), checked: checker.checked })
+        Ok(CheckReport {
+            findings: checker.findings.finish(),
+            checked: checker.checked,
+            opened: checker.opened,
+        })
     }
 }
 
@@ -179,7 +188,7 @@ impl Checker<'_> {
     /// Reads an object. An object that cannot be read is a finding as long as the store answers otherwise.
     fn fetch(&self, name: &ObjectName, limit_bytes: u64) -> Result<Fetched, RepositoryError> {
         self.go_on()?;
-        match self.repository.store.get(name, limit_bytes) {
+        match self.repository.origin.get(name, limit_bytes) {
             Ok(bytes) => Ok(Ok(bytes)),
             Err(error) => self.store_error(error).map(Err),
         }
@@ -200,7 +209,7 @@ impl Checker<'_> {
 
     /// Gives the error back when the store works otherwise: then it is one object that cannot be read.
     fn store_answers(&self, error: StoreError) -> Result<StoreError, RepositoryError> {
-        match self.repository.store.stat(&names::config()?) {
+        match self.repository.origin.stat(&names::config()?) {
             Ok(_) | Err(StoreError::NotFound { .. }) => Ok(error),
             Err(_) => Err(error.into()),
         }

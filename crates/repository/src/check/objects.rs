@@ -39,7 +39,7 @@ impl Checker<'_> {
         for (folder, kind) in [("packs/", ObjectKind::DataPack), ("meta/", ObjectKind::MetadataPack)] {
             let (mut leftover, mut strays, mut lengths) = (Leftover::default(), Vec::new(), Vec::new());
             let (state, present) = (&self.state, &mut self.present);
-            self.repository.store.list(folder, &mut |name, info| {
+            self.repository.origin.list(folder, &mut |name, info| {
                 match pack_of(kind, &name) {
                     None => strays.push(name),
                     Some(id) => match state.packs.get(&id).filter(|pack| pack.kind == kind) {
@@ -95,7 +95,7 @@ impl Checker<'_> {
     pub(super) fn index(&mut self, cache: &Cache) -> Result<(), RepositoryError> {
         let mut leftover = Leftover::default();
         let mut strays = Vec::new();
-        self.repository.store.list("index/", &mut |name, info| {
+        self.repository.origin.list("index/", &mut |name, info| {
             match names::index_of(&name, info.length_bytes) {
                 None => strays.push(name),
                 Some(index) if !self.state.indexes.contains_key(&index.id) => leftover.add(info.length_bytes),
@@ -186,7 +186,7 @@ impl Checker<'_> {
 
     pub(super) fn list_keys(&mut self) -> Result<(), RepositoryError> {
         let (names, mut strays) = (&mut self.key_names, Vec::new());
-        self.repository.store.list("keys/", &mut |name, _| {
+        self.repository.origin.list("keys/", &mut |name, _| {
             match key_of(&name) {
                 Some(key) => drop(names.insert(key)),
                 None => strays.push(name),

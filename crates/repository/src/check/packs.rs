@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use strongroom_format::entry::PackRef;
+use strongroom_format::entry::{Attestation, PackRef};
 use strongroom_format::pack::{PACK_LIMIT_BYTES, TRAILER_LENGTH, decode_trailer};
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{PackId, WriterId};
+use strongroom_format::{ContentHash, PackId, WriterId};
 use strongroom_keys::KeysError;
 use strongroom_keys::derive::content_hash;
 use strongroom_keys::frame::{BoundRecord, verify_author};
@@ -15,7 +15,7 @@ use strongroom_keys::random;
 
 use super::finding::classify;
 use super::{Checker, FindingKind};
-use crate::cache::{Cache, Location, PackEntry, PackNumber};
+use crate::cache::{Cache, Location, PackEntry, PackNumber, description};
 use crate::error::RepositoryError;
 use crate::names;
 use crate::reader::Reader;
@@ -31,6 +31,8 @@ struct Read {
     frames: Vec<(Location, String)>,
     /// Descriptions that are not what the pack says of itself.
     lies: Vec<PackNumber>,
+    /// What it says of itself, if every frame in it was opened.
+    description: Option<ContentHash>,
 }
 
 /// Which packs to read, and how.
@@ -50,6 +52,9 @@ impl Checker<'_> {
             self.checked.packs_read += 1;
             self.checked.bytes_read += read.bytes;
             self.report_pack(id, &read);
+            if let Some(description) = read.description {
+                self.opened.push(Attestation { pack: id, description });
+            }
         }
         Ok(())
     }
@@ -145,16 +150,26 @@ impl Checker<'_> {
             let Some(entry) = cache.pack(number)? else { continue };
             // What the bytes say counts against an index object only when they are those that were stored.
             let is_whole = read.object.is_empty();
-            if own
+            let is_own = own
                 .as_ref()
-                .is_some_and(|own| is_whole && (own.footer != entry.footer || own.header != entry.header))
-            {
+                .is_some_and(|(_, own)| own.footer == entry.footer && own.header == entry.header);
+            if is_whole && own.is_some() && !is_own {
                 read.lies.push(number);
-            } else {
-                self.read_frames(number, &entry, &bytes, reader, &mut read)?;
+                continue;
+            }
+            let bad = read.frames.len();
+            self.read_frames(number, &entry, &bytes, reader, &mut read)?;
+            if is_whole && is_own && read.frames.len() == bad && self.keys_are_there(number, &entry) {
+                read.description = own.as_ref().map(|(description, _)| *description);
             }
         }
         Ok(read)
+    }
+
+    /// Frames whose key is not there were not read.
+    fn keys_are_there(&self, number: PackNumber, entry: &PackEntry) -> bool {
+        let mut frames = (0_u32..).take(entry.footer.frames.len());
+        frames.all(|frame| !self.bad.frames.contains_key(&Location { pack: number, frame }))
     }
 
     /// Without bytes no frame of it can be read.
@@ -168,7 +183,12 @@ impl Checker<'_> {
     }
 
     /// What the pack says of itself, if that can be read: its trailer, footer, padding and content hash.
-    fn own_description(&self, pack: &PackRef, bytes: &[u8], read: &mut Read) -> Option<PackEntry> {
+    fn own_description(
+        &self,
+        pack: &PackRef,
+        bytes: &[u8],
+        read: &mut Read,
+    ) -> Option<(ContentHash, PackEntry)> {
         let bad = |read: &mut Read, error: &RepositoryError| read.object.push(classify(error));
         let name = names::pack(pack.kind, pack.id).ok()?;
         let trailer = bytes.last_chunk::<TRAILER_LENGTH>();
@@ -184,8 +204,8 @@ impl Checker<'_> {
             }
         };
         let (content, sealed) = (bytes.get(..range.start)?, bytes.get(range)?);
-        let entry = match self.repository.open_footer(pack, &name, bytes, sealed) {
-            Ok((_, entry)) => entry,
+        let (stored, entry) = match self.repository.open_footer(pack, &name, bytes, sealed) {
+            Ok(opened) => opened,
             Err(error) => {
                 bad(read, &error);
                 return None;
@@ -204,14 +224,13 @@ impl Checker<'_> {
             let sealed = content.len().checked_sub(padding).and_then(|start| content.get(start..));
             let opened = self
                 .repository
-                .metadata
                 .resume_pack(pack.kind, bytes)
                 .and_then(|sealer| sealer.verify_padding(sealed.unwrap_or_default()));
             if let Err(error) = opened {
                 read.object.push((FindingKind::Undecodable, format!("its padding: {}", describe(&error))));
             }
         }
-        Some(entry)
+        Some((description(&stored.header, &stored.footer), entry))
     }
 
     fn read_frames(

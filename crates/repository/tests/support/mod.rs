@@ -13,13 +13,13 @@ use strongroom_format::path::EntryPath;
 use strongroom_format::policy::Policy;
 use strongroom_format::registry::{ObjectKind, Purpose};
 use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
-use strongroom_format::{KeyId, Salt, SnapshotId, body};
+use strongroom_format::{ContentHash, KeyId, Salt, SnapshotId, body};
 use strongroom_keys::Secret;
-use strongroom_keys::derive::{Identity, content_hash};
+use strongroom_keys::derive::{Identity, chain, content_hash, root_key_id};
 use strongroom_keys::random::{self, Random, SeededRandom};
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
-use strongroom_keys::unlock::{Credential, Unlocker};
+use strongroom_keys::unlock::{Credential, Reach, Unlocker};
 use strongroom_keys::wrap::WrapTo;
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::check::{CheckOptions, CheckReport};
@@ -28,7 +28,7 @@ use strongroom_repository::monitor::Silent;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::tree::EntryCursor;
-use strongroom_repository::{OpenOptions, Repository, RepositoryError, init};
+use strongroom_repository::{InitOptions, OpenOptions, Repository, RepositoryError, init};
 use strongroom_store::{MemoryStore, ObjectName, Store};
 
 /// What a snapshot holds: path → bytes.
@@ -51,17 +51,11 @@ pub fn name(name: &str) -> ObjectName {
 }
 
 pub fn new_repository(store: &Arc<dyn Store>) {
-    init(store, &[WrapTo::KeyFile { key: key() }], "db1", &*fresh_random()).unwrap();
+    init(store, &[WrapTo::KeyFile { key: key() }], InitOptions::of_host("db1"), &*fresh_random()).unwrap();
 }
 
 pub fn open_options() -> OpenOptions {
-    OpenOptions {
-        credentials: vec![Credential::KeyFile(key())],
-        cache_folder: None,
-        fingerprint: None,
-        random: fresh_random(),
-        clock: Arc::new(FixedClock::default()),
-    }
+    OpenOptions::new(vec![Credential::KeyFile(key())], fresh_random(), Arc::new(FixedClock::default()))
 }
 
 pub fn try_open(store: &Arc<dyn Store>) -> Result<Repository, RepositoryError> {
@@ -212,20 +206,15 @@ impl Keys {
     pub fn of(store: &Arc<dyn Store>) -> Self {
         let config = Config::decode(&read(&**store, &name("config"))).unwrap();
         let policy = open(store).state().policy.clone();
-        let credentials = [Credential::KeyFile(key())];
-        let unlocker = Unlocker::new(&**store, config.repository, &credentials);
-        let vault = unlocker.with_credentials(policy.vault.id, Purpose::Vault).unwrap();
+        let credentials = vec![Credential::KeyFile(key())];
+        let unlocker = Unlocker::new(Arc::clone(store), config.repository, credentials, Vec::new());
+        let direct = |key, purpose| unlocker.with_credentials(key, purpose, &Reach::ALL).unwrap();
+        let vault = direct(policy.vault.id, Purpose::Vault);
         let with_vault = |key, purpose| unlocker.with_vault(key, purpose, policy.vault.id, &vault).unwrap();
         let metadata_secret = with_vault(policy.metadata.id, Purpose::Metadata);
         let signer = policy.signers[0].id;
-        let seed = with_vault(KeyId(signer.0), Purpose::Signing);
-        let root = names(&**store, "keys/")
-            .iter()
-            .find_map(|name| {
-                let key = KeyId::from_hex(name.as_str().split('/').nth(1).unwrap()).unwrap();
-                unlocker.with_credentials(key, Purpose::Root).ok()
-            })
-            .unwrap();
+        let seed = direct(KeyId(signer.0), Purpose::Signing);
+        let root = direct(root_key_id(&policy.root), Purpose::Root);
         Self {
             repository: config.repository,
             metadata: MetadataKey::new(policy.metadata.id, config.repository, &metadata_secret),
@@ -253,13 +242,19 @@ pub fn entry_name(number: u64) -> ObjectName {
     name(&format!("journal/{number:016x}"))
 }
 
+/// The chain of all that is stored up to an entry.
+pub fn chain_to(store: &dyn Store, last: u64) -> ContentHash {
+    let config = content_hash(&read(store, &name("config")));
+    (0..=last).fold(config, |before, number| chain(before, content_hash(&read(store, &entry_name(number)))))
+}
+
 /// The entry that would follow now.
 pub fn next_entry(store: &dyn Store, statement: Statement) -> JournalEntry {
     let last = names(store, "journal/").len() as u64 - 1;
     JournalEntry {
         number: last + 1,
         base: last,
-        previous: content_hash(&read(store, &entry_name(last))),
+        previous: chain_to(store, last),
         previous_time_ms: 5,
         statement,
     }

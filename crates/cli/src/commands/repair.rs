@@ -1,0 +1,44 @@
+//! `repair`: mends what can be mended.
+
+use serde_json::json;
+use strongroom_repository::versions::repair_opening;
+
+use crate::arguments::RepairAction;
+use crate::context::Context;
+use crate::exit::{DAMAGE, Outcome};
+use crate::output::line;
+
+pub(crate) fn run(context: &Context<'_>, action: &RepairAction) -> anyhow::Result<Outcome> {
+    let RepairAction::Versions { dry_run } = action;
+    // What opening itself needs comes first, and needs no key.
+    let store = context.store_at(|url, options| Ok(url.open(options)?))?;
+    let mut report = repair_opening(&*store, *dry_run, &context.terminal)?;
+    let rest = context.open()?.repair_versions(*dry_run, &context.terminal)?;
+    report.checked += rest.checked;
+    report.restored.extend(rest.restored);
+    report.lost.extend(rest.lost);
+    context.terminal.finish();
+    let done = if *dry_run { "would bring back" } else { "brought back" };
+    for (name, version) in &report.restored {
+        if context.global.json {
+            context.json(&json!({ "type": "repaired", "object": name.as_str(), "version": version, "dry_run": dry_run }));
+        } else {
+            line!("{done} {name} (version {version})");
+        }
+    }
+    for name in &report.lost {
+        if context.global.json {
+            context.json(&json!({ "type": "lost", "object": name.as_str() }));
+        } else {
+            line!("LOST: {name}: no version of it is whole");
+        }
+    }
+    if context.global.json {
+        context.json(&json!({
+            "type": "repair", "checked": report.checked, "restored": report.restored.len(), "lost": report.lost.len(), "dry_run": dry_run,
+        }));
+    } else {
+        line!("looked at {} objects, {done} {}, {} lost", report.checked, report.restored.len(), report.lost.len());
+    }
+    Ok(if report.lost.is_empty() { Outcome::Done } else { Outcome::Code(DAMAGE) })
+}

@@ -1,0 +1,159 @@
+//! Versioned stores: what was overwritten or deleted there is still to be had.
+//!
+//! Nothing of a repository is ever replaced, so of several versions of a name that is a hash the right one is that
+//! with this hash, and of any other name the oldest.
+
+use strongroom_format::config::CONFIG_LIMIT_BYTES;
+use strongroom_format::entry::ENTRY_LIMIT_BYTES;
+use strongroom_format::index::INDEX_LIMIT_BYTES;
+use strongroom_format::key_object::KEY_LIMIT_BYTES;
+use strongroom_format::pack::PACK_LIMIT_BYTES;
+use strongroom_keys::derive::content_hash;
+use strongroom_store::{History, ObjectName, Store, StoreError};
+
+use crate::error::RepositoryError;
+use crate::monitor::Monitor;
+use crate::names;
+use crate::repository::Repository;
+
+/// What bringing back older versions did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionsReport {
+    /// Objects that were looked at.
+    pub checked: u64,
+    /// Objects of which an older version is the newest again, or would be, and which.
+    pub restored: Vec<(ObjectName, String)>,
+    /// Objects that are needed and of which no version is whole.
+    pub lost: Vec<ObjectName>,
+}
+
+/// An object that is needed.
+struct Needed {
+    name: ObjectName,
+    /// BLAKE3-256 of its bytes, where its name says it.
+    hash: Option<[u8; 32]>,
+    limit_bytes: u64,
+}
+
+/// Brings back what opening needs: `config`, journal, keys. It needs no key itself.
+///
+/// # Errors
+/// `NoHistory`, `Store`, `Interrupted`.
+pub fn repair_opening(
+    store: &dyn Store,
+    dry_run: bool,
+    monitor: &dyn Monitor,
+) -> Result<VersionsReport, RepositoryError> {
+    let history = history(store)?;
+    let mut needed = vec![Needed { name: names::config()?, hash: None, limit_bytes: CONFIG_LIMIT_BYTES }];
+    for (folder, limit_bytes) in [("journal/", ENTRY_LIMIT_BYTES), ("keys/", KEY_LIMIT_BYTES)] {
+        store.list(folder, &mut |name, _| {
+            needed.push(Needed { name, hash: None, limit_bytes });
+            Ok(())
+        })?;
+    }
+    let mut report = VersionsReport::default();
+    for one in &needed {
+        repair(history, one, dry_run, monitor, &mut report)?;
+    }
+    Ok(report)
+}
+
+impl Repository {
+    /// Brings back packs and index objects that were overwritten or deleted, in a store that keeps older versions.
+    ///
+    /// # Errors
+    /// `NoHistory`, `Store`, `Interrupted`.
+    pub fn repair_versions(
+        &self,
+        dry_run: bool,
+        monitor: &dyn Monitor,
+    ) -> Result<VersionsReport, RepositoryError> {
+        let history = history(&*self.origin)?;
+        let mut report = VersionsReport::default();
+        for pack in self.state.packs.values() {
+            let name = names::pack(pack.kind, pack.id)?;
+            let needed = Needed { name, hash: Some(pack.id.0), limit_bytes: PACK_LIMIT_BYTES };
+            repair(history, &needed, dry_run, monitor, &mut report)?;
+        }
+        for index in self.state.indexes.values() {
+            let needed = Needed {
+                name: names::index_ref(index)?,
+                hash: Some(index.id.0),
+                limit_bytes: INDEX_LIMIT_BYTES,
+            };
+            repair(history, &needed, dry_run, monitor, &mut report)?;
+        }
+        Ok(report)
+    }
+}
+
+/// The bytes of a hash-named object that some version still has.
+pub(crate) fn whole_version(store: &dyn Store, name: &ObjectName, hash: &[u8; 32]) -> Option<Vec<u8>> {
+    let history = store.history()?;
+    let needed = Needed { name: name.clone(), hash: Some(*hash), limit_bytes: PACK_LIMIT_BYTES };
+    find(history, &needed).ok().flatten().map(|(_, bytes, _)| bytes)
+}
+
+fn history(store: &dyn Store) -> Result<&dyn History, RepositoryError> {
+    store.history().ok_or_else(|| RepositoryError::NoHistory { location: store.location() })
+}
+
+fn repair(
+    history: &dyn History,
+    needed: &Needed,
+    dry_run: bool,
+    monitor: &dyn Monitor,
+    report: &mut VersionsReport,
+) -> Result<(), RepositoryError> {
+    if monitor.is_cancelled() {
+        return Err(RepositoryError::Interrupted);
+    }
+    report.checked += 1;
+    match find(history, needed)? {
+        None => report.lost.push(needed.name.clone()),
+        Some((_, _, true)) => {}
+        Some((id, _, false)) => {
+            if !dry_run {
+                history.make_newest(&needed.name, &id)?;
+            }
+            report.restored.push((needed.name.clone(), id));
+        }
+    }
+    Ok(())
+}
+
+/// The right version of an object, its bytes (empty if they were not needed to tell), and whether it is what readers
+/// are given.
+fn find(history: &dyn History, needed: &Needed) -> Result<Option<(String, Vec<u8>, bool)>, StoreError> {
+    let versions = history.versions(&needed.name)?;
+    if let [only] = &versions[..]
+        && !only.is_delete_marker
+        && needed.hash.is_none()
+    {
+        return Ok(Some((only.id.clone(), Vec::new(), true)));
+    }
+    let read = |id: &str| match history.get_version(&needed.name, id, needed.limit_bytes) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let with_bytes = || versions.iter().filter(|version| !version.is_delete_marker);
+    let Some(hash) = &needed.hash else {
+        let Some(oldest) = with_bytes().next_back() else { return Ok(None) };
+        let Some(bytes) = read(&oldest.id)? else { return Ok(None) };
+        let is_newest = match with_bytes().find(|version| version.is_newest) {
+            Some(newest) => newest.id == oldest.id || read(&newest.id)?.as_ref() == Some(&bytes),
+            None => false,
+        };
+        return Ok(Some((oldest.id.clone(), bytes, is_newest)));
+    };
+    for version in with_bytes() {
+        if let Some(bytes) = read(&version.id)?
+            && content_hash(&bytes).0 == *hash
+        {
+            return Ok(Some((version.id.clone(), bytes, version.is_newest)));
+        }
+    }
+    Ok(None)
+}
