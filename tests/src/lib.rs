@@ -5,9 +5,11 @@
 //! uses the same data for the binary and its rivals.
 //!
 //! Servers are owned values: [`services::postgres::Postgres::start`] gives a server of its own to whoever asks,
-//! on a free loopback port with its data in a temporary folder, and dropping it stops it. No test shares one,
-//! so none depends on the order in which they run. Where a server is not to be had, `start` gives `None`, the
-//! test returns early, and [`services::unavailable`] sees to it that this is counted as skipped and not as passed.
+//! on a free loopback port with its data in a temporary folder, and dropping it stops it. Object stores and KMS can
+//! also be shared by the tests of a process ([`services::minio::Minio::shared`]), each with buckets and keys of its
+//! own, so none depends on the order in which they run. [`proxy`] makes them fail, or refuse. Where a server is not to
+//! be had, `start` gives `None`, the test returns early, and [`services::unavailable`] sees to it that this is counted
+//! as skipped and not as passed.
 //!
 //! Start reading at [`sandbox`], where every test of the binary begins, then [`services`] and [`dump`].
 

@@ -37,7 +37,12 @@ fn assert_is_s3(client: &AwsClient) {
     let lock = [("x-amz-object-lock-mode", "COMPLIANCE"), ("x-amz-object-lock-retain-until-date", &until)];
     // Locks demand a checksum of the content.
     let checksum = [("Content-MD5", "XrY7u+Ae7tCTyyK7j1rNww==")];
-    let put = client.s3("PUT", &object("locked", "k"), &[lock, [checksum[0], CREATE_ONLY[0]]].concat(), b"hello world");
+    let put = client.s3(
+        "PUT",
+        &object("locked", "k"),
+        &[lock, [checksum[0], CREATE_ONLY[0]]].concat(),
+        b"hello world",
+    );
     let version = accepted(put.unwrap()).unwrap().head.headers.first("x-amz-version-id").unwrap().to_owned();
     let deleted = client.s3("DELETE", &format!("/locked/k?versionId={version}"), &[], b"").unwrap();
     assert!((400..500).contains(&deleted.head.status), "a locked version was deleted: {}", deleted.text());
@@ -82,11 +87,19 @@ fn moto_is_a_kms_that_compares_contexts() {
     let (first, second) = (client.create_key("first").unwrap(), client.create_key("second").unwrap());
     client.create_alias("alias/first", &first).unwrap();
     let context = json!({ "sr:purpose": "data" });
-    let generated =
-        json_of(client.kms("GenerateDataKey", &json!({ "KeyId": "alias/first", "KeySpec": "AES_256", "EncryptionContext": context })).unwrap());
+    let generated = json_of(
+        client
+            .kms(
+                "GenerateDataKey",
+                &json!({ "KeyId": "alias/first", "KeySpec": "AES_256", "EncryptionContext": context }),
+            )
+            .unwrap(),
+    );
     assert_eq!(generated["KeyId"], first);
     let decrypt = |key: &str, blob: &Value, context: &Value| {
-        client.kms("Decrypt", &json!({ "KeyId": key, "CiphertextBlob": blob, "EncryptionContext": context })).unwrap()
+        client
+            .kms("Decrypt", &json!({ "KeyId": key, "CiphertextBlob": blob, "EncryptionContext": context }))
+            .unwrap()
     };
     let blob = &generated["CiphertextBlob"];
     assert_eq!(json_of(decrypt(&first, blob, &context))["Plaintext"], generated["Plaintext"]);
@@ -100,7 +113,10 @@ fn moto_is_a_kms_that_compares_contexts() {
             )
             .unwrap(),
     );
-    assert_eq!(json_of(decrypt(&second, &moved["CiphertextBlob"], &context))["Plaintext"], generated["Plaintext"]);
+    assert_eq!(
+        json_of(decrypt(&second, &moved["CiphertextBlob"], &context))["Plaintext"],
+        generated["Plaintext"]
+    );
 }
 
 #[test]
@@ -124,8 +140,7 @@ fn the_emulator_of_google_speaks_xml() {
     let Some(server) = Gcs::start().unwrap() else { return };
     server.create_bucket("bucket").unwrap();
     let create = |name: &str, body: &[u8]| {
-        let request =
-            Request::new("PUT", &object("bucket", name)).with("x-goog-if-generation-match", "0");
+        let request = Request::new("PUT", &object("bucket", name)).with("x-goog-if-generation-match", "0");
         send(server.address(), &request, body).unwrap()
     };
     let get = |target: &str| send(server.address(), &Request::new("GET", target), b"").unwrap();

@@ -99,7 +99,8 @@ fn whole_sentence(error: &dyn std::error::Error) -> String {
 fn conforms(service: &Service, bucket: &str) {
     service.client().create_bucket(bucket).unwrap();
     for prefix in ["", "a/b", "Sicherung für ü + 100%/日本"] {
-        conformance::suite(&service.store(bucket, prefix)).unwrap_or_else(|error| panic!("{prefix:?}: {error}"));
+        conformance::suite(&service.store(bucket, prefix))
+            .unwrap_or_else(|error| panic!("{prefix:?}: {error}"));
     }
     conformance::probe(&service.store(bucket, "probe")).unwrap();
 }
@@ -125,6 +126,19 @@ fn a_bucket_with_versions_conforms() {
     let Some(service) = Service::minio() else { return };
     service.client().create_locking_bucket("conformance-locking").unwrap();
     conformance::suite(&service.store("conformance-locking", "p")).unwrap();
+}
+
+#[test]
+fn a_checksum_is_kept_with_every_object() {
+    for service in [Service::minio(), Service::moto()].into_iter().flatten() {
+        let client = service.client();
+        client.create_bucket("checksums").unwrap();
+        put(&service.store("checksums", "p"), "packs/1", b"123456789");
+        let mode = [("x-amz-checksum-mode", "ENABLED")];
+        let answer = accepted(client.s3("GET", "/checksums/p/packs/1", &mode, b"").unwrap()).unwrap();
+        let checksum = answer.head.headers.first("x-amz-checksum-crc32");
+        assert_eq!(checksum, Some("y/Q5Jg=="), "{}: {:?}", service.endpoint, answer.head);
+    }
 }
 
 /// What is not this repository's, and what has no name that it could have, is not seen.
@@ -354,10 +368,7 @@ fn wrong_credentials_are_told_apart() {
             store.list("", &mut |_, _| Ok(())).unwrap_err(),
         ] {
             let said = whole_sentence(&error);
-            assert!(
-                matches!(error, StoreError::Credentials { reason, .. } if reason == expected),
-                "{said}"
-            );
+            assert!(matches!(error, StoreError::Credentials { reason, .. } if reason == expected), "{said}");
             assert!(!said.contains(&root.secret_key) && !said.contains("not-the-secret"), "{said}");
         }
     }
@@ -425,7 +436,8 @@ fn tls_server(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
                 request.push(byte[0]);
             }
             let text = "<Error><Code>NoSuchKey</Code></Error>";
-            let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close", text.len());
+            let head =
+                format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close", text.len());
             let _ended = write!(stream, "{head}\r\n\r\n{text}").and_then(|()| stream.flush());
         }
     });
@@ -514,6 +526,42 @@ fn a_body_that_breaks_off_is_never_short_data() {
 }
 
 #[test]
+fn calls_are_single_requests() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::clone(&seen);
+    let server = Server::start(None, move |exchange| {
+        requests.lock().unwrap().push(exchange.request.clone());
+        let length = exchange.body()?.len();
+        assert!(length == 0 || exchange.request.method == "PUT");
+        exchange.answer(&body(b"x"))
+    })
+    .unwrap();
+    let config = config(&server.endpoint(), &Credentials::new("a", "b"));
+    let store = S3Store::with_config(&config, "some-bucket", "p", &StoreOptions::default()).unwrap();
+    let taken = || std::mem::take(&mut *seen.lock().unwrap());
+
+    put(&store, "config", b"123456789");
+    let [request] = &taken()[..] else { panic!("one request") };
+    assert_eq!((&*request.method, &*request.path()), ("PUT", "/some-bucket/p/config"));
+    for (header, value) in [
+        ("if-none-match", Some("*")),
+        ("x-amz-checksum-crc32", Some("y/Q5Jg==")),
+        ("content-length", Some("9")),
+        ("x-amz-storage-class", None),
+        ("x-amz-object-lock-mode", None),
+    ] {
+        assert_eq!(request.headers.first(header), value, "{header}");
+    }
+    assert_eq!(store.get(&name("config"), 1).unwrap(), b"x");
+    let [request] = &taken()[..] else { panic!("one request") };
+    assert_eq!(request.headers.first("x-amz-checksum-mode"), Some("ENABLED"));
+    assert_eq!(store.get_range(&name("config"), 0, 1).unwrap(), b"x");
+    let [request] = &taken()[..] else { panic!("one request") };
+    assert_eq!(request.headers.first("range"), Some("bytes=0-0"));
+    assert_eq!(request.headers.first("x-amz-checksum-mode"), None);
+}
+
+#[test]
 fn a_wrong_checksum_is_noticed() {
     let with_checksum = |checksum: &str| {
         let mut answer = body(b"123456789");
@@ -529,7 +577,8 @@ fn a_wrong_checksum_is_noticed() {
 #[test]
 fn refusals_are_told_apart() {
     let clock = "The difference between the request time and the current time is too large.";
-    let region = "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'";
+    let region =
+        "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'";
     for (status, code, message) in [
         (503, "SlowDown", "Please reduce your request rate."),
         (500, "InternalError", "We encountered an internal error."),

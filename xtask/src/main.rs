@@ -1,7 +1,7 @@
 //! The chores of this repository: `cargo xtask COMMAND`, one file a command.
 //!
 //! It is a tool for developers and CI and no part of what is shipped. It downloads nothing but named packages of
-//! Debian and PyPI by their own clients, and keeps what is slow to install in one folder outside the checkout.
+//! Debian, PyPI, Go and Node by their own clients, and keeps what is slow to install in one folder outside the checkout.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 mod checkout;

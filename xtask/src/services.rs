@@ -66,9 +66,7 @@ pub(crate) const MINIO: Service = Service {
     needed_by: "test",
     source: "a Go module, built here (minutes)",
     find: || minio::find_program().ok(),
-    install: || {
-        GoProgram { name: "minio", module: minio::MODULE, version: minio::VERSION }.install()
-    },
+    install: || GoProgram { name: "minio", module: minio::MODULE, version: minio::VERSION }.install(),
     serve: Some(serve_minio),
 };
 
@@ -77,7 +75,9 @@ pub(crate) const MOTO: Service = Service {
     name: "moto",
     needed_by: "test",
     source: "PyPI moto[server], a virtual environment",
-    find: || moto::find_program().ok().filter(|_| is_set(moto::BINARY_VARIABLE) || MOTO_PYTHON.find().is_some()),
+    find: || {
+        moto::find_program().ok().filter(|_| is_set(moto::BINARY_VARIABLE) || MOTO_PYTHON.find().is_some())
+    },
     install: || MOTO_PYTHON.install(),
     serve: Some(serve_moto),
 };
@@ -98,9 +98,7 @@ pub(crate) const GCS: Service = Service {
     needed_by: "test",
     source: "a Go module, fake-gcs-server, built here (a minute)",
     find: || gcs::find_program().ok(),
-    install: || {
-        GoProgram { name: "fake-gcs-server", module: gcs::MODULE, version: gcs::VERSION }.install()
-    },
+    install: || GoProgram { name: "fake-gcs-server", module: gcs::MODULE, version: gcs::VERSION }.install(),
     serve: Some(serve_gcs),
 };
 
@@ -144,8 +142,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 9] =
-    [&POSTGRES, &MINIO, &MOTO, &AZURITE, &GCS, &PYTHON, &RESTIC, &BORG, &TIME];
+const SERVICES: [&Service; 9] = [&POSTGRES, &MINIO, &MOTO, &AZURITE, &GCS, &PYTHON, &RESTIC, &BORG, &TIME];
 
 const MOTO_PYTHON: PythonEnvironment =
     PythonEnvironment { name: moto::ENVIRONMENT, requirements: &[moto::REQUIREMENT] };

@@ -72,7 +72,10 @@ impl Global {
         ] {
             text.take_if(|text| text.is_empty());
         }
-        for path in [&mut self.key_file, &mut self.passphrase_file, &mut self.cache_dir] {
+        // As all AWS tools have it.
+        store.ca_cert = store.ca_cert.take().or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from));
+        let paths = [&mut self.key_file, &mut self.passphrase_file, &mut self.cache_dir, &mut store.ca_cert];
+        for path in paths {
             path.take_if(|path| path.as_os_str().is_empty());
         }
         self

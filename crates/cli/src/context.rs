@@ -85,8 +85,7 @@ impl<'a> Context<'a> {
             }
             opened => Ok(opened?),
         })?;
-        let is_remote = !matches!(self.url()?, StoreUrl::Local(_));
-        match self.cache_folder().filter(|_| is_remote) {
+        match self.cache_folder().filter(|_| self.is_remote()) {
             None => Ok((Arc::clone(&origin), origin)),
             Some(folder) => {
                 let place = blake3::hash(origin.location().as_bytes()).to_hex();
@@ -95,6 +94,20 @@ impl<'a> Context<'a> {
                 Ok((Arc::new(cached), origin))
             }
         }
+    }
+
+    /// Packs to store at the same time.
+    pub(crate) fn uploads(&self) -> usize {
+        if self.is_remote() { 4 } else { 2 }
+    }
+
+    /// Threads that read stored data: many where each waits for a network.
+    pub(crate) fn readers(&self, jobs: Option<usize>) -> usize {
+        if self.is_remote() { workers(jobs).max(16) } else { workers(jobs) }
+    }
+
+    fn is_remote(&self) -> bool {
+        self.url().is_ok_and(|url| !matches!(url, StoreUrl::Local(_)))
     }
 
     fn cache_folder(&self) -> Option<PathBuf> {

@@ -2,7 +2,9 @@
 
 use strongroom_engines::EngineError;
 use strongroom_engines::files::TargetError;
+use strongroom_format::registry::Purpose;
 use strongroom_keys::KeysError;
+use strongroom_keys::kms::{KmsError, KmsTrouble};
 use strongroom_ops::QuickstartError;
 use strongroom_repository::RepositoryError;
 use strongroom_store::StoreError;
@@ -40,6 +42,23 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// What to do about a key management service.
+fn kms_hint(error: &KmsError) -> Option<String> {
+    match (&error.trouble, error.purpose) {
+        (KmsTrouble::AccessDenied, Some(Purpose::Vault | Purpose::Data)) => Some(format!(
+            "this role may write and list, not read stored data: use one that has {} for purpose vault (deploy/iam/restore.json), or the --key-file of an offline recovery key",
+            error.action
+        )),
+        (KmsTrouble::AccessDenied, _) => {
+            Some(format!("give this role {} on that key (deploy/iam has a policy for each role)", error.action))
+        }
+        (trouble, _) if is_passing(trouble) => {
+            Some("run again when it answers; an offline recovery key (--key-file) opens the repository without it".into())
+        }
+        _ => Some("an offline recovery key (--key-file) opens the repository without it".into()),
+    }
+}
 
 /// Shows an error with its causes and what to do next; gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
@@ -92,6 +111,26 @@ fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
     })
 }
 
+fn keys_error(error: &anyhow::Error) -> Option<&KeysError> {
+    error.chain().find_map(|cause| cause.downcast_ref::<KeysError>()).or_else(|| {
+        match repository_error(error) {
+            Some(
+                RepositoryError::Unlock { source, .. }
+                | RepositoryError::DataKey { source, .. }
+                | RepositoryError::Wrap { source, .. },
+            ) => Some(source),
+            _ => None,
+        }
+    })
+}
+
+fn is_passing(trouble: &KmsTrouble) -> bool {
+    matches!(
+        trouble,
+        KmsTrouble::Throttled { .. } | KmsTrouble::Unreachable { .. } | KmsTrouble::Other { .. }
+    )
+}
+
 fn target_error(error: &anyhow::Error) -> Option<&TargetError> {
     // An I/O error that wraps another error passes over it when it names its source.
     error.chain().find_map(|cause| {
@@ -103,6 +142,12 @@ fn target_error(error: &anyhow::Error) -> Option<&TargetError> {
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
+    }
+    // A service that is away is no wrong key.
+    if let Some(KeysError::Kms(error)) = keys_error(error)
+        && is_passing(&error.trouble)
+    {
+        return FAILED;
     }
     match repository_error(error) {
         Some(
@@ -124,18 +169,26 @@ fn code(error: &anyhow::Error) -> u8 {
         ) => return DAMAGE,
         _ => {}
     }
-    if let Some(StoreError::PermissionDenied { .. }) = store_error(error) {
-        return ACCESS;
+    match store_error(error) {
+        Some(StoreError::PermissionDenied { .. } | StoreError::Credentials { .. }) => return ACCESS,
+        Some(StoreError::InvalidUrl { .. } | StoreError::InvalidOption { .. }) => return USAGE,
+        _ => {}
     }
-    if error.chain().any(|cause| cause.is::<KeysError>()) { ACCESS } else { FAILED }
+    if keys_error(error).is_some() { ACCESS } else { FAILED }
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(KeysError::Kms(kms)) = keys_error(error) {
+        return kms_hint(kms);
+    }
     let hint = match repository_error(error) {
         Some(RepositoryError::NotARepository { .. }) => {
             "make one with `strongroom init`, or correct --repo (STRONGROOM_REPO)"
         }
         Some(RepositoryError::AlreadyARepository { .. }) => "use it as it is, or choose another folder",
+        Some(RepositoryError::DataKey { source: KeysError::NoCredential { .. }, .. }) => {
+            "this host may write and list; to read stored data, give the --key-file or passphrase of a recipient with the purpose vault (`strongroom key list`)"
+        }
         Some(RepositoryError::Unlock { .. }) => {
             "give the right --key-file, or the passphrase in STRONGROOM_PASSPHRASE or --passphrase-file; without one of them the data cannot be read by anyone"
         }
@@ -164,7 +217,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 "nothing was committed and no snapshot was harmed; free some space and run again"
             }
             Some(StoreError::PermissionDenied { .. } | StoreError::ReadOnly { .. }) => {
-                "run as a user who may read and write the repository's folder"
+                "run as a user who may read and write the repository's folder, or give this host's role the right (deploy/iam has a policy for each role)"
             }
             _ => {
                 return target_error(error).and_then(|error| match error {

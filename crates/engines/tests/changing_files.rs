@@ -83,6 +83,7 @@ fn backup(repository: &mut Repository, root: &std::path::Path, monitor: &dyn Mon
         force: false,
         compression_level: 1,
         workers: 1,
+        uploads: 1,
     };
     let engine = Files { roots: vec![root.to_owned()], options: WalkOptions::default() };
     repository.backup(&options, monitor, |sink| engine.backup(sink)).unwrap()

@@ -151,6 +151,7 @@ pub fn quickstart(
         force: false,
         compression_level: 3,
         workers,
+        uploads: 2,
     };
     let (mut days, mut copies, mut blocks) = (Vec::new(), Vec::new(), 0);
     for day in 0..3_u64 {

@@ -29,6 +29,14 @@ use crate::zstd::Decompressor;
 const FRAME_CACHE_BYTES: usize = 48 << 20;
 const FOOTERS_KEPT: usize = 256;
 
+/// Why a chunk was not to be had.
+#[derive(Default)]
+struct Failures {
+    reasons: Vec<String>,
+    /// This host has no right to its key.
+    no_access: Option<RepositoryError>,
+}
+
 /// An opened and verified frame.
 pub struct Frame {
     plain: Vec<u8>,
@@ -59,6 +67,8 @@ pub struct Reader<'a> {
     fallback: OnceLock<Option<Cache>>,
     footers: Mutex<LruCache<(bool, Location), Arc<PackEntry>>>,
     frames: Mutex<Frames>,
+    /// Sealed frames that were fetched together and are not opened yet.
+    fetched: Mutex<HashMap<Location, Vec<u8>>>,
     decompressors: Mutex<Vec<Decompressor>>,
     /// Frames that do not open, and why: each is fetched once, not once a chunk.
     damaged: Mutex<HashMap<(bool, Location), String>>,
@@ -96,6 +106,7 @@ impl<'a> Reader<'a> {
                 std::num::NonZeroUsize::new(FOOTERS_KEPT).unwrap_or(std::num::NonZeroUsize::MIN),
             )),
             frames: Mutex::new(Frames { entries: LruCache::unbounded(), bytes: 0 }),
+            fetched: Mutex::default(),
             decompressors: Mutex::default(),
             damaged: Mutex::default(),
         }
@@ -149,15 +160,20 @@ impl<'a> Reader<'a> {
 
     /// `below`: a base must lie in a frame of smaller depth than the frame it serves, so no cycle can form.
     fn read(&self, kind: ObjectKind, id: ChunkId, below: u8) -> Result<ChunkBytes, RepositoryError> {
-        let mut reasons = Vec::new();
-        if let Some(found) = self.read_from(self.cache, false, kind, id, below, &mut reasons) {
+        let mut failures = Failures::default();
+        if let Some(found) = self.read_from(self.cache, false, kind, id, below, &mut failures) {
             return Ok(found);
         }
+        // Without its key no other place of the same frame opens: that is no damage.
+        if let Some(error) = failures.no_access {
+            return Err(error);
+        }
         if let Some(fallback) = self.fallback.get_or_init(|| self.read_index_again())
-            && let Some(found) = self.read_from(fallback, true, kind, id, below, &mut reasons)
+            && let Some(found) = self.read_from(fallback, true, kind, id, below, &mut failures)
         {
             return Ok(found);
         }
+        let mut reasons = failures.reasons;
         reasons.dedup();
         let reasons =
             if reasons.is_empty() { "no index object knows it".to_owned() } else { reasons.join("; ") };
@@ -171,8 +187,9 @@ impl<'a> Reader<'a> {
         kind: ObjectKind,
         id: ChunkId,
         below: u8,
-        reasons: &mut Vec<String>,
+        failures: &mut Failures,
     ) -> Option<ChunkBytes> {
+        let reasons = &mut failures.reasons;
         let locations = match cache.locations(kind, id) {
             Ok(locations) => locations,
             Err(error) => {
@@ -203,6 +220,13 @@ impl<'a> Reader<'a> {
                         damaged.insert(key, reason.clone());
                     }
                     reasons.push(reason);
+                    if let RepositoryError::DataKey {
+                        source: KeysError::Kms(_) | KeysError::NoCredential { .. },
+                        ..
+                    } = error
+                    {
+                        failures.no_access = Some(error);
+                    }
                 }
             }
         }
@@ -264,7 +288,10 @@ impl<'a> Reader<'a> {
         }
         let range = pack.footer.frame_range(location.frame as usize).ok_or_else(missing)?;
         let name = names::pack(pack.kind, pack.id)?;
-        let read = self.store.get_range(&name, range.start, range.end - range.start);
+        let read = match self.fetched(location) {
+            Some(sealed) => Ok(sealed),
+            None => self.store.get_range(&name, range.start, range.end - range.start),
+        };
         let opened =
             read.map_err(RepositoryError::from).and_then(|sealed| self.open_frame(&pack, &record, &sealed));
         // Overwritten, perhaps, in a store that keeps what was there before.
@@ -283,6 +310,44 @@ impl<'a> Reader<'a> {
             frames.bytes -= old.plain.len();
         }
         Ok(frame)
+    }
+
+    /// Where a frame lies in its pack.
+    pub(crate) fn frame_range(&self, location: Location) -> Option<Range<u64>> {
+        self.pack(self.cache, false, location).ok()?.footer.frame_range(location.frame as usize)
+    }
+
+    /// Fetches frames that lie one behind the other, with one request. What fails is fetched again one by one, and
+    /// says then what is wrong.
+    pub(crate) fn fetch(&self, frames: &[Location]) {
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return };
+        if frames.len() < 2 {
+            return;
+        }
+        let fetch = || -> Option<()> {
+            let pack = self.pack(self.cache, false, *first).ok()?;
+            let (start, end) = (self.frame_range(*first)?.start, self.frame_range(*last)?.end);
+            let name = names::pack(pack.kind, pack.id).ok()?;
+            let bytes = self.store.get_range(&name, start, end.checked_sub(start)?).ok()?;
+            for location in frames {
+                let range = self.frame_range(*location)?;
+                let at = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
+                let sealed = bytes.get(at(range.start)?..at(range.end)?)?.to_vec();
+                self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(*location, sealed);
+            }
+            Some(())
+        };
+        let _ = fetch();
+    }
+
+    fn fetched(&self, location: Location) -> Option<Vec<u8>> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).remove(&location)
+    }
+
+    /// Forgets what was fetched and not needed after all.
+    pub(crate) fn forget(&self, frames: &[Location]) {
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.iter().for_each(|location| drop(fetched.remove(location)));
     }
 
     /// A frame of the version of a pack that has its hash.

@@ -275,7 +275,8 @@ mod tests {
 
     #[test]
     fn requests_follow_each_other_on_a_connection() {
-        let mut connection = reading(b"PUT /a HTTP/1.1\r\nContent-Length: 2\r\n\r\nxyGET /b HTTP/1.1\r\n\r\n");
+        let mut connection =
+            reading(b"PUT /a HTTP/1.1\r\nContent-Length: 2\r\n\r\nxyGET /b HTTP/1.1\r\n\r\n");
         let first = connection.read_request().unwrap().unwrap();
         assert_eq!(connection.read_body(first.framing().unwrap()).unwrap(), b"xy");
         assert_eq!(connection.read_request().unwrap().unwrap().target, "/b");

@@ -234,8 +234,8 @@ fn collected(headers: &[httparse::Header<'_>]) -> Headers {
     Headers(headers.iter().map(|header| (header.name.to_owned(), latin(header.value))).collect())
 }
 
-pub(super) fn invalid(what: impl ToString) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.to_string())
+pub(super) fn invalid(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]

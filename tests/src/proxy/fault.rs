@@ -56,7 +56,9 @@ impl Fault {
     fn refusal(self) -> Option<(u16, &'static str, &'static str)> {
         Some(match self {
             Self::SlowDown => (503, "SlowDown", "Please reduce your request rate."),
-            Self::InternalError => (500, "InternalError", "We encountered an internal error. Please try again."),
+            Self::InternalError => {
+                (500, "InternalError", "We encountered an internal error. Please try again.")
+            }
             Self::ExpiredToken => (400, "ExpiredToken", "The provided token has expired."),
             Self::RequestTimeTooSkewed => (
                 403,
@@ -100,9 +102,19 @@ impl Kind {
         if request.headers.first("x-amz-target").is_some() {
             return Self::Kms;
         }
-        let is_list = asks("list-type") || query.iter().any(|(name, value)| name == "comp" && value == "list");
-        let subresources =
-            ["retention", "legal-hold", "object-lock", "restore", "tagging", "acl", "comp", "restype", "uploads"];
+        let is_list =
+            asks("list-type") || query.iter().any(|(name, value)| name == "comp" && value == "list");
+        let subresources = [
+            "retention",
+            "legal-hold",
+            "object-lock",
+            "restore",
+            "tagging",
+            "acl",
+            "comp",
+            "restype",
+            "uploads",
+        ];
         let is_copy = ["x-amz-copy-source", "x-ms-copy-source", "x-goog-copy-source"]
             .iter()
             .any(|name| request.headers.first(name).is_some());
@@ -219,8 +231,19 @@ impl Seen {
     }
 }
 
-const FOLDERS: [&str; 11] =
-    ["config", "journal", "checkpoints", "keys", "packs", "meta", "parity", "index", "parts", "running", "wal"];
+const FOLDERS: [&str; 11] = [
+    "config",
+    "journal",
+    "checkpoints",
+    "keys",
+    "packs",
+    "meta",
+    "parity",
+    "index",
+    "parts",
+    "running",
+    "wal",
+];
 
 #[derive(Debug, Default)]
 struct State {
@@ -379,8 +402,7 @@ fn handle(exchange: &mut Exchange<'_>, state: &Mutex<State>) -> io::Result<Next>
 fn decide(exchange: &Exchange<'_>, kind: Kind, state: &mut State) -> io::Result<Option<Fault>> {
     let number = u64::try_from(state.seen.len()).map_err(io::Error::other)?;
     let request = &exchange.request;
-    let mut seen =
-        Seen { kind, method: request.method.clone(), target: request.target.clone(), fault: None };
+    let mut seen = Seen { kind, method: request.method.clone(), target: request.target.clone(), fault: None };
     let scripted = state.rules.iter_mut().find_map(|rule| rule.applies(&seen).then_some(rule.fault));
     seen.fault = scripted.or_else(|| state.random.as_ref()?.fault(number));
     let fault = seen.fault;
@@ -391,7 +413,8 @@ fn decide(exchange: &Exchange<'_>, kind: Kind, state: &mut State) -> io::Result<
 fn refusal(fault: Fault, kind: Kind) -> Option<Answer> {
     let (status, code, message) = fault.refusal()?;
     if kind == Kind::Kms {
-        let body = serde_json::json!({ "__type": format!("{code}Exception"), "message": message }).to_string();
+        let body =
+            serde_json::json!({ "__type": format!("{code}Exception"), "message": message }).to_string();
         let status = if status == 403 { 400 } else { status };
         let head = Response::new(status).with("Content-Type", "application/x-amz-json-1.1");
         return Some(Answer { head, body: body.into_bytes() });
@@ -401,7 +424,10 @@ fn refusal(fault: Fault, kind: Kind) -> Option<Answer> {
          <RequestId>fault</RequestId><HostId>proxy</HostId></Error>",
         xml_escaped(message)
     );
-    Some(Answer { head: Response::new(status).with("Content-Type", "application/xml"), body: body.into_bytes() })
+    Some(Answer {
+        head: Response::new(status).with("Content-Type", "application/xml"),
+        body: body.into_bytes(),
+    })
 }
 
 #[cfg(test)]
@@ -448,7 +474,10 @@ mod tests {
         assert_eq!(kind("PUT", "/b/k"), Kind::Put);
         assert_eq!(kind("DELETE", "/b/k"), Kind::Delete);
         assert_eq!(Kind::of(&Request::new("PUT", "/b/k").with("x-amz-copy-source", "b/k")), Kind::Copy);
-        assert_eq!(Kind::of(&Request::new("POST", "/").with("X-Amz-Target", "TrentService.Decrypt")), Kind::Kms);
+        assert_eq!(
+            Kind::of(&Request::new("POST", "/").with("X-Amz-Target", "TrentService.Decrypt")),
+            Kind::Kms
+        );
         let seen = |target: &str| {
             Seen { kind: Kind::Get, method: "GET".into(), target: target.into(), fault: None }.folder()
         };

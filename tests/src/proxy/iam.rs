@@ -177,11 +177,8 @@ impl State {
             context.insert("aws:securetransport".to_owned(), vec![(!self.insecure).to_string()]);
             let access =
                 Access { principal: &principal, action: &action, resource: &resource, context: &context };
-            let verdict = if role.is_empty() {
-                Verdict::NotAllowed
-            } else {
-                decide(&policies, of_bucket, &access)
-            };
+            let verdict =
+                if role.is_empty() { Verdict::NotAllowed } else { decide(&policies, of_bucket, &access) };
             let why = match &verdict {
                 Verdict::Allowed => None,
                 Verdict::NotAllowed => {
@@ -191,7 +188,9 @@ impl State {
             };
             let refusal = why.map(|why| {
                 let user = principal.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/");
-                format!("User: {user}/test is not authorized to perform: {action} on resource: {resource} {why}")
+                format!(
+                    "User: {user}/test is not authorized to perform: {action} on resource: {resource} {why}"
+                )
             });
             self.decisions.push(Decision { role: role.clone(), action, resource, context, verdict });
             if let Some(refusal) = refusal {
@@ -217,6 +216,11 @@ fn handle_s3(exchange: &mut Exchange<'_>, state: &Mutex<State>) -> io::Result<Ne
     let checked = locked(state).check(&exchange.request, Some(&bucket), needs);
     if let Err(refusal) = checked {
         return exchange.answer(&s3::refusal(&refusal));
+    }
+    // S3 knows no other condition than that nothing is there; a server that does would take it for a way around.
+    let condition = exchange.request.headers.first("if-none-match");
+    if exchange.request.method == "PUT" && condition.is_some_and(|condition| condition.trim() != "*") {
+        return exchange.answer(&s3::not_implemented());
     }
     let may_be_missing = !key.is_empty() && ["GET", "HEAD"].contains(&exchange.request.method.as_str());
     if !may_be_missing {
@@ -249,7 +253,10 @@ fn handle_kms(exchange: &mut Exchange<'_>, state: &Mutex<State>, server: SocketA
             }
         }
     };
-    answer.map_or_else(|| exchange.forward(), |answer| exchange.answer(&answer))
+    match answer {
+        Some(answer) => exchange.answer(&answer),
+        None => exchange.forward(),
+    }
 }
 
 /// `AWS4-HMAC-SHA256 Credential=ACCESS_KEY/DAY/REGION/SERVICE/aws4_request, ...`
@@ -259,4 +266,4 @@ fn access_key(request: &Request) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -163,7 +163,8 @@ impl AwsClient {
         loop {
             let prefix = percent_encoded(prefix, true);
             let start = percent_encoded(&after, true);
-            let target = format!("/{bucket}?encoding-type=url&list-type=2&prefix={prefix}&start-after={start}");
+            let target =
+                format!("/{bucket}?encoding-type=url&list-type=2&prefix={prefix}&start-after={start}");
             let text = accepted(self.s3("GET", &target, &[], b"")?)?.text();
             let found = text.split("<Key>").skip(1).filter_map(|rest| Some(rest.split_once("</Key>")?.0));
             // As in a form: a blank is a plus.
@@ -180,8 +181,8 @@ impl AwsClient {
     /// # Errors
     /// When the server has no STS, or says no.
     pub fn assume_role(&self, name: &str) -> Result<Credentials> {
-        let request =
-            Request::new("POST", "/").with("Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
+        let request = Request::new("POST", "/")
+            .with("Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
         let form = format!(
             "Action=AssumeRole&Version=2011-06-15&DurationSeconds=3600&RoleSessionName={name}\
              &RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2F{name}"
@@ -200,8 +201,9 @@ impl AwsClient {
         request.headers.set("Host", &self.address.to_string());
         let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         sign(&mut request, body, service, &at, &self.credentials);
-        send(self.address, &request, body)
-            .with_context(|| format!("{} {} at {} has no answer", request.method, request.target, self.address))
+        send(self.address, &request, body).with_context(|| {
+            format!("{} {} at {} has no answer", request.method, request.target, self.address)
+        })
     }
 }
 
@@ -291,7 +293,8 @@ mod tests {
     /// The example `get-vanilla-query-order-key-case` of AWS's test suite for signatures.
     #[test]
     fn the_signature_is_that_of_the_test_suite() {
-        let mut request = Request::new("GET", "/?Param2=value2&Param1=value1").with("Host", "example.amazonaws.com");
+        let mut request =
+            Request::new("GET", "/?Param2=value2&Param1=value1").with("Host", "example.amazonaws.com");
         let credentials = Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
         sign(&mut request, b"", "service", "20150830T123600Z", &credentials);
         let authorization = request.headers.first("authorization").unwrap();

@@ -28,7 +28,8 @@ pub const VERSION: &str = "3.35.0";
 pub const ACCOUNT: &str = "devstoreaccount1";
 
 /// The key of [`ACCOUNT`], as Azurite's documentation prints it.
-pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 const NAME: &str = "Azurite";
 const API_VERSION: &str = "2021-12-02";
@@ -109,7 +110,9 @@ impl Azurite {
         let command = |port: u16, folder: &Path| {
             let mut command = Command::new(program);
             command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
-            command.args(["--disableTelemetry", "--skipApiVersionCheck", "--silent", "--location"]).arg(folder);
+            command
+                .args(["--disableTelemetry", "--skipApiVersionCheck", "--silent", "--location"])
+                .arg(folder);
             command.env("HOME", folder).env_remove("AZURITE_ACCOUNTS");
             command
         };

@@ -74,7 +74,8 @@ impl Gcs {
     /// # Errors
     /// When the server says no.
     pub fn create_bucket(&self, name: &str) -> Result<()> {
-        let request = Request::new("POST", "/storage/v1/b?project=test").with("Content-Type", "application/json");
+        let request =
+            Request::new("POST", "/storage/v1/b?project=test").with("Content-Type", "application/json");
         let answer = send(self.process.address(), &request, json!({ "name": name }).to_string().as_bytes());
         accepted(answer.context("no answer to a new bucket")?).map(drop)
     }

@@ -125,6 +125,7 @@ fn options(source: &str, engine: &str) -> BackupOptions {
         force: false,
         compression_level: 3,
         workers: 1,
+        uploads: 1,
     }
 }
 

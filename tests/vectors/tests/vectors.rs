@@ -154,9 +154,7 @@ fn the_independent_reader_restores_the_whole_repository() {
     let path = |name: &str| folder().join("repository-v1").join(name).display().to_string();
     let (repository, key, recovery) = (path("repository"), path("key"), path("recovery-key"));
     let passphrase = path("passphrase");
-    for credential in
-        [["--key-file", &key], ["--key-file", &recovery], ["--passphrase-file", &passphrase]]
-    {
+    for credential in [["--key-file", &key], ["--key-file", &recovery], ["--passphrase-file", &passphrase]] {
         let reader = ["-m", "strongroom_reader", &repository, credential[0], credential[1]];
         for snapshot in expected["snapshots"].as_array().unwrap() {
             let target = tempfile::tempdir().unwrap();

@@ -102,6 +102,7 @@ fn run(
         force,
         compression_level: common.compression,
         workers: workers(common.jobs),
+        uploads: context.uploads(),
     };
     context.terminal.begin("backing up", None);
     let report = strongroom_ops::backup(&mut repository, engine, &options, &context.terminal)?;

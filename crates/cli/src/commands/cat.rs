@@ -13,7 +13,7 @@ use strongroom_repository::tree::EntryCursor;
 
 use super::ls::parse_path;
 use crate::arguments::Cat;
-use crate::context::{Context, workers};
+use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outcome> {
@@ -26,6 +26,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
             Usage(format!("/{} is no file or stream: only those can be written out", entry.path)).into()
         );
     };
+    repository.require_read_access()?;
     let stdout = std::io::stdout();
     // The widest pipe there can be; and no line buffer in between.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20);
@@ -33,7 +34,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
     if !std::io::IsTerminal::is_terminal(&stdout) {
         context.terminal.begin("writing", Some(entry.bytes()));
     }
-    match write_in_order(&reader, content, &mut out, &context.terminal, workers(None)) {
+    match write_in_order(&reader, content, &mut out, &context.terminal, context.readers(None)) {
         // Whoever reads has enough.
         Err(RepositoryError::Write { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => {}
         other => other?,

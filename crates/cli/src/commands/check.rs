@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         read_data: arguments.read_data,
         sample_percent: arguments.sample,
         keys: arguments.keys,
-        workers: workers(arguments.jobs),
+        workers: workers(arguments.jobs).max(context.uploads()),
     };
     let all: u64 = repository.state().packs.values().map(|pack| pack.length).sum();
     let total = match arguments.sample {

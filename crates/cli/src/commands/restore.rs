@@ -13,7 +13,7 @@ use strongroom_repository::{Repository, RepositoryError};
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
 use crate::arguments::{OverwritePolicy, Restore};
-use crate::context::{Context, workers};
+use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
 use crate::render;
 
@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     let options = RestoreOptions {
         filter: selection.as_ref().map(|selection| selection as &dyn Filter),
         subtree: arguments.subtree.as_deref().filter(|path| !is_root(path)).map(parse_path).transpose()?,
-        workers: workers(arguments.jobs),
+        workers: context.readers(arguments.jobs),
     };
     if let Some(subtree) = &options.subtree
         && EntryCursor::new(&Reader::new(&repository), &snapshot.manifest.tree)?.seek(subtree)?.is_none()
@@ -35,6 +35,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     if arguments.dry_run {
         return dry_run(context, &repository, &snapshot, &options);
     }
+    // Before anything is written: without this right nothing would be.
+    repository.require_read_access()?;
     let into = arguments
         .target
         .as_deref()

@@ -67,6 +67,8 @@ pub struct BackupOptions {
     pub compression_level: i32,
     /// Threads that hash, compress and seal.
     pub workers: usize,
+    /// Packs being stored at the same time: more where each waits for a network.
+    pub uploads: usize,
 }
 
 /// What a backup did.
@@ -158,7 +160,7 @@ impl Repository {
             }
             drop((batches_in, frames_in));
             scope.spawn(move || run_ref.failure.guard(|| storer::assemble(run_ref, &sealed_in, &packs)));
-            for _ in 0..storer::UPLOADS {
+            for _ in 0..options.uploads.max(1) {
                 let packs_in = packs_in.clone();
                 scope.spawn(move || run_ref.failure.guard(|| storer::store(run_ref, &packs_in, stored_ref)));
             }

@@ -12,9 +12,6 @@ use crate::index_writer::IndexWriter;
 use crate::names;
 use crate::pack_writer::{FinishedPack, PackWriter, SealedFrame};
 
-/// Packs being stored at the same time.
-pub(crate) const UPLOADS: usize = 2;
-
 /// Assembles packs until no more frames come.
 pub(crate) fn assemble(
     run: &Run<'_>,

@@ -1,5 +1,6 @@
 //! Contents of many files, written as their frames come.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +17,8 @@ use crate::tree::ListCursor;
 const WINDOW_JOBS: usize = 4096;
 const WINDOW_FILES: usize = 128;
 const WINDOW_BYTES: u64 = 64 << 20;
+/// Most bytes of sealed frames to fetch with one request.
+const FETCH_BYTES: u64 = 4 << 20;
 
 /// Where contents go; called from many threads.
 pub trait ContentTarget: Sync {
@@ -38,12 +41,18 @@ struct Job<F> {
     length: u32,
 }
 
+/// What one worker does at a stretch: the frames are fetched together, then opened one by one.
+struct Task<F> {
+    frames: Vec<Location>,
+    jobs: Vec<Job<F>>,
+}
+
 /// Takes contents to be restored.
 pub struct ContentQueue<'a, T: ContentTarget> {
     reader: &'a Reader<'a>,
     target: &'a T,
     monitor: &'a dyn Monitor,
-    tasks: Sender<Vec<Job<T::File>>>,
+    tasks: Sender<Task<T::File>>,
     stopped: &'a AtomicBool,
     window: Vec<Job<T::File>>,
     files: usize,
@@ -63,7 +72,7 @@ pub fn restore_contents<T: ContentTarget, E>(
 ) -> Result<(), E> {
     let stopped = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (tasks, tasks_in) = bounded(workers * 4);
+        let (tasks, tasks_in) = bounded(workers);
         for _ in 0..workers.max(1) {
             let (tasks_in, stopped) = (tasks_in.clone(), &stopped);
             scope.spawn(move || work(reader, target, monitor, &tasks_in, stopped));
@@ -138,10 +147,16 @@ impl<T: ContentTarget> ContentQueue<'_, T> {
         window.sort_by_key(|job| job.location);
         let mut window = window.into_iter().peekable();
         while let Some(first) = window.next() {
-            let location = first.location;
-            let mut task = vec![first];
-            while let Some(job) = window.next_if(|job| job.location == location && location.is_some()) {
-                task.push(job);
+            let range = first.location.and_then(|location| self.reader.frame_range(location));
+            let mut task = Task { frames: first.location.into_iter().collect(), jobs: vec![first] };
+            let mut range = range.unwrap_or_default();
+            while let Some(job) = window.next_if(|job| self.goes_along(job.location, &task.frames, &mut range)) {
+                if let Some(location) = job.location
+                    && task.frames.last() != Some(&location)
+                {
+                    task.frames.push(location);
+                }
+                task.jobs.push(job);
             }
             // Workers end only when this sender is dropped.
             let _ = self.tasks.send(task);
@@ -149,15 +164,41 @@ impl<T: ContentTarget> ContentQueue<'_, T> {
     }
 }
 
+impl<T: ContentTarget> ContentQueue<'_, T> {
+    /// Whether a frame is the last of a task, or lies right behind it in the same pack; `range` grows by it.
+    fn goes_along(
+        &self,
+        location: Option<Location>,
+        frames: &[Location],
+        range: &mut Range<u64>,
+    ) -> bool {
+        let (Some(location), Some(last)) = (location, frames.last()) else { return false };
+        if location == *last {
+            return true;
+        }
+        let Some(next) = self.reader.frame_range(location) else { return false };
+        let follows = location.pack == last.pack
+            && next.start == range.end
+            && next.end - range.start <= FETCH_BYTES;
+        if follows {
+            range.end = next.end;
+        }
+        follows
+    }
+}
+
 fn work<T: ContentTarget>(
     reader: &Reader<'_>,
     target: &T,
     monitor: &dyn Monitor,
-    tasks: &Receiver<Vec<Job<T::File>>>,
+    tasks: &Receiver<Task<T::File>>,
     stopped: &AtomicBool,
 ) {
     for task in tasks {
-        for job in task {
+        if !stopped.load(Ordering::Relaxed) {
+            reader.fetch(&task.frames);
+        }
+        for job in task.jobs {
             if !stopped.load(Ordering::Relaxed) && !monitor.is_cancelled() {
                 match reader.chunk(job.id) {
                     Ok(chunk) if chunk.as_bytes().len() == job.length as usize => {
@@ -178,6 +219,7 @@ fn work<T: ContentTarget>(
             }
             finish(target, job.file);
         }
+        reader.forget(&task.frames);
     }
 }
 

@@ -78,6 +78,7 @@ pub fn options(source: &str) -> BackupOptions {
         force: false,
         compression_level: 3,
         workers: 2,
+        uploads: 2,
     }
 }
 

@@ -105,8 +105,9 @@ impl S3Store {
         let endpoint = endpoint(config, "S3");
         let mut builder = Builder::from(config)
             .force_path_style(options.path_style.unwrap_or(endpoint.is_some()))
-            // Asked for where it makes sense, so that the environment cannot switch it off.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            // Whatever the environment says. Answers are compared where that is asked for: of a range, services may send
+            // the checksum of the whole.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         let region = config.region().cloned().unwrap_or(Region::from_static(DEFAULT_REGION));
         builder = builder.region(region.clone());

@@ -75,7 +75,8 @@ fn key_arn(key: &Value, server: SocketAddr) -> Result<String, String> {
     }
     let client = AwsClient::new(server, credentials("iam"));
     let described = client.kms("DescribeKey", &json!({ "KeyId": key }));
-    let described: Option<Value> = described.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    let described: Option<Value> =
+        described.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
     let arn = described.and_then(|said| Some(said["KeyMetadata"]["Arn"].as_str()?.to_owned()));
     arn.ok_or_else(|| key.to_owned())
 }

@@ -142,7 +142,10 @@ impl Policy {
         let document: Value = serde_json::from_str(json).context("a policy that is no JSON")?;
         let document = document.as_object().context("a policy that is no object")?;
         only(document, &["Version", "Id", "Statement"])?;
-        ensure!(document.get("Version").and_then(Value::as_str) == Some("2012-10-17"), "not Version 2012-10-17");
+        ensure!(
+            document.get("Version").and_then(Value::as_str) == Some("2012-10-17"),
+            "not Version 2012-10-17"
+        );
         let statements = document.get("Statement").and_then(Value::as_array).context("no Statements")?;
         let statements = statements.iter().map(Statement::parse).collect::<Result<_>>()?;
         Ok(Self { statements })
@@ -155,7 +158,10 @@ impl Statement {
         only(fields, &["Sid", "Effect", "Principal", "Action", "Resource", "Condition"])?;
         let name = fields.get("Sid").and_then(Value::as_str).context("a statement without a Sid")?.to_owned();
         // IAM takes nothing else.
-        ensure!(name.chars().all(|c| c.is_ascii_alphanumeric()), "the Sid {name} has other than letters and digits");
+        ensure!(
+            name.chars().all(|c| c.is_ascii_alphanumeric()),
+            "the Sid {name} has other than letters and digits"
+        );
         Self::parse_fields(fields, &name).with_context(|| format!("statement {name}"))
     }
 
@@ -193,7 +199,8 @@ impl Statement {
     }
 
     fn is_about(&self, access: &Access<'_>) -> bool {
-        let ignoring_case = |pattern: &String| matches(&pattern.to_lowercase(), &access.action.to_lowercase());
+        let ignoring_case =
+            |pattern: &String| matches(&pattern.to_lowercase(), &access.action.to_lowercase());
         let principal = |patterns: &Vec<String>| {
             // In a Principal a star is everybody or nothing.
             patterns.iter().any(|pattern| pattern == "*" || pattern == access.principal)
@@ -233,7 +240,10 @@ impl Condition {
             _ => bail!("the operator {operator} is not understood"),
         };
         let key = key.to_lowercase();
-        ensure!(KNOWN_KEYS.iter().any(|known| matches(known, &key)), "the condition key {key} is not understood");
+        ensure!(
+            KNOWN_KEYS.iter().any(|known| matches(known, &key)),
+            "the condition key {key} is not understood"
+        );
         Ok(Self { operator, negated, if_exists, quantifier, key, values: texts(Some(values))? })
     }
 
@@ -260,7 +270,8 @@ impl Condition {
 impl Operator {
     fn compare(self, value: &str, wanted: &str) -> bool {
         let numbers = || Some((value.parse::<f64>().ok()?, wanted.parse::<f64>().ok()?));
-        let compared = |holds: fn(f64, f64) -> bool| numbers().is_some_and(|(value, wanted)| holds(value, wanted));
+        let compared =
+            |holds: fn(f64, f64) -> bool| numbers().is_some_and(|(value, wanted)| holds(value, wanted));
         match self {
             Self::Equals => value == wanted,
             Self::EqualsIgnoreCase | Self::Bool => value.eq_ignore_ascii_case(wanted),
@@ -280,7 +291,9 @@ impl Operator {
 pub fn decide(of_identity: &[Policy], of_resource: &[Policy], access: &Access<'_>) -> Verdict {
     let policies = of_identity.iter().chain(of_resource);
     let mut verdict = Verdict::NotAllowed;
-    for statement in policies.flat_map(|policy| &policy.statements).filter(|statement| statement.is_about(access)) {
+    for statement in
+        policies.flat_map(|policy| &policy.statements).filter(|statement| statement.is_about(access))
+    {
         if !statement.allows {
             return Verdict::Denied(statement.name.clone());
         }
@@ -355,16 +368,21 @@ mod tests {
     }
 
     fn holds(condition: &Value, pairs: &[(&str, &str)]) -> bool {
-        let statement =
-            json!([{ "Sid": "A", "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition }]);
+        let statement = json!([{ "Sid": "A", "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition }]);
         verdict(&statement, "s3:GetObject", "arn:x", pairs) == Verdict::Allowed
     }
 
     #[test]
     fn patterns_match() {
-        for (pattern, text) in
-            [("*", ""), ("a*", "a"), ("a*c", "abcbc"), ("*b*", "abc"), ("a?c", "abc"), ("a", "a"), ("a**", "ab")]
-        {
+        for (pattern, text) in [
+            ("*", ""),
+            ("a*", "a"),
+            ("a*c", "abcbc"),
+            ("*b*", "abc"),
+            ("a?c", "abc"),
+            ("a", "a"),
+            ("a**", "ab"),
+        ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
         for (pattern, text) in [("", "a"), ("a*c", "ab"), ("a?", "a"), ("a", "ab"), ("*a", "ab"), ("?", "")] {
@@ -401,7 +419,11 @@ mod tests {
         let bucket = [Policy::of_resource(&policy(&statements)).unwrap()];
         let role = [Policy::everything()];
         let decided = |of_identity: &[Policy], principal, action| {
-            decide(of_identity, &bucket, &Access { principal, action, resource: "arn:b", context: &Context::new() })
+            decide(
+                of_identity,
+                &bucket,
+                &Access { principal, action, resource: "arn:b", context: &Context::new() },
+            )
         };
         assert_eq!(decided(&role, "arn:x", "s3:PutObject"), Verdict::Denied("D".into()));
         assert_eq!(decided(&role, "arn:x", "s3:GetObject"), Verdict::Allowed);
@@ -412,7 +434,8 @@ mod tests {
     #[test]
     fn conditions_hold_as_documented() {
         let purpose = "kms:encryptioncontext:sr:purpose";
-        let equals = json!({ "StringEquals": { "kms:EncryptionContext:sr:purpose": ["identity", "metadata"] } });
+        let equals =
+            json!({ "StringEquals": { "kms:EncryptionContext:sr:purpose": ["identity", "metadata"] } });
         assert!(holds(&equals, &[(purpose, "identity")]));
         assert!(!holds(&equals, &[(purpose, "Identity")]));
         assert!(!holds(&equals, &[]));

@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 
 use super::policy::Context;
-use crate::http::message::Request;
+use crate::http::message::{Request, Response};
 use crate::http::{Answer, percent_decoded, xml_escaped};
-use crate::http::message::Response;
 
 /// One right that a request needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +154,9 @@ fn put_needs(request: &Request, put: Need, with: impl Fn(&str) -> Need) -> Vec<N
     if has("x-amz-tagging") {
         needs.push(with("PutObjectTagging"));
     }
-    if has("x-amz-acl") || request.headers.iter().any(|(name, _)| name.to_lowercase().starts_with("x-amz-grant-")) {
+    if has("x-amz-acl")
+        || request.headers.iter().any(|(name, _)| name.to_lowercase().starts_with("x-amz-grant-"))
+    {
         needs.push(with("PutObjectAcl"));
     }
     needs
@@ -174,7 +175,8 @@ fn context_of_put(request: &Request, body: &[u8]) -> Context {
     }
     let body = String::from_utf8_lossy(body);
     let in_body = body.split_once("<RetainUntilDate>").and_then(|(_, rest)| rest.split_once('<'));
-    let until = request.headers.first("x-amz-object-lock-retain-until-date").or(in_body.map(|(date, _)| date));
+    let until =
+        request.headers.first("x-amz-object-lock-retain-until-date").or(in_body.map(|(date, _)| date));
     if let Some(until) = until.and_then(|date| date.trim().parse::<Timestamp>().ok()) {
         // Begun days count as whole ones.
         let days = until.duration_since(Timestamp::now()).as_secs().div_euclid(24 * 60 * 60) + 1;
@@ -186,18 +188,29 @@ fn context_of_put(request: &Request, body: &[u8]) -> Context {
 fn deleted_keys(body: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(body);
     let keys = text.split("<Key>").skip(1).filter_map(|rest| Some(rest.split_once("</Key>")?.0));
-    let plain = |key: &str| key.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
+    let plain = |key: &str| {
+        key.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+    };
     keys.map(plain).collect()
 }
 
 /// A refusal as S3 gives it.
 pub(super) fn refusal(message: &str) -> Answer {
+    answer(403, "AccessDenied", message)
+}
+
+/// What S3 says to a condition that it does not know.
+pub(super) fn not_implemented() -> Answer {
+    answer(501, "NotImplemented", "A header you provided implies functionality that is not implemented.")
+}
+
+fn answer(status: u16, code: &str, message: &str) -> Answer {
     let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>{}</Message>\
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>\
          <RequestId>iam</RequestId><HostId>proxy</HostId></Error>",
         xml_escaped(message)
     );
-    Answer { head: Response::new(403).with("Content-Type", "application/xml"), body: body.into_bytes() }
+    Answer { head: Response::new(status).with("Content-Type", "application/xml"), body: body.into_bytes() }
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub(super) fn front(server: SocketAddr) -> io::Result<Server> {
         // It tells the dialects apart by the host.
         exchange.request.headers.set("Host", &server.to_string());
         let path = exchange.request.path();
-        let json = ["/storage/v1/", "/upload/", "/download/", "/b/"].iter().any(|start| path.starts_with(start));
+        let json =
+            ["/storage/v1/", "/upload/", "/download/", "/b/"].iter().any(|start| path.starts_with(start));
         let (bucket, object) = match path.trim_start_matches('/').split_once('/') {
             Some((bucket, object)) => (bucket.to_owned(), object.to_owned()),
             None => (path.trim_start_matches('/').to_owned(), String::new()),
@@ -59,7 +60,8 @@ fn list(exchange: &mut Exchange<'_>, bucket: &str) -> io::Result<Next> {
     let limit = asked("max-keys").parse().unwrap_or(MOST_KEYS_A_PAGE).min(MOST_KEYS_A_PAGE);
     let (prefix, delimiter, token) = (asked("prefix"), asked("delimiter"), asked("continuation-token"));
     // The one begins after the name, the other with it.
-    let after = Some(asked("start-after")).filter(|after| !after.is_empty()).map(|after| format!("{after}\0"));
+    let after =
+        Some(asked("start-after")).filter(|after| !after.is_empty()).map(|after| format!("{after}\0"));
     let mut target =
         format!("/storage/v1/b/{}/o?maxResults={limit}&projection=noAcl", percent_encoded(bucket, true));
     for (name, value) in [
