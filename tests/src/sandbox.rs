@@ -16,12 +16,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary::strongroom;
+use crate::services::aws::Credentials;
 
 /// A folder with a home, a cache and, unless it was made [`empty`](Sandbox::empty), a repository that this home's
 /// key file opens.
 #[derive(Debug)]
 pub struct Sandbox {
     folder: TempDir,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Default for Sandbox {
@@ -44,9 +46,46 @@ impl Sandbox {
     #[must_use]
     pub fn empty() -> Self {
         let folder = tempfile::Builder::new().prefix("strongroom-test-").tempdir();
-        let sandbox = Self { folder: folder.expect("no temporary folder") };
+        let sandbox = Self { folder: folder.expect("no temporary folder"), environment: Vec::new() };
         std::fs::create_dir(sandbox.home()).expect("cannot make a home");
         sandbox
+    }
+
+    /// For a repository elsewhere, not made yet: every run has that URL and these variables, as the tools of a cloud
+    /// know them.
+    #[must_use]
+    pub fn remote<N: Into<OsString>, V: Into<OsString>>(
+        url: &str,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut sandbox = Self::empty();
+        sandbox.set("STRONGROOM_REPO", url);
+        for (name, value) in environment {
+            sandbox.set(name, value);
+        }
+        sandbox
+    }
+
+    /// As [`remote`](Sandbox::remote), for these endpoints of S3 and KMS.
+    #[must_use]
+    pub fn on_aws(url: &str, credentials: &Credentials, s3: &str, kms: &str) -> Self {
+        let mut sandbox = Self::remote(url, credentials.environment());
+        sandbox.set("AWS_ENDPOINT_URL_S3", s3);
+        sandbox.set("AWS_ENDPOINT_URL_KMS", kms);
+        sandbox
+    }
+
+    /// Another host of the same repository: nothing of this one's home and cache, and the same variables.
+    #[must_use]
+    pub fn other_host(&self) -> Self {
+        Self { environment: self.environment.clone(), ..Self::empty() }
+    }
+
+    /// Sets a variable of every run from now on.
+    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        let name = name.into();
+        self.environment.retain(|(other, _)| *other != name);
+        self.environment.push((name, value.into()));
     }
 
     /// A path in the sandbox; nothing need be there.
@@ -61,7 +100,7 @@ impl Sandbox {
         self.path("home")
     }
 
-    /// `STRONGROOM_REPO` of every run.
+    /// `STRONGROOM_REPO` of every run, unless the sandbox was made for a repository [elsewhere](Sandbox::remote).
     #[must_use]
     pub fn repository(&self) -> PathBuf {
         self.path("repository")
@@ -96,6 +135,8 @@ impl Sandbox {
             .env("STRONGROOM_REPO", self.repository())
             .env("STRONGROOM_CACHE_DIR", self.cache())
             .env("TZ", "UTC")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command
@@ -163,7 +204,12 @@ impl Sandbox {
 /// What would let the machine's own settings in.
 fn is_leaky(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    name.starts_with("XDG_") || name.starts_with("LC_") || name == "LANG"
+    let clouds = ["AWS_", "AZURE_", "GOOGLE_"];
+    name.starts_with("XDG_")
+        || name.starts_with("LC_")
+        || name == "LANG"
+        || clouds.iter().any(|cloud| name.starts_with(cloud))
+        || name.to_ascii_lowercase().ends_with("_proxy")
 }
 
 fn json<'a>(

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 mod checkout;
+mod distance;
 mod fuzz;
 mod install;
 mod race;
@@ -34,6 +35,8 @@ enum Command {
     Tidy,
     /// Race strongroom against restic and borg over the same data
     Race(race::Arguments),
+    /// Measure what a slow way to the store costs
+    Distance(distance::Arguments),
     /// Write the vectors of the specification, or compare them
     Vectors(vectors::Arguments),
     /// Fuzz the decoders (needs a nightly toolchain)
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Services(arguments) => services::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Race(arguments) => race::run(&arguments),
+        Command::Distance(arguments) => distance::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
     };

@@ -6,7 +6,7 @@
 //! counts is the median, beside its range.
 
 mod contenders;
-mod measure;
+pub(crate) mod measure;
 mod report;
 
 use std::fs::File;

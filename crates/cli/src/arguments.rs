@@ -312,8 +312,9 @@ pub(crate) enum KeyAction {
     /// Take the right to write away; what it wrote stays, but for --forget
     RevokeWriter {
         /// Name, or ID (any unique prefix)
+        // Not called `writer`: `--writer`, which every command takes, is.
         #[arg(value_name = "WRITER")]
-        writer: String,
+        name: String,
         /// Snapshot that goes with it; may be repeated
         #[arg(long, value_name = "ID")]
         forget: Vec<String>,
@@ -573,12 +574,25 @@ pub(crate) struct Restore {
     /// Write blocks of zeros as holes, also where the backed-up file had none
     #[arg(long)]
     pub(crate) sparse: bool,
+    #[command(flatten)]
+    pub(crate) thaw: Thaw,
     /// Only tell what would be restored, with sizes
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
     /// Threads (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+}
+
+/// What to do about packs in cold storage.
+#[derive(Debug, Args)]
+pub(crate) struct Thaw {
+    /// For how many days packs that are in cold storage are kept readable, once they are thawed
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), value_name = "DAYS")]
+    pub(crate) thaw_days: u32,
+    /// Do not wait for packs that are in cold storage: ask for them, and say so
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -601,6 +615,8 @@ pub(crate) struct Cat {
     /// File or stream; may be left out where there is only one
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<String>,
+    #[command(flatten)]
+    pub(crate) thaw: Thaw,
 }
 
 #[derive(Debug, Args)]

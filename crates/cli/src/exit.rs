@@ -8,6 +8,7 @@ use strongroom_keys::kms::{KmsError, KmsTrouble};
 use strongroom_ops::QuickstartError;
 use strongroom_repository::RepositoryError;
 use strongroom_store::StoreError;
+use strongroom_store::aws::AwsError;
 
 /// Failed.
 pub(crate) const FAILED: u8 = 1;
@@ -143,11 +144,11 @@ fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
     }
-    // A service that is away is no wrong key.
-    if let Some(KeysError::Kms(error)) = keys_error(error)
-        && is_passing(&error.trouble)
-    {
-        return FAILED;
+    // A service that is away is no wrong key, nor is a store.
+    match keys_error(error) {
+        Some(KeysError::Kms(error)) if is_passing(&error.trouble) => return FAILED,
+        Some(KeysError::Store(error)) if !error.is_not_found() => return code_of_store(error),
+        _ => {}
     }
     match repository_error(error) {
         Some(
@@ -170,11 +171,25 @@ fn code(error: &anyhow::Error) -> u8 {
         _ => {}
     }
     match store_error(error) {
-        Some(StoreError::PermissionDenied { .. } | StoreError::Credentials { .. }) => return ACCESS,
-        Some(StoreError::InvalidUrl { .. } | StoreError::InvalidOption { .. }) => return USAGE,
-        _ => {}
+        _ if keys_error(error).is_some() => ACCESS,
+        Some(error) => code_of_store(error),
+        None => FAILED,
     }
-    if keys_error(error).is_some() { ACCESS } else { FAILED }
+}
+
+fn code_of_store(error: &StoreError) -> u8 {
+    match error {
+        StoreError::PermissionDenied { .. } | StoreError::Credentials { .. } => ACCESS,
+        StoreError::InvalidUrl { .. }
+        | StoreError::InvalidOption { .. }
+        | StoreError::Aws { source: AwsError::InvalidEndpoint { .. }, .. } => USAGE,
+        _ => FAILED,
+    }
+}
+
+/// Whether keys could not be read from the store.
+fn is_of_store(error: &anyhow::Error) -> bool {
+    matches!(keys_error(error), Some(KeysError::Store(error)) if !error.is_not_found())
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
@@ -189,7 +204,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         Some(RepositoryError::DataKey { source: KeysError::NoCredential { .. }, .. }) => {
             "this host may write and list; to read stored data, give the --key-file or passphrase of a recipient with the purpose vault (`strongroom key list`)"
         }
-        Some(RepositoryError::Unlock { .. }) => {
+        Some(RepositoryError::Unlock { .. }) if !is_of_store(error) => {
             "give the right --key-file, or the passphrase in STRONGROOM_PASSPHRASE or --passphrase-file; without one of them the data cannot be read by anyone"
         }
         Some(

@@ -15,6 +15,7 @@ mod recipients;
 mod render;
 mod selector;
 mod signals;
+mod thawing;
 
 use std::process::ExitCode;
 

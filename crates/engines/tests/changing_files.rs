@@ -19,7 +19,7 @@ use strongroom_repository::monitor::{Monitor, Silent};
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::tree::EntryCursor;
-use strongroom_repository::{OpenOptions, Repository, init};
+use strongroom_repository::{InitOptions, OpenOptions, Repository, init};
 use strongroom_store::{MemoryStore, Store};
 
 const LENGTH: usize = 3 << 20;
@@ -60,14 +60,9 @@ fn grow(file: &mut std::fs::File) {
 fn repository() -> Repository {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let key = Secret::new([7; 32]);
-    init(&store, &[WrapTo::KeyFile { key: key.clone() }], "host", &SeededRandom::new(b"init")).unwrap();
-    let options = OpenOptions {
-        credentials: vec![Credential::KeyFile(key)],
-        cache_folder: None,
-        fingerprint: None,
-        random: Arc::new(SeededRandom::new(b"open")),
-        clock: Arc::new(SystemClock),
-    };
+    init(&store, &[WrapTo::KeyFile { key: key.clone() }], InitOptions::of_host("host"), &SeededRandom::new(b"init")).unwrap();
+    let random = Arc::new(SeededRandom::new(b"open"));
+    let options = OpenOptions::new(vec![Credential::KeyFile(key)], random, Arc::new(SystemClock));
     Repository::open(store, options).unwrap()
 }
 

@@ -160,7 +160,12 @@ impl Policy {
                 9 => vault_public = Some(PublicKey::try_from(value.bytes()?)?),
                 10 => trust = Some(Trust::try_from(value.uint()?)?),
                 11 => forgotten = Some(value.array(|v| SnapshotId::try_from(v.bytes()?))?),
-                12 => settled = value.uint()?,
+                12 => {
+                    settled = value.uint()?;
+                    if settled == 0 {
+                        return Err(FormatError::Rule { what: "policy", rule: "nothing settled is left out" });
+                    }
+                }
                 13 => object_lock = Some(decode_lock(value)?),
                 _ => return Ok(false),
             }

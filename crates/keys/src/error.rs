@@ -49,7 +49,7 @@ pub enum KeysError {
     },
     /// A key management service refused or failed.
     #[error(transparent)]
-    Kms(#[from] KmsError),
+    Kms(Box<KmsError>),
     /// A public key of low order, or one that is none.
     #[error("a public key is not one")]
     PublicKey,
@@ -68,4 +68,10 @@ pub enum KeysError {
     /// The store failed.
     #[error("reading keys from the store")]
     Store(#[from] StoreError),
+}
+
+impl From<KmsError> for KeysError {
+    fn from(error: KmsError) -> Self {
+        Self::Kms(Box::new(error))
+    }
 }

@@ -1,8 +1,7 @@
 //! Unlocking: from what a person or host has at hand to every key it may have.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use strongroom_format::key_object::{Argon2Parameters, KEY_LIMIT_BYTES, KeyObject, SignedKey, Wrap};
 use strongroom_format::registry::{Purpose, RecipientType};
@@ -11,7 +10,7 @@ use strongroom_store::{ObjectName, Store, StoreError};
 use zeroize::Zeroizing;
 
 use crate::kms::Kms;
-use crate::wrap::{Unwrap, key_file_recipient, stretch, x25519_public, x25519_recipient};
+use crate::wrap::{Unwrap, aws_kms_recipient, key_file_recipient, stretch, x25519_public, x25519_recipient};
 use crate::{KeysError, Secret};
 
 /// What a person or host has to open a repository with.
@@ -33,7 +32,8 @@ pub struct Unlocker {
     credentials: Vec<Credential>,
     stretched: Mutex<Vec<(Argon2Parameters, usize, Secret)>>,
     hints: Mutex<Vec<Hint>>,
-    service_used: AtomicBool,
+    /// The KMS key that opened something first.
+    service_key: OnceLock<String>,
 }
 
 /// How far to go for a key: what lies at hand is tried before a service is asked, which may be away.
@@ -76,7 +76,7 @@ impl Unlocker {
     ) -> Self {
         Self { store, repository, credentials, stretched: Mutex::default(),
             hints: Mutex::new(hints),
-            service_used: AtomicBool::new(false),
+            service_key: OnceLock::new(),
         }
     }
 
@@ -92,10 +92,11 @@ impl Unlocker {
         &self.credentials
     }
 
-    /// The KMS, if it has opened a key: one that is merely reachable may have nothing to do with this repository.
+    /// The KMS, and the ARN of its key that opened something first: one that is merely reachable may have nothing to do
+    /// with this repository.
     #[must_use]
-    pub fn kms_in_use(&self) -> Option<&Arc<dyn Kms>> {
-        self.kms().filter(|_| self.service_used.load(Ordering::Relaxed))
+    pub fn kms_in_use(&self) -> Option<(&Arc<dyn Kms>, &str)> {
+        self.kms().zip(self.service_key.get().map(String::as_str))
     }
 
     /// The KMS, if one is at hand.
@@ -128,10 +129,14 @@ impl Unlocker {
     pub fn read(&self, key: KeyId, recipient: RecipientId) -> Result<(SignedKey, KeyObject), KeysError> {
         let signed = SignedKey::decode(&self.store.get(&key_name(key, recipient)?, KEY_LIMIT_BYTES)?)?;
         let object = KeyObject::decode(&signed.body)?;
-        if object.key != key || object.recipient != recipient {
-            Err(KeysError::WrongKind)
-        } else {
+        let is_its_kms = match &object.wrap {
+            Wrap::AwsKms { arn, .. } => aws_kms_recipient(arn) == recipient,
+            _ => true,
+        };
+        if object.key == key && object.recipient == recipient && is_its_kms {
             Ok((signed, object))
+        } else {
+            Err(KeysError::WrongKind)
         }
     }
 
@@ -173,9 +178,7 @@ impl Unlocker {
                     Unwrap::X25519(private).unwrap(object, self.repository)
                 }
                 (Credential::Kms(kms), Wrap::AwsKms { .. }) => {
-                    let opened = Unwrap::Kms(&**kms).unwrap(object, self.repository);
-                    self.service_used.fetch_or(opened.is_ok(), Ordering::Relaxed);
-                    opened
+                    Unwrap::Kms(&**kms).unwrap(object, self.repository)
                 }
                 _ => continue,
             };
@@ -204,13 +207,29 @@ impl Unlocker {
         purpose: Purpose,
         reaches: &[Reach],
     ) -> Result<Secret, KeysError> {
+        self.with_credentials_if(key, purpose, reaches, &|_| true)
+    }
+
+    /// As [`Unlocker::with_credentials`], and goes on until `is_right` accepts what opened: whoever may create objects
+    /// can add wraps of keys of his own.
+    ///
+    /// # Errors
+    /// The same; `Commitment` when nothing that opened was right.
+    pub fn with_credentials_if(
+        &self,
+        key: KeyId,
+        purpose: Purpose,
+        reaches: &[Reach],
+        is_right: &dyn Fn(&Secret) -> bool,
+    ) -> Result<Secret, KeysError> {
         let mut attempts = Attempts::default();
         if let Some(hint) = self.hint(key)
             && let Some((_, object)) = attempts.read(self, key, hint)?
             && object.purpose == purpose
-            && reaches.iter().any(|reach| reach.covers(&object.wrap))
-            && let Some(secret) = attempts.open(self, &object)
+            && reaches.iter().find(|reach| self.has(**reach)).is_some_and(|reach| reach.covers(&object.wrap))
+            && let Some(secret) = attempts.open(self, &object, is_right)
         {
+            self.opened(key, &object);
             return Ok(secret);
         }
         let mut wraps = Vec::new();
@@ -224,13 +243,21 @@ impl Unlocker {
         }
         for reach in reaches {
             for object in wraps.iter().filter(|object| reach.covers(&object.wrap)) {
-                if let Some(secret) = attempts.open(self, object) {
-                    self.remember(key, object.recipient);
+                if let Some(secret) = attempts.open(self, object, is_right) {
+                    self.opened(key, object);
                     return Ok(secret);
                 }
             }
         }
         Err(attempts.error())
+    }
+
+    /// Notes that `key` was opened by this wrap, and is the right one.
+    pub fn opened(&self, key: KeyId, object: &KeyObject) {
+        self.remember(key, object.recipient);
+        if let Wrap::AwsKms { arn, .. } = &object.wrap {
+            self.service_key.get_or_init(|| arn.clone());
+        }
     }
 
     /// The recipient that opened `key` before.
@@ -302,11 +329,9 @@ impl Attempts {
     ) -> Result<Option<(SignedKey, KeyObject)>, KeysError> {
         match unlocker.read(key, recipient) {
             Ok(read) => Ok(Some(read)),
-            Err(KeysError::Store(error))
-                if !matches!(error, StoreError::TooLarge { .. } | StoreError::NotFound { .. }) =>
-            {
-                Err(error.into())
-            }
+            // Remembered, and taken away since.
+            Err(KeysError::Store(StoreError::NotFound { .. })) => Ok(None),
+            Err(KeysError::Store(error)) if !matches!(error, StoreError::TooLarge { .. }) => Err(error.into()),
             Err(error) => {
                 self.damaged.get_or_insert(error);
                 Ok(None)
@@ -314,9 +339,17 @@ impl Attempts {
         }
     }
 
-    fn open(&mut self, unlocker: &Unlocker, object: &KeyObject) -> Option<Secret> {
+    fn open(
+        &mut self,
+        unlocker: &Unlocker,
+        object: &KeyObject,
+        is_right: &dyn Fn(&Secret) -> bool,
+    ) -> Option<Secret> {
         match unlocker.open(object)? {
-            Ok(secret) => return Some(secret),
+            Ok(secret) if is_right(&secret) => return Some(secret),
+            Ok(_) => {
+                self.damaged.get_or_insert(KeysError::Commitment);
+            }
             Err(KeysError::WrongCredential { .. }) => self.wrong += 1,
             Err(error @ KeysError::Kms(_)) => {
                 self.kms.get_or_insert(error);

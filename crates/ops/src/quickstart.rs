@@ -127,7 +127,8 @@ pub fn quickstart(
     let key = Secret::new(random::array(&OsRandom)?);
     let repository_path = folder.join("repository");
     let store: Arc<dyn Store> = Arc::new(LocalStore::create(&repository_path)?);
-    let fingerprint = init(&store, &[WrapTo::KeyFile { key: key.clone() }], InitOptions::of_host(host), &OsRandom)?;
+    let made = init(&store, &[WrapTo::KeyFile { key: key.clone() }], InitOptions::of_host(host), &OsRandom)?;
+    let fingerprint = made.fingerprint;
     let key_path = folder.join("repository.key");
     write_private(&key_path, strongroom_keys::key_file::encode(&key, &fingerprint).as_bytes())
         .map_err(file(&key_path))?;

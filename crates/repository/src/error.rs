@@ -161,6 +161,16 @@ pub enum RepositoryError {
         /// The role.
         role: &'static str,
     },
+    /// The policy lets this writer write other sources.
+    #[error("writer `{writer}` may not write the source `{wanted}`, but: {allowed}; see `strongroom key list`")]
+    NotItsSource {
+        /// The writer's name.
+        writer: String,
+        /// The source it was to write.
+        wanted: String,
+        /// The sources it may write.
+        allowed: String,
+    },
     /// The store cannot keep objects from being deleted.
     #[error("{location} has no object lock, or the policy asks for none (`init --object-lock`); only S3 buckets that were made with it do")]
     CannotLock {
@@ -195,7 +205,7 @@ pub enum RepositoryError {
     },
     /// A recipient's own secret is needed.
     #[error(
-        "recipient `{label}` needs its own secret at hand for this (or was added meanwhile): give its --key-file, or remove it first"
+        "recipient `{label}` needs its own secret or service at hand for this (or was added meanwhile): give its --key-file or KMS key too, or remove it first"
     )]
     RecipientElsewhere {
         /// Which.
@@ -277,6 +287,12 @@ fn hint(candidates: &[String]) -> String {
 }
 
 impl RepositoryError {
+    /// Whether reading failed for want of a right or of the store, not for what is stored: there is no use in going on.
+    #[must_use]
+    pub fn is_no_access(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::DataKey { .. })
+    }
+
     pub(crate) fn damaged(object: impl std::fmt::Display) -> impl FnOnce(KeysError) -> Self {
         move |source| match source {
             KeysError::Format(error @ (FormatError::Unknown { .. } | FormatError::UnknownField { .. })) => {

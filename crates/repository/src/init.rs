@@ -32,6 +32,15 @@ pub struct InitOptions<'a> {
     pub object_lock: Option<ObjectLock>,
 }
 
+/// A new repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// For clients to pin.
+    pub fingerprint: String,
+    /// For access policies to name.
+    pub repository: RepositoryId,
+}
+
 impl<'a> InitOptions<'a> {
     /// With a first signer of this name, and nothing else.
     #[must_use]
@@ -41,7 +50,7 @@ impl<'a> InitOptions<'a> {
 }
 
 /// Makes a repository in an empty store, which every one of `recipients` can open and administer. Gives the
-/// fingerprint.
+/// fingerprint and ID.
 ///
 /// # Errors
 /// `AlreadyARepository`, `UnfinishedInit`; `Store`, `Seal`.
@@ -50,7 +59,7 @@ pub fn init(
     recipients: &[WrapTo],
     options: InitOptions<'_>,
     random: &dyn Random,
-) -> Result<String, RepositoryError> {
+) -> Result<Made, RepositoryError> {
     match store.stat(&names::config()?) {
         Ok(_) => {
             return Err(match store.stat(&names::entry(0)?) {
@@ -91,7 +100,9 @@ pub fn init(
         .seal(ObjectKind::Entry, name.as_str(), body::ENTRY_FLOOR_BYTES, &entry.encode(), &keys.signer, salt)
         .map_err(sealing)?;
     match put(&**store, &name, &bytes)? {
-        PutOutcome::Created => Ok(fingerprint(&content_hash(&config))),
+        PutOutcome::Created => {
+            Ok(Made { fingerprint: fingerprint(&content_hash(&config)), repository: keys.repository })
+        }
         PutOutcome::AlreadyExists => Err(RepositoryError::AlreadyARepository { location: store.location() }),
     }
 }

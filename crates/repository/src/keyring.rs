@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use strongroom_format::header::Header;
-use strongroom_format::key_object::Wrap;
+use strongroom_format::key_object::{KeyObject, Wrap};
 use strongroom_format::pack::KeyRef;
-use strongroom_format::policy::Policy;
+use strongroom_format::policy::{Policy, Signer as Listed};
 use strongroom_format::registry::Purpose;
 use strongroom_format::{KeyId, RecipientId, RepositoryId, WriterId};
 use strongroom_keys::derive::{commitment, root_key_id};
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
 use strongroom_keys::unlock::{Reach, Unlocker};
-use strongroom_keys::wrap::x25519_public;
+use strongroom_keys::wrap::{Unwrap, x25519_public};
 use strongroom_keys::{KeysError, Secret};
 
 use crate::error::RepositoryError;
@@ -37,89 +37,93 @@ impl Keyring {
     }
 
     /// Opens a metadata key before any policy is known. With `vault_first` by way of the vault, which then stays
-    /// open: a single call on a KMS.
+    /// open: a single call on a KMS. What is not `is_right` is given only when nothing else opens.
     pub(crate) fn first_metadata_key(
         &self,
         key: KeyId,
         vault_first: bool,
+        is_right: &dyn Fn(&MetadataKey) -> bool,
     ) -> Result<MetadataKey, RepositoryError> {
         let failed = |source| RepositoryError::Unlock { what: "the metadata key", source };
-        let mut failures = Vec::new();
+        let mut search = Search { key, vault_first, is_right, wrong: None, failures: Vec::new() };
         // Whoever opened it before is asked first, and nothing is listed.
         let hint: Vec<RecipientId> = self.unlocker.hint(key).into_iter().collect();
-        if let Some(opened) = self.metadata_key_of(key, &hint, vault_first, &mut failures) {
+        if let Some(opened) = self.metadata_key_of(&hint, true, &mut search) {
             return Ok(opened);
         }
         let listed = self.unlocker.recipients(key).map_err(failed)?;
-        if let Some(opened) = self.metadata_key_of(key, &listed, vault_first, &mut failures) {
+        if let Some(opened) = self.metadata_key_of(&listed, false, &mut search) {
             return Ok(opened);
         }
-        Err(failed(most_useful(failures).unwrap_or(KeysError::NoCredential {
+        if let Some(wrong) = search.wrong {
+            return Ok(wrong);
+        }
+        Err(failed(most_useful(search.failures).unwrap_or(KeysError::NoCredential {
             kinds: format!("nothing: keys/{key}/ is empty"),
         })))
     }
 
+    /// Of these recipients' wraps; with `is_hint` no further than the nearest that there are credentials for.
     fn metadata_key_of(
         &self,
-        key: KeyId,
         recipients: &[RecipientId],
-        vault_first: bool,
-        failures: &mut Vec<KeysError>,
+        is_hint: bool,
+        search: &mut Search<'_>,
     ) -> Option<MetadataKey> {
-        let (mut vaults, mut wraps) = (Vec::new(), Vec::new());
+        let mut wraps = Vec::new();
         for recipient in recipients {
-            match self.unlocker.read(key, *recipient) {
-                Ok((_, object)) if object.purpose == Purpose::Metadata => {
-                    if matches!(object.wrap, Wrap::X25519 { .. }) {
-                        vaults.push(KeyId(recipient.0));
-                    }
-                    wraps.push(object);
-                }
+            match self.unlocker.read(search.key, *recipient) {
+                Ok((_, object)) if object.purpose == Purpose::Metadata => wraps.push(object),
                 Ok(_) => {}
-                Err(error) => failures.push(error),
+                Err(error) => search.failures.push(error),
             }
         }
-        for reach in Reach::ALL.into_iter().filter(|reach| self.unlocker.has(*reach)) {
-            let vault_first = vault_first && reach == Reach::Service;
+        let reaches = Reach::ALL.into_iter().filter(|reach| self.unlocker.has(*reach));
+        for reach in reaches.take(if is_hint { 1 } else { Reach::ALL.len() }) {
+            let vault_first = search.vault_first && reach == Reach::Service;
             for through_vault in [vault_first, !vault_first] {
-                let secret = if through_vault {
-                    let through = |vault| self.metadata_secret_through(key, vault, reach);
-                    vaults.iter().find_map(|vault| note(through(*vault), failures))
-                } else {
-                    let of_reach = wraps.iter().filter(|object| reach.covers(&object.wrap));
-                    of_reach.filter_map(|object| Some((object, self.unlocker.open(object)?))).find_map(
-                        |(object, opened)| {
-                            let secret = note(opened, failures)?;
-                            self.unlocker.remember(key, object.recipient);
-                            Some(secret)
-                        },
-                    )
-                };
-                if let Some(secret) = secret {
-                    return Some(MetadataKey::new(key, self.repository, &secret));
+                for object in &wraps {
+                    let is_sealed = matches!(object.wrap, Wrap::X25519 { .. });
+                    let opened = if through_vault {
+                        is_sealed.then(|| self.through_vault(object, reach))
+                    } else if reach.covers(&object.wrap) {
+                        self.unlocker.open(object)
+                    } else {
+                        None
+                    };
+                    let Some(secret) = opened.and_then(|opened| note(opened, &mut search.failures)) else {
+                        continue;
+                    };
+                    let metadata = MetadataKey::new(search.key, self.repository, &secret);
+                    if (search.is_right)(&metadata) {
+                        self.unlocker.opened(search.key, object);
+                        return Some(metadata);
+                    }
+                    search.wrong.get_or_insert(metadata);
                 }
             }
         }
         None
     }
 
-    fn metadata_secret_through(
-        &self,
-        key: KeyId,
-        vault: KeyId,
-        reach: Reach,
-    ) -> Result<Secret, KeysError> {
-        let private = self.open_vault(vault, &[reach])?;
-        let secret = self.unlocker.with_vault(key, Purpose::Metadata, vault, &private)?;
-        self.unlocker.remember(key, RecipientId(vault.0));
-        Ok(secret)
+    /// Opens what is sealed to a vault, by opening that. Not every X25519 recipient is one.
+    fn through_vault(&self, object: &KeyObject, reach: Reach) -> Result<Secret, KeysError> {
+        let open = |private: &Secret| Unwrap::X25519(private).unwrap(object, self.repository);
+        let private =
+            self.open_vault(KeyId(object.recipient.0), &[reach], &|private| open(private).is_ok())?;
+        open(&private)
     }
 
-    fn open_vault(&self, vault: KeyId, reaches: &[Reach]) -> Result<Secret, KeysError> {
+    fn open_vault(
+        &self,
+        vault: KeyId,
+        reaches: &[Reach],
+        is_right: &dyn Fn(&Secret) -> bool,
+    ) -> Result<Secret, KeysError> {
         if let Some(open) = self.vault_if_open(vault) {
             return Ok(open);
         }
-        let private = self.unlocker.with_credentials(vault, Purpose::Vault, reaches)?;
+        let private = self.unlocker.with_credentials_if(vault, Purpose::Vault, reaches, is_right)?;
         *self.vault.lock().unwrap_or_else(PoisonError::into_inner) = Some((vault, private.clone()));
         Ok(private)
     }
@@ -137,12 +141,13 @@ impl Keyring {
 
     /// The vault's private key, compared with the policy.
     pub(crate) fn vault(&self, policy: &Policy) -> Result<Secret, KeysError> {
-        let private = self.open_vault(policy.vault.id, &Reach::ALL)?;
-        let expected = commitment(&private, self.repository, policy.vault.id, Purpose::Vault);
-        if expected != policy.vault.commitment || x25519_public(&private)? != policy.vault_public {
-            return Err(KeysError::Commitment);
-        }
-        Ok(private)
+        let id = policy.vault.id;
+        let is_right = |private: &Secret| {
+            commitment(private, self.repository, id, Purpose::Vault) == policy.vault.commitment
+                && x25519_public(private).is_ok_and(|public| public == policy.vault_public)
+        };
+        let private = self.open_vault(id, &Reach::ALL, &is_right)?;
+        if is_right(&private) { Ok(private) } else { Err(KeysError::Commitment) }
     }
 
     /// Opens a key: by the vault if that is open, else by a wrap of its own, else by opening the vault. It is compared
@@ -153,45 +158,61 @@ impl Keyring {
         key: &KeyRef,
         purpose: Purpose,
     ) -> Result<Secret, KeysError> {
-        let secret = self.open_by_id(policy, key.id, purpose)?;
-        if commitment(&secret, self.repository, key.id, purpose) == key.commitment {
-            Ok(secret)
-        } else {
-            Err(KeysError::Commitment)
-        }
+        let is_right =
+            |secret: &Secret| commitment(secret, self.repository, key.id, purpose) == key.commitment;
+        let secret = self.open_if(policy, key.id, purpose, &is_right)?;
+        if is_right(&secret) { Ok(secret) } else { Err(KeysError::Commitment) }
     }
 
     /// Opens a key that nothing more is known of than its ID.
-    pub(crate) fn open_by_id(&self, policy: &Policy, key: KeyId, purpose: Purpose) -> Result<Secret, KeysError> {
+    pub(crate) fn open_by_id(
+        &self,
+        policy: &Policy,
+        key: KeyId,
+        purpose: Purpose,
+    ) -> Result<Secret, KeysError> {
+        self.open_if(policy, key, purpose, &|_| true)
+    }
+
+    fn open_if(
+        &self,
+        policy: &Policy,
+        key: KeyId,
+        purpose: Purpose,
+        is_right: &dyn Fn(&Secret) -> bool,
+    ) -> Result<Secret, KeysError> {
         let vault = policy.vault.id;
         if let Some(private) = self.vault_if_open(vault) {
             return self.unlocker.with_vault(key, purpose, vault, &private);
         }
         // Data keys by the vault: one call on a KMS opens all of them.
-        let through_vault =
-            || self.unlocker.with_vault(key, purpose, vault, &self.vault(policy)?);
-        let direct = || self.unlocker.with_credentials(key, purpose, &Reach::ALL);
+        let through_vault = || self.unlocker.with_vault(key, purpose, vault, &self.vault(policy)?);
+        let direct = || self.unlocker.with_credentials_if(key, purpose, &Reach::ALL, is_right);
         if purpose == Purpose::Data {
             return through_vault().or_else(|error| direct().map_err(|_| error));
         }
-        direct().or_else(|error| through_vault().map_err(|other| most_useful([error, other]).unwrap_or(KeysError::WrongKind)))
+        direct().or_else(|error| {
+            through_vault().map_err(|other| most_useful([error, other]).unwrap_or(KeysError::WrongKind))
+        })
     }
 
     /// The root key, compared with the policy.
     pub(crate) fn root(&self, policy: &Policy) -> Result<Signer, KeysError> {
         let seed = self.root_secret(policy)?;
-        let root = Signer::new(WriterId(root_key_id(&policy.root).0), &seed);
-        if root.public() == policy.root { Ok(root) } else { Err(KeysError::Commitment) }
+        Ok(Signer::new(WriterId(root_key_id(&policy.root).0), &seed))
     }
 
-    /// The root key's seed: it is never behind the vault.
+    /// The root key's seed, compared with the policy: it is never behind the vault.
     pub(crate) fn root_secret(&self, policy: &Policy) -> Result<Secret, KeysError> {
-        self.unlocker.with_credentials(root_key_id(&policy.root), Purpose::Root, &Reach::ALL)
+        let id = root_key_id(&policy.root);
+        let is_right = |seed: &Secret| Signer::new(WriterId(id.0), seed).public() == policy.root;
+        self.unlocker.with_credentials_if(id, Purpose::Root, &Reach::ALL, &is_right)
     }
 
-    /// A signing key's seed.
-    pub(crate) fn signing_secret(&self, key: KeyId) -> Result<Secret, KeysError> {
-        self.unlocker.with_credentials(key, Purpose::Signing, &Reach::ALL)
+    /// The seed of a signer, compared with the policy.
+    pub(crate) fn signing_secret(&self, listed: &Listed) -> Result<Secret, KeysError> {
+        let is_right = |seed: &Secret| Signer::new(listed.id, seed).public() == listed.public;
+        self.unlocker.with_credentials_if(KeyId(listed.id.0), Purpose::Signing, &Reach::ALL, &is_right)
     }
 
     /// The signer of the policy whose key opens: first the one called `name`. Without one the repository can be read,
@@ -201,11 +222,19 @@ impl Keyring {
         let is_known = |id: WriterId| self.unlocker.hint(KeyId(id.0)).is_some();
         listed.sort_by_key(|signer| (Some(signer.name.as_str()) != name, !is_known(signer.id)));
         listed.into_iter().find_map(|listed| {
-            let seed = self.signing_secret(KeyId(listed.id.0)).ok()?;
-            let signer = Signer::new(listed.id, &seed);
-            (signer.public() == listed.public).then_some(signer)
+            let seed = self.signing_secret(listed).ok()?;
+            Some(Signer::new(listed.id, &seed))
         })
     }
+}
+
+/// A search for a metadata key: what is asked for, and what was found on the way.
+struct Search<'a> {
+    key: KeyId,
+    vault_first: bool,
+    is_right: &'a dyn Fn(&MetadataKey) -> bool,
+    wrong: Option<MetadataKey>,
+    failures: Vec<KeysError>,
 }
 
 fn note<T>(result: Result<T, KeysError>, failures: &mut Vec<KeysError>) -> Option<T> {

@@ -21,6 +21,7 @@ pub mod clock;
 mod compact;
 pub mod compare;
 mod error;
+mod gap;
 mod index_writer;
 mod init;
 mod journal;
@@ -37,11 +38,12 @@ pub mod select;
 pub mod state;
 mod statements;
 pub mod statistics;
+pub mod thaw;
 pub mod tree;
 pub mod versions;
 #[doc(hidden)]
 pub mod zstd;
 
 pub use error::RepositoryError;
-pub use init::{InitOptions, init};
+pub use init::{InitOptions, Made, init};
 pub use repository::{OpenOptions, Repository};

@@ -83,6 +83,7 @@ impl Repository {
             config_hash,
             signer: None,
             checkpointed: state.number,
+            before_gap: None,
             state,
             cache,
             data_keys: std::sync::Mutex::default(),
@@ -282,7 +283,9 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn open(&self, start: &Start) -> Result<(MetadataKey, State), RepositoryError> {
-        let metadata = self.keyring.first_metadata_key(start.metadata_key, self.vault_first)?;
+        let kind = if start.checkpoint { ObjectKind::Checkpoint } else { ObjectKind::Entry };
+        let opens = |key: &MetadataKey| key.open(kind, start.name.as_str(), &start.bytes).is_ok();
+        let metadata = self.keyring.first_metadata_key(start.metadata_key, self.vault_first, &opens)?;
         let state = self.state(start, &metadata)?;
         let policy = &state.policy;
         let disagree = |what| RepositoryError::Unlock { what, source: KeysError::Commitment };

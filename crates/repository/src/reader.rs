@@ -14,7 +14,7 @@ use strongroom_format::registry::{Codec, ObjectKind};
 use strongroom_format::{ChunkId, NodeId, PackId};
 use strongroom_keys::KeysError;
 use strongroom_keys::frame::BoundRecord;
-use strongroom_store::{ObjectName, Store};
+use strongroom_store::{ObjectName, Store, StoreError};
 
 use crate::cache::{Cache, Location, PackEntry};
 use crate::error::RepositoryError;
@@ -33,7 +33,7 @@ const FOOTERS_KEPT: usize = 256;
 #[derive(Default)]
 struct Failures {
     reasons: Vec<String>,
-    /// This host has no right to its key.
+    /// This host has no right to its key, or the store cannot be used: nothing is known of the chunk.
     no_access: Option<RepositoryError>,
 }
 
@@ -121,7 +121,8 @@ impl<'a> Reader<'a> {
     /// Reads and verifies a chunk.
     ///
     /// # Errors
-    /// `ChunkUnavailable` when no place gives it; `Store` is told as a reason within.
+    /// `ChunkUnavailable` when no place gives it. `Store` when the store cannot be used at all, `DataKey` when this host
+    /// may not read: no other chunk would be had either.
     pub fn chunk(&self, id: ChunkId) -> Result<ChunkBytes, RepositoryError> {
         self.read(ObjectKind::DataPack, id, u8::MAX)
     }
@@ -130,6 +131,24 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn first_location(&self, id: ChunkId) -> Option<Location> {
         self.cache.locations(ObjectKind::DataPack, id).ok()?.first().copied()
+    }
+
+    /// The packs that reading a chunk needs: the first that has it, and those of its frame's bases. What is not known
+    /// has none.
+    pub(crate) fn packs_of(&self, id: ChunkId) -> Vec<PackId> {
+        let mut packs = Vec::new();
+        let mut wanted = vec![(id, u8::MAX)];
+        while let Some((id, below)) = wanted.pop() {
+            let Some(location) = self.first_location(id) else { continue };
+            let Ok(pack) = self.pack(self.cache, false, location) else { continue };
+            packs.push(pack.id);
+            let frame = pack.footer.frames.get(location.frame as usize);
+            // Bases lie in shallower frames, so this ends.
+            if let Some(frame) = frame.filter(|frame| frame.depth < below) {
+                wanted.extend(pack.footer.bases_of(frame).iter().map(|base| (base.id, frame.depth)));
+            }
+        }
+        packs
     }
 
     /// The length of a chunk as the index has it at this location.
@@ -164,7 +183,7 @@ impl<'a> Reader<'a> {
         if let Some(found) = self.read_from(self.cache, false, kind, id, below, &mut failures) {
             return Ok(found);
         }
-        // Without its key no other place of the same frame opens: that is no damage.
+        // Without its key, or the store, no other place is any better: that is no damage.
         if let Some(error) = failures.no_access {
             return Err(error);
         }
@@ -220,17 +239,43 @@ impl<'a> Reader<'a> {
                         damaged.insert(key, reason.clone());
                     }
                     reasons.push(reason);
-                    if let RepositoryError::DataKey {
-                        source: KeysError::Kms(_) | KeysError::NoCredential { .. },
-                        ..
-                    } = error
-                    {
+                    if self.is_no_access(&error) {
                         failures.no_access = Some(error);
                     }
                 }
             }
         }
         None
+    }
+
+    /// Whether an error is about this host's rights, or about the store as a whole, and not about what is stored.
+    fn is_no_access(&self, error: &RepositoryError) -> bool {
+        match error {
+            RepositoryError::DataKey { source, .. } => match source {
+                KeysError::Kms(_) | KeysError::NoCredential { .. } | KeysError::WrongCredential { .. } => true,
+                KeysError::Store(error) => self.is_store_gone(error),
+                _ => false,
+            },
+            RepositoryError::Store(error) => self.is_store_gone(error),
+            _ => false,
+        }
+    }
+
+    fn is_store_gone(&self, error: &StoreError) -> bool {
+        match error {
+            StoreError::Credentials { .. }
+            | StoreError::PermissionDenied { .. }
+            | StoreError::NoSuchBucket { .. }
+            | StoreError::WrongRegion { .. }
+            | StoreError::Untrusted { .. }
+            | StoreError::Archived { .. } => true,
+            // Does it fail with everything, or with this object only?
+            StoreError::Transient { .. } | StoreError::Unreachable { .. } | StoreError::Io { .. } => {
+                let asked = names::config().map(|config| self.repository.origin.stat(&config));
+                matches!(asked, Ok(Err(error)) if !error.is_not_found())
+            }
+            _ => false,
+        }
     }
 
     fn read_index_again(&self) -> Option<Cache> {
@@ -294,9 +339,9 @@ impl<'a> Reader<'a> {
         };
         let opened =
             read.map_err(RepositoryError::from).and_then(|sealed| self.open_frame(&pack, &record, &sealed));
-        // Overwritten, perhaps, in a store that keeps what was there before.
+        // Overwritten or deleted, perhaps, in a store that keeps what was there before.
         let opened = opened.or_else(|error| {
-            let older = self.older_frame(&name, &pack, range);
+            let older = if is_of_content(&error) { self.older_frame(&name, &pack, range) } else { None };
             older.map_or(Err(error), |sealed| self.open_frame(&pack, &record, &sealed))
         });
         let frame = Arc::new(opened?);
@@ -443,6 +488,18 @@ impl<'a> Reader<'a> {
         }
         Some(Frame { plain, chunks })
     }
+}
+
+/// Whether an error may be for other bytes, or none, under the name of an object.
+fn is_of_content(error: &RepositoryError) -> bool {
+    matches!(
+        error,
+        RepositoryError::Damaged { .. }
+            | RepositoryError::Inconsistent { .. }
+            | RepositoryError::Store(
+                StoreError::NotFound { .. } | StoreError::Truncated { .. } | StoreError::TooLarge { .. }
+            )
+    )
 }
 
 impl NodeSource for Reader<'_> {

@@ -79,6 +79,8 @@ pub struct Repository {
     pub(crate) keyring: Keyring,
     pub(crate) signer: Option<Signer>,
     pub(crate) state: State,
+    /// The state before the first entry that was missing when the journal was folded.
+    pub(crate) before_gap: Option<State>,
     /// The entry of the newest checkpoint that is known; 0 without one.
     pub(crate) checkpointed: u64,
     pub(crate) cache: Cache,
@@ -182,12 +184,14 @@ impl Repository {
         }
     }
 
-    /// The KMS key that new data keys come from: the first that the policy names for them, on a host that a KMS has
-    /// let in. Another host seals them to the vault only.
+    /// The KMS key that new data keys come from, on a host that a KMS has let in: of those that the policy names for
+    /// them the one that let it in, else the first. Another host seals them to the vault only.
     pub(crate) fn data_kms(&self) -> Option<(String, Arc<dyn Kms>)> {
-        let kms = self.keyring.unlocker().kms_in_use()?;
-        let mut recipients = self.state.policy.recipients.iter();
-        let named = recipients.find(|one| one.kind == RecipientType::AwsKms && one.gets(Purpose::Data))?;
+        let (kms, in_use) = self.keyring.unlocker().kms_in_use()?;
+        let recipients = self.state.policy.recipients.iter();
+        let named = recipients
+            .filter(|one| one.kind == RecipientType::AwsKms && one.gets(Purpose::Data))
+            .min_by_key(|one| one.public != in_use.as_bytes())?;
         Some((String::from_utf8(named.public.clone()).ok()?, Arc::clone(kms)))
     }
 

@@ -125,8 +125,12 @@ pub struct State {
     pub voids: Vec<VoidEntry>,
     /// Entries that are missing or cannot be opened: number and why. Not part of checkpoints.
     pub damaged: Vec<(u64, String)>,
-    /// The entry up to which a signer has followed the chain: what is damaged behind it may still turn out to be garbage.
+    /// The entry up to which a signer has followed the chain.
     chained: u64,
+    /// Entries of `damaged` behind that, which may still turn out to be garbage, and why they would be void then.
+    undecided: BTreeMap<u64, VoidReason>,
+    /// Whether damage was settled as void: a checkpoint may know more.
+    pub(crate) has_settled_damage: bool,
     /// The snapshot whose time the next entry tells.
     waiting: Option<u64>,
     seen: BTreeSet<SnapshotId>,
@@ -186,6 +190,8 @@ impl State {
             voids: Vec::new(),
             damaged: Vec::new(),
             chained: 0,
+            undecided: BTreeMap::new(),
+            has_settled_damage: false,
             waiting: None,
             seen: BTreeSet::new(),
         })
@@ -251,6 +257,8 @@ impl State {
             voids: checkpoint.voids,
             damaged: Vec::new(),
             chained: checkpoint.number,
+            undecided: BTreeMap::new(),
+            has_settled_damage: false,
         })
     }
 
@@ -287,8 +295,9 @@ impl State {
 
     /// Folds the stored bytes of the next entry.
     ///
-    /// A void entry keeps its number and changes nothing. One that does not open is noted in `damaged`, until an
-    /// entry behind it shows that its signer saw the same bytes: then it was garbage, and is void.
+    /// A void entry keeps its number and changes nothing. One that does not open, or that nobody listed signed, is
+    /// noted in `damaged`, until an entry behind it shows that its signer saw the same bytes: then it was garbage, and
+    /// is void.
     ///
     /// `metadata` is the key in force: that of `self.policy`.
     ///
@@ -302,27 +311,32 @@ impl State {
         identity: &Identity,
     ) -> Result<(), RepositoryError> {
         let number = self.number + 1;
+        let hash = content_hash(bytes);
         let opened = match metadata.open(ObjectKind::Entry, object, bytes) {
             Ok(opened) => opened,
             Err(error) => {
-                self.fold_damaged(content_hash(bytes), describe(&RepositoryError::damaged(object)(error)));
+                let why = describe(&RepositoryError::damaged(object)(error));
+                self.fold_undecided(hash, VoidReason::DoesNotOpen, why);
                 return Ok(());
             }
         };
         // Nothing of the content is looked at before the signature holds: anybody who ever had the metadata key
-        // can seal what looks like a newer format.
+        // can seal what looks like a newer format, and put it where another entry was.
+        let signer = match self.verified_signer(&opened) {
+            Ok(signer) => signer,
+            Err(reason) => {
+                self.fold_undecided(hash, reason, reason.to_string());
+                return Ok(());
+            }
+        };
         // What this version does not know is void, not newer: new kinds come with a feature that a policy requires,
         // and without one a single stolen writer could lock everybody out.
-        let outcome = match self.verified_signer(&opened) {
-            Ok(signer) => {
-                match JournalEntry::decode(opened.body().map_err(RepositoryError::damaged(object))?.content) {
-                    Ok(entry) => self.take(object, number, &entry, signer, content_hash(bytes), identity)?,
-                    Err(_) => Err(VoidReason::Malformed),
-                }
-            }
-            Err(reason) => Err(reason),
+        let content = opened.body().map_err(RepositoryError::damaged(object))?.content;
+        let outcome = match JournalEntry::decode(content) {
+            Ok(entry) => self.take(object, number, &entry, signer, hash, identity)?,
+            Err(_) => Err(VoidReason::Malformed),
         };
-        self.advance(number, content_hash(bytes));
+        self.advance(number, hash);
         if let Err(reason) = outcome {
             self.void(number, reason);
         }
@@ -333,6 +347,11 @@ impl State {
     pub fn fold_damaged(&mut self, hash: ContentHash, reason: String) {
         self.advance(self.number + 1, hash);
         self.damaged.push((self.number, reason));
+    }
+
+    fn fold_undecided(&mut self, hash: ContentHash, reason: VoidReason, why: String) {
+        self.fold_damaged(hash, why);
+        self.undecided.insert(self.number, reason);
     }
 
     fn advance(&mut self, number: u64, entry_hash: ContentHash) {
@@ -390,7 +409,7 @@ impl State {
         if !follows && !after_damage {
             return Err(VoidReason::PreviousHash);
         }
-        self.decide_unopened(entry.previous);
+        self.decide_undecided(entry.previous);
         let role = entry.statement.kind().role();
         if self.policy.signer(signer).is_some_and(|signer| signer.roles.holds(role)) {
             Ok(())
@@ -399,13 +418,14 @@ impl State {
         }
     }
 
-    /// A signer who follows the very bytes that are there decided upon them: what does not open among them was garbage
-    /// then already. If he follows others, all of it stays damaged, and his word for the chain is taken.
-    fn decide_unopened(&mut self, signers_chain: ContentHash) {
+    /// A signer who follows the very bytes that are there decided upon them: what nobody listed signed among them, or
+    /// does not open, was so then already. If he follows others, all of it stays damaged, and his word for the chain
+    /// is taken.
+    fn decide_undecided(&mut self, signers_chain: ContentHash) {
+        let undecided = std::mem::take(&mut self.undecided);
         if signers_chain == self.chain {
-            while let Some((number, _)) = self.damaged.pop_if(|(number, _)| *number > self.chained) {
-                self.void(number, VoidReason::DoesNotOpen);
-            }
+            self.damaged.retain(|(number, _)| !undecided.contains_key(number));
+            undecided.into_iter().for_each(|(number, reason)| self.void(number, reason));
         }
         self.chain = signers_chain;
         self.chained = self.number;
@@ -513,7 +533,9 @@ impl State {
         let (settled, open) =
             std::mem::take(&mut self.damaged).into_iter().partition(|(number, _)| *number <= policy.settled);
         self.damaged = open;
+        self.undecided.clear();
         let settled: Vec<(u64, String)> = settled;
+        self.has_settled_damage |= !settled.is_empty();
         settled.iter().for_each(|(number, _)| self.void(*number, VoidReason::DoesNotOpen));
         list(&mut self.ever_listed, &policy);
         put_in_force(&mut self.metadata_keys, policy.metadata);

@@ -402,8 +402,8 @@ fn an_unchanged_backup_is_one_put() {
 }
 
 #[test]
-fn nothing_is_appended_into_a_gap() {
-    let (_, store) = memory();
+fn a_gap_is_closed_before_anything_is_appended_behind_it() {
+    let (memory, store) = memory();
     new_repository(&store);
     let mut behind = open(&store);
     let mut ahead = open(&store);
@@ -412,12 +412,27 @@ fn nothing_is_appended_into_a_gap() {
     let lost = entry_name(1);
     let bytes = store.get(&lost, 1 << 20).unwrap();
     store.delete(&lost).unwrap();
-    let error = behind.note("fork", None, "{}").unwrap_err();
-    assert!(matches!(error, RepositoryError::Inconsistent { .. }), "{error}");
-    assert!(store.stat(&lost).unwrap_err().is_not_found());
-    // Brought back, all goes on.
-    assert_eq!(store.put_if_absent(&lost, &bytes).unwrap(), strongroom_store::PutOutcome::Created);
+    // Whoever was there before the gap, and whoever opens behind it.
+    let mut late = open(&store);
     assert_eq!(behind.note("third", None, "{}").unwrap(), 3);
+    assert_eq!(read(&*store, &lost), b"");
+    assert_eq!(late.note("fourth", None, "{}").unwrap(), 4);
+    let damaged = |store| open(store).state().damaged.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    assert_eq!(damaged(&store), [1]);
+    // Brought back all the same, it counts, and so does what came since.
+    memory.overwrite(&lost, &bytes);
+    assert_clean(&store);
+    assert_eq!(open(&store).state().number, 4);
+}
+
+#[test]
+fn a_gap_that_only_garbage_makes_is_filled() {
+    let (_, store) = memory();
+    new_repository(&store);
+    put(&*store, &entry_name(9), b"garbage");
+    assert_eq!(open(&store).note("first", None, "{}").unwrap(), 1);
+    assert_eq!(open(&store).note("second", None, "{}").unwrap(), 2);
+    assert_eq!(names(&*store, "journal/").len(), 4);
 }
 
 #[test]

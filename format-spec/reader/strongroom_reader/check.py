@@ -28,7 +28,7 @@ class Checkpoints:
         require(signer, "its signer is not listed, or lacks the role")
         crypto.verify_object(signer.public, o.CHECKPOINT, data[: o.HEADER_LENGTH] + body.signed, body.signature)
         found = o.CHECKPOINT_FIELDS(decode(body.content))
-        if journal.damaged:  # over damage, a checkpoint may know more than the journal
+        if journal.damaged or journal.settled_damage:  # over damage, a checkpoint may know more than the journal
             return
         head = (journal.number, journal.entry_hash, journal.chain)
         require((found.number, found.entry_hash, found.chain) == head, "it is of another entry")

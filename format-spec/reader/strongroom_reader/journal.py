@@ -132,6 +132,7 @@ class Journal:
         self.snapshots, self.seen, self.indexes, self.packs, self.brought_by = {}, set(), {}, {}, {}
         self.attested, self.voids, self.damaged, self._waiting = {}, [], [], []
         self.number, self.entry_hash, self.chain = -1, None, crypto.digest(config)
+        self.settled_damage = False
         self._chained = -1  # the entry up to which a signer followed the chain
         if not store.has(f"journal/{0:016x}"):
             raise Damaged("there is no journal/0000000000000000: the repository was never finished")
@@ -160,16 +161,19 @@ class Journal:
             return
         data = self.store.read(name, 1 << 40)
         self.entry_hash = crypto.digest(data)
+        body = signer = None
         try:
             body = self._opened(name, data)
+            signer = self._signer_of(data, body) if self.number else None
         except Refused as error:
             if self.number == 0:
                 raise Damaged(f"{name}: {error}") from None
-            body = None
             self.damaged.append((self.number, str(error)))
         try:
-            if body:
+            if self.number == 0:
                 self._apply(body, self._signer_of(data, body))
+            elif signer:
+                self._apply(body, signer)
         except Ending as error:
             raise error.cause(f"{name}: {error}") from None
         except Refused as error:
@@ -223,7 +227,7 @@ class Journal:
         self._waiting = [self.snapshots[self.number]] if entry.kind == o.SNAPSHOT else []
 
     def _settle(self, items):
-        """Entries that do not open turn out to be garbage, or are declared to be."""
+        """Entries that do not open or verify turn out to be garbage, or are declared to be."""
         for number, why in items:
             self._void(number, why)
         self.damaged = [item for item in self.damaged if item not in items]
@@ -251,7 +255,9 @@ class Journal:
         except Refused as error:
             raise Ending(Damaged, error) from None
         self.policy = policy
-        self._settle([item for item in self.damaged if item[0] <= (policy.settled or 0)])
+        settled = [item for item in self.damaged if item[0] <= (policy.settled or 0)]
+        self.settled_damage = self.settled_damage or bool(settled)
+        self._settle(settled)
         self.policies.append((entry.number, entry.body.policy, entry.body.root_signature))
         self.signers.update({signer.id: signer.public for signer in policy.signers})
         self.seen.update(policy.forgotten)

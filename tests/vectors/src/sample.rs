@@ -77,7 +77,7 @@ pub fn make(folder: &Path) -> Result<()> {
         WrapTo::passphrase(PASSPHRASE, costs, &random)?,
         WrapTo::x25519(x25519_public(&recovery_key())?),
     ];
-    let fingerprint = init(&store, &recipients, InitOptions::of_host("db1"), &random)?;
+    let fingerprint = init(&store, &recipients, InitOptions::of_host("db1"), &random)?.fingerprint;
     fs::write(folder.join("key"), key_file::encode(&symmetric_key(), &fingerprint).as_bytes())?;
     fs::write(folder.join("recovery-key"), key_file::encode_x25519(&recovery_key())?.as_bytes())?;
     fs::write(folder.join("host-key"), key_file::encode_x25519(&host_key())?.as_bytes())?;

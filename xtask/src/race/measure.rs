@@ -12,28 +12,28 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// What one run took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Measurement {
-    pub(super) seconds: f64,
+pub(crate) struct Measurement {
+    pub(crate) seconds: f64,
     /// User and system time of the process and its children.
-    pub(super) cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// The largest resident set of any one process.
-    pub(super) peak_mib: u64,
+    pub(crate) peak_mib: u64,
     /// The length of the repository's files afterwards.
-    pub(super) stored_bytes: u64,
+    pub(crate) stored_bytes: u64,
 }
 
 /// What goes into the command and what must come out of it.
 #[derive(Clone, Copy)]
-pub(super) struct Streams<'a> {
-    pub(super) feed: Option<&'a Path>,
-    pub(super) expect: Option<&'a Path>,
+pub(crate) struct Streams<'a> {
+    pub(crate) feed: Option<&'a Path>,
+    pub(crate) expect: Option<&'a Path>,
 }
 
 /// Runs a command under GNU time (the only way to a child's peak memory without unsafe code).
 ///
 /// # Errors
 /// When it fails, or its output is not what was expected.
-pub(super) fn run(time: &Path, command: &Command, streams: Streams<'_>) -> Result<Measurement> {
+pub(crate) fn run(time: &Path, command: &Command, streams: Streams<'_>) -> Result<Measurement> {
     let scratch = tempfile::tempdir().context("no temporary folder")?;
     let (figures, said) = (scratch.path().join("figures"), scratch.path().join("said"));
     let mut timed = Command::new(time);
@@ -74,7 +74,7 @@ pub(super) fn run(time: &Path, command: &Command, streams: Streams<'_>) -> Resul
 }
 
 /// The length of all files below a folder.
-pub(super) fn stored_bytes(folder: &Path) -> Result<u64> {
+pub(crate) fn stored_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;

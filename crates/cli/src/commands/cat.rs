@@ -9,12 +9,14 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::state::Snapshot;
+use strongroom_repository::thaw::NeededPacks;
 use strongroom_repository::tree::EntryCursor;
 
 use super::ls::parse_path;
 use crate::arguments::Cat;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
+use crate::thawing;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outcome> {
     let mut repository = context.open_to_read()?;
@@ -27,6 +29,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
         );
     };
     repository.require_read_access()?;
+    if repository.has_cold_storage() {
+        let mut packs = NeededPacks::default();
+        packs.add(&reader, content)?;
+        thawing::wait(context, &repository, &packs, &arguments.thaw)?;
+    }
     let stdout = std::io::stdout();
     // The widest pipe there can be; and no line buffer in between.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20);

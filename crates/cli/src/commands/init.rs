@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use strongroom_keys::random::OsRandom;
 use strongroom_keys::wrap::WrapTo;
-use strongroom_repository::{InitOptions, Repository, RepositoryError};
+use strongroom_repository::{InitOptions, Made, Repository, RepositoryError};
 use strongroom_store::{
     LocalStore, NotAStoreReason, Store, StoreError, StoreOptions, StoreUrl, conformance,
 };
@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Out
     };
     let host = arguments.host.clone().or_else(|| context.global.writer.clone()).unwrap_or_else(host_name);
     let made = make(context, arguments, &recipients, &host);
-    let (location, fingerprint) = match made {
+    let (location, made) = match made {
         Ok(made) => made,
         Err(error) => {
             // The key of a repository that does not exist opens nothing.
@@ -38,14 +38,16 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Out
             return Err(error);
         }
     };
+    let (fingerprint, id) = (made.fingerprint, made.repository.to_hex());
     let key_files = new_keys.keep(&fingerprint)?;
     if context.global.json {
         let files: Vec<_> = key_files.iter().map(|path| path.display().to_string()).collect();
-        context.json(&json!({ "type": "init", "repository": location, "fingerprint": fingerprint, "key_files": files }));
+        context.json(&json!({ "type": "init", "repository": location, "id": id, "fingerprint": fingerprint, "key_files": files }));
         return Ok(Outcome::Done);
     }
     line!("made a repository at {location}");
     line!("fingerprint {fingerprint}");
+    line!("ID {id}");
     for path in &key_files {
         line!("key file {}", path.display());
     }
@@ -58,21 +60,21 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Init) -> anyhow::Result<Out
     Ok(Outcome::Done)
 }
 
-/// Makes it; gives its place and fingerprint.
+/// Makes it; gives its place and what it is.
 fn make(
     context: &Context<'_>,
     arguments: &Init,
     recipients: &[WrapTo],
     host: &str,
-) -> anyhow::Result<(String, String)> {
+) -> anyhow::Result<(String, Made)> {
     let store = context.store_at(create)?;
     // Of a folder that is known; a bucket, or what claims to be one, has to show it.
     if !matches!(context.url()?, StoreUrl::Local(_)) {
         conformance::probe(&*store)?;
     }
     let options = InitOptions { host, object_lock: arguments.object_lock };
-    let fingerprint = strongroom_repository::init(&store, recipients, options, &OsRandom)?;
-    Ok((store.location(), fingerprint))
+    let made = strongroom_repository::init(&store, recipients, options, &OsRandom)?;
+    Ok((store.location(), made))
 }
 
 /// A new store; a folder that holds a repository is told from one that holds anything else.

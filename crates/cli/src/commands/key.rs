@@ -69,7 +69,7 @@ pub(crate) fn run(context: &Context<'_>, action: &KeyAction) -> anyhow::Result<O
         KeyAction::AddWriter { name, recipient, role, source } => {
             add_writer(context, name, recipient, role, source)
         }
-        KeyAction::RevokeWriter { writer, forget } => revoke_writer(context, writer, forget),
+        KeyAction::RevokeWriter { name, forget } => revoke_writer(context, name, forget),
         KeyAction::GenerateRecovery { file } => generate_recovery(context, file),
     }
 }

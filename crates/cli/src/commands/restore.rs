@@ -7,6 +7,7 @@ use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptio
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
+use strongroom_repository::thaw::NeededPacks;
 use strongroom_repository::tree::EntryCursor;
 use strongroom_repository::{Repository, RepositoryError};
 
@@ -15,7 +16,7 @@ use super::patterns::Selection;
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
-use crate::render;
+use crate::{render, thawing};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
     let began = Instant::now();
@@ -37,6 +38,10 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     }
     // Before anything is written: without this right nothing would be.
     repository.require_read_access()?;
+    if repository.has_cold_storage() {
+        let packs = needed_packs(&repository, &snapshot, &options)?;
+        thawing::wait(context, &repository, &packs, &arguments.thaw)?;
+    }
     let into = arguments
         .target
         .as_deref()
@@ -109,6 +114,25 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         return Ok(Outcome::Code(DAMAGE));
     }
     Ok(if troubles > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+}
+
+fn needed_packs(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    options: &RestoreOptions<'_>,
+) -> anyhow::Result<NeededPacks> {
+    let reader = Reader::new(repository);
+    let mut cursor = EntryCursor::new(&reader, &snapshot.manifest.tree)?;
+    let mut packs = NeededPacks::default();
+    while let Some(entry) = cursor.next_entry()? {
+        let is_left_out = options.subtree.as_ref().is_some_and(|subtree| !entry.path.is_within(subtree))
+            || options.filter.is_some_and(|filter| !filter.wants(&entry));
+        if let Some(content) = entry.content().filter(|_| !is_left_out) {
+            // What cannot be read is told by the restore itself.
+            let _ = packs.add(&reader, content);
+        }
+    }
+    Ok(packs)
 }
 
 fn dry_run(

@@ -76,7 +76,8 @@ impl FilesReport {
 /// Restores entries of `snapshot` into `target`, and syncs it. What cannot be restored is in the report.
 ///
 /// # Errors
-/// `Interrupted`; `Write` when the target is full or cannot be synced.
+/// `Interrupted`; `Write` when the target is full or cannot be synced; `Store` and `DataKey` when nothing can be read
+/// any more.
 pub fn restore(
     reader: &Reader<'_>,
     snapshot: &Snapshot,
@@ -253,6 +254,7 @@ impl Job<'_> {
     ) -> Result<(), RepositoryError> {
         let mut cursor = match EntryCursor::new(reader, &snapshot.manifest.tree) {
             Ok(cursor) => cursor,
+            Err(error) if error.is_no_access() => return Err(error),
             Err(error) => {
                 self.trouble(
                     None,
@@ -276,6 +278,7 @@ impl Job<'_> {
             let entry = match first.take().map_or_else(|| cursor.next_entry(), |entry| Ok(Some(entry))) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(()),
+                Err(error) if error.is_no_access() => return Err(error),
                 Err(error) => {
                     self.trouble(
                         None,

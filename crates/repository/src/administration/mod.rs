@@ -123,18 +123,17 @@ impl Repository {
         if stored == bytes || self.is_wrap_of(&stored, &object) { Ok(()) } else { Err(taken(&name)) }
     }
 
-    /// Whether stored bytes are a wrap of the same key for the same recipient, by somebody the policy lists.
+    /// Whether stored bytes are a wrap of the same key for the same recipient. Its signer must be the wanted one's or an
+    /// admin: any other writer may have put there what opens to nothing.
     fn is_wrap_of(&self, stored: &[u8], wanted: &KeyObject) -> bool {
+        let said = |object: &KeyObject| (object.key, object.purpose, object.recipient, object.commitment);
         SignedKey::decode(stored).is_ok_and(|signed| {
             let Ok(found) = KeyObject::decode(&signed.body) else { return false };
             let signer = self.state.policy.signer(found.signer);
-            let same = |found: &KeyObject| {
-                (found.key, found.purpose, found.recipient, found.commitment)
-                    == (wanted.key, wanted.purpose, wanted.recipient, wanted.commitment)
-            };
-            same(&found)
+            said(&found) == said(wanted)
                 && signer.is_some_and(|signer| {
-                    verify_key_object(&signed, self.config.repository, &signer.public).is_ok()
+                    (found.signer == wanted.signer || signer.roles.holds(Roles::ADMIN))
+                        && verify_key_object(&signed, self.config.repository, &signer.public).is_ok()
                 })
         })
     }

@@ -84,11 +84,12 @@ impl Repository {
             match policy.recipients.iter_mut().find(|known| known.id == id) {
                 Some(known) => {
                     known.purposes |= purposes;
-                    // One that several writers share, as a KMS key may be, is nobody's own.
-                    if known.writer != writer {
+                    // One that several writers share, as a KMS key may be, is nobody's own, nor called after one.
+                    let is_shared = known.writer != writer;
+                    if is_shared {
                         known.writer = None;
                     }
-                    if let Some(name) = name {
+                    if let Some(name) = name.filter(|_| !is_shared || writer.is_none()) {
                         name.clone_into(&mut known.label);
                     }
                 }
@@ -135,8 +136,10 @@ impl Repository {
             keys.push(opened("the root key", id, Purpose::Root, self.keyring.root_secret(policy))?);
         }
         if wanted(Purpose::Signing) && grant == Grant::Admin {
-            let id = KeyId(self.signer()?.id().0);
-            keys.push(opened("the signing key", id, Purpose::Signing, self.keyring.signing_secret(id))?);
+            let signer = self.signer()?.id();
+            let listed = policy.signer(signer).ok_or(RepositoryError::NoSigner { role: "admin" })?;
+            let secret = self.keyring.signing_secret(listed);
+            keys.push(opened("the signing key", KeyId(signer.0), Purpose::Signing, secret)?);
         }
         Ok(keys)
     }

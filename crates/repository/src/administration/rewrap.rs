@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use strongroom_format::key_object::{KEY_LIMIT_BYTES, KeyObject};
 use strongroom_format::registry::RecipientType;
 use strongroom_format::{KeyId, RecipientId};
+use strongroom_keys::unlock::key_name;
 use strongroom_keys::wrap::{NamedKey, WrapTo, rewrap_with_kms};
 
+use super::taken;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::repository::Repository;
@@ -37,7 +40,8 @@ impl Repository {
         if !self.state.policy.recipients.iter().any(|known| known.id == from) {
             return Err(missing());
         }
-        let mut report = self.rewrap_once(from, to, monitor)?;
+        let mut done = BTreeSet::new();
+        let mut report = self.rewrap_once(from, to, &mut done, monitor)?;
         let (id, kind, public) = (to.recipient(), to.kind(), to.public());
         self.change_policy(|_, policy| {
             let mut new =
@@ -50,7 +54,7 @@ impl Repository {
             Ok(())
         })?;
         // Keys that other hosts made before they saw the new policy.
-        let late = self.rewrap_once(from, to, monitor)?;
+        let late = self.rewrap_once(from, to, &mut done, monitor)?;
         report.wrapped += late.wrapped;
         Ok(report)
     }
@@ -59,6 +63,7 @@ impl Repository {
         &self,
         from: RecipientId,
         to: &WrapTo,
+        done: &mut BTreeSet<KeyId>,
         monitor: &dyn Monitor,
     ) -> Result<Rewrapped, RepositoryError> {
         let wraps = self.wraps()?;
@@ -72,7 +77,11 @@ impl Repository {
             if monitor.is_cancelled() {
                 return Err(RepositoryError::Interrupted);
             }
+            if !done.insert(key) {
+                continue;
+            }
             if has.contains(&key) {
+                self.verify_wrap(key, from, to.recipient())?;
                 report.kept += 1;
                 continue;
             }
@@ -80,6 +89,18 @@ impl Repository {
             report.wrapped += 1;
         }
         Ok(report)
+    }
+
+    /// That what is there wraps the same key, by whoever wrapped that or an admin.
+    fn verify_wrap(&self, key: KeyId, from: RecipientId, to: RecipientId) -> Result<(), RepositoryError> {
+        let (_, object) = self
+            .keyring
+            .unlocker()
+            .read(key, from)
+            .map_err(|source| RepositoryError::Unlock { what: "a wrapped key", source })?;
+        let name = key_name(key, to)?;
+        let stored = self.store.get(&name, KEY_LIMIT_BYTES)?;
+        if self.is_wrap_of(&stored, &KeyObject { recipient: to, ..object }) { Ok(()) } else { Err(taken(&name)) }
     }
 
     fn rewrap_key(&self, key: KeyId, from: RecipientId, to: &WrapTo) -> Result<(), RepositoryError> {

@@ -26,8 +26,8 @@ use strongroom_format::entry::{IndexRef, PackRef, Statement};
 use strongroom_format::manifest::{Manifest, SnapshotBody, Stream, Totals};
 use strongroom_format::node::{BlobRef, Node, TreeRef};
 use strongroom_format::pack::KeyRef;
-use strongroom_format::registry::ObjectKind;
-use strongroom_format::{KeyId, PackId, SnapshotId};
+use strongroom_format::registry::{ObjectKind, Roles};
+use strongroom_format::{KeyId, PackId, SnapshotId, WriterId};
 use strongroom_keys::random;
 
 pub use self::lane::Lane;
@@ -109,6 +109,8 @@ impl Repository {
         monitor: &dyn Monitor,
         engine: impl FnOnce(&Sink<'_, '_>) -> Result<(), E>,
     ) -> Result<BackupReport, E> {
+        // Before anything is read and stored for nothing.
+        require_source(&self.state, self.signer()?.id(), &options.source)?;
         self.load_index()?;
         let started_ns = self.clock.now_ns();
         let parent = self
@@ -286,7 +288,9 @@ impl Repository {
             return Err(RepositoryError::Interrupted);
         }
         let id = self.identity.snapshot_id(&body.manifest);
+        let me = self.signer()?.id();
         let entry = self.append(|state: &State| {
+            require_source(state, me, &manifest.source)?;
             if let Some(pack) = written.relied.iter().find(|pack| !state.packs.contains_key(pack)) {
                 return Err(RepositoryError::PackRetired { pack: *pack });
             }
@@ -307,6 +311,20 @@ impl Repository {
         }
         Ok(report)
     }
+}
+
+/// Fails where the policy lets this writer write no snapshots of `source`.
+fn require_source(state: &State, writer: WriterId, source: &str) -> Result<(), RepositoryError> {
+    let writer = state.policy.signer(writer).filter(|signer| signer.roles.holds(Roles::WRITE));
+    let writer = writer.ok_or(RepositoryError::NoSigner { role: "write" })?;
+    if writer.may_write(source) {
+        return Ok(());
+    }
+    Err(RepositoryError::NotItsSource {
+        writer: writer.name.clone(),
+        wanted: source.to_owned(),
+        allowed: writer.sources.join(", "),
+    })
 }
 
 fn finish_tree(

@@ -165,7 +165,7 @@ impl Checker<'_> {
         checkpoints: &mut BTreeMap<u64, ObjectName>,
     ) -> Result<(), RepositoryError> {
         // Over damage, a checkpoint knows more than the journal.
-        let comparable = state.damaged.is_empty();
+        let comparable = state.damaged.is_empty() && !state.has_settled_damage;
         let opened = &self.repository.state;
         if opened.number == state.number
             && comparable

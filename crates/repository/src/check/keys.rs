@@ -1,15 +1,15 @@
 //! Wrapped keys: well-formed, signed, and, where that can be tried with what is at hand, opening to what they commit to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use strongroom_format::key_object::{KEY_LIMIT_BYTES, KeyObject, SignedKey};
+use strongroom_format::key_object::{KEY_LIMIT_BYTES, KeyObject, SignedKey, Wrap};
 use strongroom_format::registry::Purpose;
 use strongroom_format::{Commitment, KeyId, RecipientId, WriterId};
 use strongroom_keys::derive::root_key_id;
 use strongroom_keys::kms::KmsTrouble;
 use strongroom_keys::sign::Signer;
 use strongroom_keys::unlock::key_name;
-use strongroom_keys::wrap::{Unwrap, verify_key_object, x25519_public};
+use strongroom_keys::wrap::{Unwrap, aws_kms_recipient, verify_key_object, x25519_public};
 use strongroom_keys::{KeysError, Secret};
 
 use super::{Checker, FindingKind, Severity};
@@ -20,8 +20,11 @@ impl Checker<'_> {
     pub(super) fn keys(&mut self) -> Result<(), RepositoryError> {
         let names = self.key_names.clone();
         let mut found: BTreeMap<(KeyId, RecipientId), Purpose> = BTreeMap::new();
+        let mut unnamed = 0_u64;
         // Where this host may: it opens what is sealed to the vault.
         let vault = self.repository.keyring.vault(&self.state.policy).ok();
+        // The ARNs of keys whose service is away: to wait for it again with every wrap would take hours.
+        let mut away = BTreeSet::new();
         for (key, recipient) in names {
             let name = key_name(key, recipient)?;
             let bytes = match self.fetch(&name, KEY_LIMIT_BYTES)? {
@@ -35,8 +38,14 @@ impl Checker<'_> {
             match self.key_object(key, recipient, &bytes) {
                 Ok(object) => {
                     found.insert((key, recipient), object.purpose);
-                    if let Err(detail) = self.open_key(&object, vault.as_ref()) {
-                        self.damage(FindingKind::KeyDamaged, name.as_str(), detail);
+                    if !self.is_named(recipient) {
+                        unnamed += 1;
+                    }
+                    if let Err(detail) = self.open_key(&object, vault.as_ref(), &mut away) {
+                        // Another writer may have added what no policy promises.
+                        let is_needed = self.is_needed(key, recipient);
+                        let severity = if is_needed { Severity::Damage } else { Severity::Suspicious };
+                        self.findings.add(severity, FindingKind::KeyDamaged, name.as_str(), detail);
                     }
                 }
                 Err(detail) if self.is_needed(key, recipient) => {
@@ -48,29 +57,55 @@ impl Checker<'_> {
                 }
             }
         }
+        if unnamed > 0 {
+            let detail = format!("{unnamed} keys are wrapped for recipients that the policy does not name (any more)");
+            self.findings.add(Severity::Info, FindingKind::Leftover, "keys/", detail);
+        }
         self.wraps_of_policy(&found)
+    }
+
+    fn is_named(&self, recipient: RecipientId) -> bool {
+        let policy = &self.state.policy;
+        recipient.0 == policy.vault.id.0 || policy.recipients.iter().any(|listed| listed.id == recipient)
     }
 
     /// Whether the policy or a snapshot relies on this wrap.
     fn is_needed(&self, key: KeyId, recipient: RecipientId) -> bool {
         let policy = &self.state.policy;
-        let named = recipient.0 == policy.vault.id.0
-            || policy.recipients.iter().any(|listed| listed.id == recipient);
-        let of_policy = [policy.identity.id, policy.vault.id, root_key_id(&policy.root)].contains(&key)
-            || self.state.metadata_keys.iter().any(|metadata| metadata.id == key)
-            || policy.signers.iter().any(|signer| signer.id.0 == key.0);
         let of_data = || {
             let mut keys = self.state.snapshots.iter().flat_map(|snapshot| &snapshot.state.keys);
             keys.any(|data| data.id == key)
         };
-        named && (of_policy || of_data())
+        let purpose = if key == policy.identity.id {
+            Purpose::Identity
+        } else if key == policy.vault.id {
+            Purpose::Vault
+        } else if key == root_key_id(&policy.root) {
+            Purpose::Root
+        } else if self.state.metadata_keys.iter().any(|metadata| metadata.id == key) {
+            Purpose::Metadata
+        } else if policy.signers.iter().any(|signer| signer.id.0 == key.0) {
+            Purpose::Signing
+        } else if of_data() {
+            Purpose::Data
+        } else {
+            return false;
+        };
+        if recipient.0 == policy.vault.id.0 {
+            return matches!(purpose, Purpose::Metadata | Purpose::Identity | Purpose::Data);
+        }
+        policy.recipients.iter().any(|listed| listed.id == recipient && listed.gets(purpose))
     }
 
     fn key_object(&self, key: KeyId, recipient: RecipientId, bytes: &[u8]) -> Result<KeyObject, String> {
         let describe = |error: KeysError| describe(&error);
         let signed = SignedKey::decode(bytes).map_err(|error| describe(error.into()))?;
         let object = KeyObject::decode(&signed.body).map_err(|error| describe(error.into()))?;
-        if object.key != key || object.recipient != recipient {
+        let is_its_kms = match &object.wrap {
+            Wrap::AwsKms { arn, .. } => aws_kms_recipient(arn) == recipient,
+            _ => true,
+        };
+        if object.key != key || object.recipient != recipient || !is_its_kms {
             return Err("it is another key's, or another recipient's, than its name says".into());
         }
         let signer = self.state.known_signer(object.signer).ok_or("signed by nobody the policy lists")?;
@@ -79,11 +114,24 @@ impl Checker<'_> {
     }
 
     /// Opens a key if that is possible with what is at hand, and compares it with what the policy says of it.
-    fn open_key(&mut self, object: &KeyObject, vault: Option<&Secret>) -> Result<(), String> {
+    fn open_key(
+        &mut self,
+        object: &KeyObject,
+        vault: Option<&Secret>,
+        away: &mut BTreeSet<String>,
+    ) -> Result<(), String> {
         if let Some(expected) = self.commitment_of(object.key, object.purpose)
             && expected != object.commitment
         {
             return Err("its commitment is not the policy's".into());
+        }
+        if let Wrap::AwsKms { arn, .. } = &object.wrap
+            && away.contains(arn)
+        {
+            let name = key_name(object.key, object.recipient).map_err(|error| describe(&error))?;
+            let detail = format!("not tried, because the service of KMS key {arn} could not be reached before");
+            self.findings.add(Severity::Info, FindingKind::KeyUnopened, name.as_str(), detail);
+            return Ok(());
         }
         let opened = if object.recipient.0 == self.state.policy.vault.id.0 {
             vault.map(|vault| Unwrap::X25519(vault).unwrap(object, self.repository.config.repository))
@@ -97,6 +145,9 @@ impl Checker<'_> {
             Some(Err(KeysError::Kms(error))) if error.trouble != KmsTrouble::WrongBlob => {
                 let name = key_name(object.key, object.recipient).map_err(|error| describe(&error))?;
                 self.findings.add(Severity::Info, FindingKind::KeyUnopened, name.as_str(), error.to_string());
+                if let KmsTrouble::Unreachable { .. } = error.trouble {
+                    away.insert(error.key.clone());
+                }
                 return Ok(());
             }
             Some(opened) => opened.map_err(|error| describe(&error))?,

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use strongroom_format::entry::IndexRef;
+use strongroom_format::entry::{IndexRef, PackRef};
 use strongroom_format::index::INDEX_LIMIT_BYTES;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::ObjectKind;
 use strongroom_format::{KeyId, PackId, RecipientId};
 use strongroom_keys::KeysError;
 use strongroom_keys::derive::content_hash;
+use strongroom_keys::kms::KmsTrouble;
 use strongroom_keys::unlock::key_name;
 use strongroom_store::ObjectName;
 
 use super::finding::{Cause, classify};
 use super::{Checker, FindingKind, Severity};
-use crate::cache::{Cache, DescribedPack, Location, PackNumber};
+use crate::cache::{Cache, DescribedPack, Location, PackNumber, description};
 use crate::error::RepositoryError;
 use crate::names;
 use crate::state::describe;
@@ -205,9 +206,7 @@ impl Checker<'_> {
             self.go_on()?;
             let numbers = cache.numbers_of(pack.id)?;
             if numbers.len() > 1 {
-                let name = self.pack_name(pack.kind, pack.id);
-                let detail = format!("it is described in {} ways; at most one is true", numbers.len());
-                self.suspicious(FindingKind::Contradiction, name, detail);
+                self.described_variously(cache, &pack, &numbers)?;
             }
             for number in numbers {
                 if !self.present.contains(&pack.id)
@@ -218,6 +217,35 @@ impl Checker<'_> {
                 self.keys_of(cache, number, &mut keys)?;
             }
         }
+        Ok(())
+    }
+
+    /// A pack that is described in several ways, of which at most one is true. What a verifier has attested is; when
+    /// those who said otherwise may not sign any more, all is known that can be.
+    fn described_variously(
+        &mut self,
+        cache: &Cache,
+        pack: &PackRef,
+        numbers: &[PackNumber],
+    ) -> Result<(), RepositoryError> {
+        let attested = self.state.attested.get(&pack.id);
+        let (mut is_told, mut liars) = (false, 0_u64);
+        for number in numbers {
+            let Some(entry) = cache.pack(*number)? else { continue };
+            let footer = entry.footer.encode().map_err(RepositoryError::malformed("a pack's footer"))?;
+            if attested == Some(&description(&entry.header, &footer)) {
+                is_told = true;
+            } else if self.state.policy.signer(entry.footer.signer).is_some() {
+                liars += 1;
+            }
+        }
+        let (severity, more) = match (is_told, liars) {
+            (true, 0) => (Severity::Info, ": the one that a verifier attested; all others are by dropped signers"),
+            _ => (Severity::Suspicious, ""),
+        };
+        let detail = format!("it is described in {} ways; at most one is true{more}", numbers.len());
+        let name = self.pack_name(pack.kind, pack.id);
+        self.findings.add(severity, FindingKind::Contradiction, name, detail);
         Ok(())
     }
 
@@ -261,6 +289,16 @@ impl Checker<'_> {
         }
         match self.repository.data_key(key) {
             Ok(_) => Ok(None),
+            // This host has no right to it, or the service is away: that says nothing about the key.
+            Err(RepositoryError::DataKey {
+                source: KeysError::NoCredential { .. } | KeysError::WrongCredential { .. },
+                ..
+            }) => Ok(None),
+            Err(RepositoryError::DataKey { source: KeysError::Kms(error), .. })
+                if error.trouble != KmsTrouble::WrongBlob =>
+            {
+                Ok(None)
+            }
             Err(RepositoryError::DataKey { source: KeysError::Store(error), .. }) => {
                 let (kind, detail) = self.store_error(error)?;
                 Ok(Some(self.damage(kind, name.as_str(), detail)))

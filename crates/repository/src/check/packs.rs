@@ -265,6 +265,10 @@ impl Checker<'_> {
             if let Err(error) = verified {
                 read.frames.push((place, format!("its author's signature: {}", describe(&error))));
             } else if let Err(error) = reader.open_frame(entry, record, sealed) {
+                let error = match error {
+                    RepositoryError::Store(error) => self.store_answers(error)?.into(),
+                    error => error,
+                };
                 read.frames.push((place, describe(&error)));
             }
         }

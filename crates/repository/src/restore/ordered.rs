@@ -8,16 +8,23 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use strongroom_format::node::ListItem;
 use strongroom_format::tree_entry::Content;
 
+use crate::cache::Location;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::reader::{ChunkBytes, Reader};
 use crate::tree::ListCursor;
 
-/// Items of a run that lie in one frame.
+/// Bounds of a run: items that lie in one frame, or in frames one behind the other, which are fetched together.
 const RUN_ITEMS: usize = 256;
+const RUN_BYTES: u64 = 2 << 20;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-type Run = (u64, Vec<ListItem>);
+struct Run {
+    number: u64,
+    frames: Vec<Location>,
+    items: Vec<ListItem>,
+}
+
 type Opened = (u64, Result<Vec<(ListItem, Option<ChunkBytes>)>, RepositoryError>);
 
 /// Writes a content in order; every chunk is verified before it is written.
@@ -37,7 +44,7 @@ pub fn write_in_order(
         let (runs, runs_in) = bounded::<Run>(workers);
         let (opened, opened_in) = bounded::<Opened>(workers);
         // A permit a run under way: the look-ahead is bounded however late the first run comes.
-        let (permits, permits_in) = bounded::<()>(workers * 3);
+        let (permits, permits_in) = bounded::<()>(workers * 2);
         for _ in 0..workers {
             let (runs_in, opened) = (runs_in.clone(), opened.clone());
             scope.spawn(move || open_runs(reader, &runs_in, &opened));
@@ -62,27 +69,36 @@ fn plan(
     failed: &Sender<Opened>,
 ) {
     let mut number = 0;
-    let mut send = |run: Vec<ListItem>| {
-        let sent = permits.send(()).is_ok() && runs.send((number, run)).is_ok();
+    let mut send = |items: Vec<ListItem>, frames: Vec<Location>| {
+        let sent = permits.send(()).is_ok() && runs.send(Run { number, frames, items }).is_ok();
         number += 1;
         sent && !stop.load(Ordering::Relaxed)
     };
     let mut walk = || -> Result<(), RepositoryError> {
         let mut items = ListCursor::new(reader, content)?;
-        let (mut run, mut place) = (Vec::new(), None);
+        let (mut run, mut frames, mut bytes): (Vec<ListItem>, Vec<Location>, u64) = Default::default();
         while let Some(item) = items.next_item()? {
-            let location = if item.is_hole() { place } else { reader.first_location(item.id) };
-            if !run.is_empty()
-                && (location != place || run.len() >= RUN_ITEMS)
-                && !send(std::mem::take(&mut run))
-            {
-                return Ok(());
+            let location = if item.is_hole() { None } else { reader.first_location(item.id) };
+            let goes_along = item.is_hole()
+                || location.is_some_and(|location| goes_along(reader, location, &frames, bytes));
+            if !run.is_empty() && (!goes_along || run.len() >= RUN_ITEMS) {
+                bytes = 0;
+                if !send(std::mem::take(&mut run), std::mem::take(&mut frames)) {
+                    return Ok(());
+                }
             }
-            place = location;
+            if let Some(location) = location
+                && frames.last() != Some(&location)
+            {
+                frames.push(location);
+            }
+            if !item.is_hole() {
+                bytes += u64::from(item.length);
+            }
             run.push(item);
         }
         if !run.is_empty() {
-            send(run);
+            send(run, frames);
         }
         Ok(())
     };
@@ -91,9 +107,22 @@ fn plan(
     }
 }
 
+/// Whether a frame is the last of a run, or lies right behind it and the run is short enough.
+fn goes_along(reader: &Reader<'_>, location: Location, frames: &[Location], bytes: u64) -> bool {
+    let Some(last) = frames.last() else { return true };
+    if location == *last {
+        return true;
+    }
+    let ranges = reader.frame_range(*last).zip(reader.frame_range(location));
+    location.pack == last.pack
+        && bytes < RUN_BYTES / 2
+        && ranges.is_some_and(|(last, next)| last.end == next.start)
+}
+
 fn open_runs(reader: &Reader<'_>, runs: &Receiver<Run>, opened: &Sender<Opened>) {
-    for (number, run) in runs {
-        let result = run
+    for Run { number, frames, items } in runs {
+        reader.fetch(&frames);
+        let result = items
             .into_iter()
             .map(|item| {
                 if item.is_hole() {
@@ -110,6 +139,7 @@ fn open_runs(reader: &Reader<'_>, runs: &Receiver<Run>, opened: &Sender<Opened>)
                 }
             })
             .collect();
+        reader.forget(&frames);
         if opened.send((number, result)).is_err() {
             return;
         }

@@ -1,8 +1,8 @@
 //! Contents of many files, written as their frames come.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use strongroom_format::ChunkId;
@@ -18,7 +18,7 @@ const WINDOW_JOBS: usize = 4096;
 const WINDOW_FILES: usize = 128;
 const WINDOW_BYTES: u64 = 64 << 20;
 /// Most bytes of sealed frames to fetch with one request.
-const FETCH_BYTES: u64 = 4 << 20;
+const FETCH_BYTES: u64 = 2 << 20;
 
 /// Where contents go; called from many threads.
 pub trait ContentTarget: Sync {
@@ -53,7 +53,7 @@ pub struct ContentQueue<'a, T: ContentTarget> {
     target: &'a T,
     monitor: &'a dyn Monitor,
     tasks: Sender<Task<T::File>>,
-    stopped: &'a AtomicBool,
+    end: &'a End,
     window: Vec<Job<T::File>>,
     files: usize,
     bytes: u64,
@@ -62,20 +62,20 @@ pub struct ContentQueue<'a, T: ContentTarget> {
 /// Restores what `producer` puts into the queue, with `workers` threads.
 ///
 /// # Errors
-/// What `producer` fails with.
-pub fn restore_contents<T: ContentTarget, E>(
+/// What `producer` fails with; `Store` and `DataKey` when nothing can be read any more.
+pub fn restore_contents<T: ContentTarget, E: From<RepositoryError>>(
     reader: &Reader<'_>,
     target: &T,
     monitor: &dyn Monitor,
     workers: usize,
     producer: impl FnOnce(&mut ContentQueue<'_, T>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let stopped = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let end = End::default();
+    let produced = std::thread::scope(|scope| {
         let (tasks, tasks_in) = bounded(workers);
         for _ in 0..workers.max(1) {
-            let (tasks_in, stopped) = (tasks_in.clone(), &stopped);
-            scope.spawn(move || work(reader, target, monitor, &tasks_in, stopped));
+            let (tasks_in, worker) = (tasks_in.clone(), Worker { reader, target, monitor, end: &end });
+            scope.spawn(move || worker.work(&tasks_in));
         }
         drop(tasks_in);
         let mut queue = ContentQueue {
@@ -83,7 +83,7 @@ pub fn restore_contents<T: ContentTarget, E>(
             target,
             monitor,
             tasks,
-            stopped: &stopped,
+            end: &end,
             window: Vec::new(),
             files: 0,
             bytes: 0,
@@ -91,21 +91,23 @@ pub fn restore_contents<T: ContentTarget, E>(
         producer(&mut queue)?;
         queue.flush();
         Ok(())
-    })
+    });
+    end.failed.into_inner().map_or(produced, |error| Err(error.into()))
 }
 
 impl<T: ContentTarget> ContentQueue<'_, T> {
     /// Whether the restore was stopped: by the target, or because it is to be interrupted.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed) || self.monitor.is_cancelled()
+        self.end.is_near() || self.monitor.is_cancelled()
     }
 
     /// Queues all of a file's content; the target finishes the file once it is written.
     pub fn file(&mut self, file: T::File, content: &Content) {
         let file = Arc::new(file);
         if let Err((offset, error)) = self.push_all(&file, content) {
-            self.target.damaged(&file, offset, content.bytes().saturating_sub(offset), &error);
+            let rest = (offset, content.bytes().saturating_sub(offset));
+            self.end.unreadable(self.target, &file, rest, error);
         }
         self.files += 1;
         finish(self.target, file);
@@ -187,39 +189,80 @@ impl<T: ContentTarget> ContentQueue<'_, T> {
     }
 }
 
-fn work<T: ContentTarget>(
-    reader: &Reader<'_>,
-    target: &T,
-    monitor: &dyn Monitor,
-    tasks: &Receiver<Task<T::File>>,
-    stopped: &AtomicBool,
-) {
-    for task in tasks {
-        if !stopped.load(Ordering::Relaxed) {
-            reader.fetch(&task.frames);
-        }
-        for job in task.jobs {
-            if !stopped.load(Ordering::Relaxed) && !monitor.is_cancelled() {
-                match reader.chunk(job.id) {
-                    Ok(chunk) if chunk.as_bytes().len() == job.length as usize => {
-                        if !target.write_at(&job.file, job.offset, chunk.as_bytes()) {
-                            stopped.store(true, Ordering::Relaxed);
-                        }
-                    }
-                    Ok(_) => {
-                        let error = RepositoryError::Inconsistent {
-                            object: format!("chunk {}", job.id),
-                            reason: "it has another length than the list says".into(),
-                        };
-                        target.damaged(&job.file, job.offset, job.length.into(), &error);
-                    }
-                    Err(error) => target.damaged(&job.file, job.offset, job.length.into(), &error),
-                }
-                monitor.advance(job.length.into());
+/// One of the threads that read.
+struct Worker<'a, T: ContentTarget> {
+    reader: &'a Reader<'a>,
+    target: &'a T,
+    monitor: &'a dyn Monitor,
+    end: &'a End,
+}
+
+impl<T: ContentTarget> Worker<'_, T> {
+    fn work(&self, tasks: &Receiver<Task<T::File>>) {
+        for task in tasks {
+            if !self.end.is_near() {
+                self.reader.fetch(&task.frames);
             }
-            finish(target, job.file);
+            for job in task.jobs {
+                if !self.end.is_near() && !self.monitor.is_cancelled() {
+                    self.restore(&job);
+                    self.monitor.advance(job.length.into());
+                }
+                finish(self.target, job.file);
+            }
+            self.reader.forget(&task.frames);
         }
-        reader.forget(&task.frames);
+    }
+
+    fn restore(&self, job: &Job<T::File>) {
+        let chunk = self.reader.chunk(job.id).and_then(|chunk| {
+            if chunk.as_bytes().len() == job.length as usize {
+                return Ok(chunk);
+            }
+            let reason = "it has another length than the list says".into();
+            Err(RepositoryError::Inconsistent { object: format!("chunk {}", job.id), reason })
+        });
+        match chunk {
+            Ok(chunk) => {
+                if !self.target.write_at(&job.file, job.offset, chunk.as_bytes()) {
+                    self.end.stop();
+                }
+            }
+            Err(error) => self.end.unreadable(self.target, &job.file, (job.offset, job.length.into()), error),
+        }
+    }
+}
+
+/// Whether the restore goes on, and if not, why, unless the target wanted it so.
+#[derive(Default)]
+struct End {
+    stopped: AtomicBool,
+    failed: OnceLock<RepositoryError>,
+}
+
+impl End {
+    fn is_near(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// What cannot be read is a part of a file; or, without the store or the right to it, all the rest.
+    fn unreadable<T: ContentTarget>(
+        &self,
+        target: &T,
+        file: &T::File,
+        (offset, length): (u64, u64),
+        error: RepositoryError,
+    ) {
+        if error.is_no_access() {
+            let _ = self.failed.set(error);
+            self.stop();
+        } else {
+            target.damaged(file, offset, length, &error);
+        }
     }
 }
 

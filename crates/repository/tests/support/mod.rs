@@ -11,18 +11,20 @@ use strongroom_format::config::Config;
 use strongroom_format::entry::{JournalEntry, Statement};
 use strongroom_format::path::EntryPath;
 use strongroom_format::policy::Policy;
-use strongroom_format::registry::{ObjectKind, Purpose};
+use strongroom_format::registry::{ObjectKind, Purpose, Roles};
 use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
-use strongroom_format::{ContentHash, KeyId, Salt, SnapshotId, body};
+use strongroom_format::{ContentHash, KeyId, Salt, SnapshotId, WriterId, body};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, chain, content_hash, root_key_id};
+use strongroom_keys::kms::{Kms, MemoryKms};
 use strongroom_keys::random::{self, Random, SeededRandom};
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
 use strongroom_keys::unlock::{Credential, Reach, Unlocker};
-use strongroom_keys::wrap::WrapTo;
+use strongroom_keys::wrap::{WrapTo, x25519_public};
+use strongroom_repository::administration::NewWriter;
 use strongroom_repository::backup::{BackupOptions, BackupReport};
-use strongroom_repository::check::{CheckOptions, CheckReport};
+use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity};
 use strongroom_repository::clock::FixedClock;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::reader::Reader;
@@ -237,6 +239,127 @@ impl Keys {
         let salt = Salt(random::array(&*fresh_random()).unwrap());
         self.metadata.seal(ObjectKind::Entry, &name, body::ENTRY_FLOOR_BYTES, content, signer, salt).unwrap()
     }
+
+    /// What a thief has of a host's secrets: its signer, the metadata key and the identity secret. The root key here is
+    /// one that he made up.
+    pub fn stolen(store: &Arc<dyn Store>, credentials: Vec<Credential>, writer: WriterId) -> Self {
+        let config = Config::decode(&read(&**store, &name("config"))).unwrap();
+        let policy = open(store).state().policy.clone();
+        let unlocker = Unlocker::new(Arc::clone(store), config.repository, credentials, Vec::new());
+        let open = |key, purpose| unlocker.with_credentials(key, purpose, &Reach::ALL).unwrap();
+        let metadata_secret = open(policy.metadata.id, Purpose::Metadata);
+        Self {
+            repository: config.repository,
+            metadata: MetadataKey::new(policy.metadata.id, config.repository, &metadata_secret),
+            metadata_secret,
+            identity: Identity::new(&open(policy.identity.id, Purpose::Identity)),
+            signer: Signer::new(writer, &open(KeyId(writer.0), Purpose::Signing)),
+            root: Signer::new(writer, &Secret::new([0xbb; 32])),
+            policy,
+        }
+    }
+
+    /// Appends an entry that says this, signed by the signer; gives its number.
+    pub fn append(&self, store: &dyn Store, statement: Statement) -> u64 {
+        let entry = next_entry(store, statement);
+        put(store, &entry_name(entry.number), &self.seal(&entry, &self.signer));
+        entry.number
+    }
+
+    /// A sealed object that is named by its hash, or by this name.
+    pub fn seal_object(&self, kind: ObjectKind, logical_path: &str, content: &[u8]) -> Vec<u8> {
+        let salt = Salt(random::array(&*fresh_random()).unwrap());
+        self.metadata.seal(kind, logical_path, body::OBJECT_FLOOR_BYTES, content, &self.signer, salt).unwrap()
+    }
+}
+
+/// KMS keys of a test.
+pub const ONE: &str = "arn:aws:kms:eu-central-1:111122223333:key/11111111-1111-1111-1111-111111111111";
+pub const TWO: &str = "arn:aws:kms:us-east-1:111122223333:key/22222222-2222-2222-2222-222222222222";
+
+/// A service with both keys.
+pub fn kms() -> Arc<MemoryKms> {
+    let kms = MemoryKms::new(SeededRandom::new(b"kms"));
+    kms.add_key(ONE).unwrap();
+    kms.add_key(TWO).unwrap();
+    Arc::new(kms)
+}
+
+pub fn kms_credential(kms: &Arc<MemoryKms>) -> Credential {
+    Credential::Kms(Arc::clone(kms) as Arc<dyn Kms>)
+}
+
+pub fn to_kms(kms: &Arc<MemoryKms>, arn: &str) -> WrapTo {
+    WrapTo::aws_kms(arn, Arc::clone(kms) as Arc<dyn Kms>).unwrap()
+}
+
+pub fn to_x25519(private: &Secret) -> WrapTo {
+    WrapTo::x25519(x25519_public(private).unwrap())
+}
+
+pub fn try_open_with(
+    store: &Arc<dyn Store>,
+    credentials: Vec<Credential>,
+) -> Result<Repository, RepositoryError> {
+    Repository::open(Arc::clone(store), OpenOptions { credentials, ..open_options() })
+}
+
+/// Adds a writer who may write these sources.
+pub fn add_writer(
+    store: &Arc<dyn Store>,
+    name: &str,
+    roles: Roles,
+    sources: &[&str],
+    recipient: &WrapTo,
+) -> WriterId {
+    let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+    open(store).add_writer(&NewWriter { name, roles, sources, recipient }).unwrap()
+}
+
+/// A host that only writes: its X25519 key, and the writer it is.
+pub struct Host {
+    pub private: Secret,
+    pub id: WriterId,
+    pub name: String,
+}
+
+impl Host {
+    pub fn add(store: &Arc<dyn Store>, name: &str, roles: Roles, sources: &[&str]) -> Self {
+        let private = Secret::new(*blake3::hash(name.as_bytes()).as_bytes());
+        let id = add_writer(store, name, roles, sources, &to_x25519(&private));
+        Self { private, id, name: name.to_owned() }
+    }
+
+    pub fn credentials(&self) -> Vec<Credential> {
+        vec![Credential::X25519(self.private.clone())]
+    }
+
+    pub fn try_open(&self, store: &Arc<dyn Store>) -> Result<Repository, RepositoryError> {
+        let options = OpenOptions {
+            credentials: self.credentials(),
+            writer: Some(self.name.clone()),
+            ..open_options()
+        };
+        Repository::open(Arc::clone(store), options)
+    }
+
+    pub fn open(&self, store: &Arc<dyn Store>) -> Repository {
+        self.try_open(store).unwrap()
+    }
+
+    pub fn stolen(&self, store: &Arc<dyn Store>) -> Keys {
+        Keys::stolen(store, self.credentials(), self.id)
+    }
+}
+
+/// The worst that was found about an object.
+pub fn severity_of(report: &CheckReport, object: &str) -> Option<Severity> {
+    report.findings.iter().filter(|finding| finding.object == object).map(|finding| finding.severity).max()
+}
+
+/// Findings that say that something is lost.
+pub fn damage(report: &CheckReport) -> Vec<&Finding> {
+    report.findings.iter().filter(|finding| finding.severity == Severity::Damage).collect()
 }
 
 pub fn entry_name(number: u64) -> ObjectName {

@@ -69,6 +69,11 @@ impl Failure {
         None
     }
 
+    /// Whether there was an answer, whole and well, that makes no sense.
+    pub(super) fn is_nonsense(&self) -> bool {
+        matches!(self, Self::Service(_)) && self.refusal().is_none() && !self.is_broken_body()
+    }
+
     /// Whether a body broke off: those errors do not go through the transport.
     fn is_broken_body(&self) -> bool {
         let Self::Service(error) = self else { return false };
@@ -167,5 +172,97 @@ fn short(failure: Failure) -> Box<dyn Error + Send + Sync> {
         Some(refusal @ Refusal::Status { .. }) => refusal.to_string().into(),
         Some(refusal @ Refusal::Broken { source, .. }) => format!("{refusal}: {source}").into(),
         None => Box::new(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::client::{HttpError, HttpErrorKind};
+
+    use super::*;
+
+    fn failure(refusal: Refusal) -> Failure {
+        let source = HttpError::new(HttpErrorKind::Unknown, refusal);
+        // Wrapped twice, as a service's own error is.
+        let inner = object_store::Error::Generic { store: "test", source: Box::new(source) };
+        Failure::Service(object_store::Error::Generic { store: "test", source: Box::new(inner) })
+    }
+
+    fn answered(asked: Asked, status: u16, code: &str) -> StoreError {
+        let (code, said) = (code.to_owned(), format!("{code}: something"));
+        let failure = failure(Refusal::Status { asked, status, code, said });
+        store_error(Operation::Get, "config", "gs://b", failure)
+    }
+
+    fn broken(asked: Asked, is_connected: bool, is_untrusted: bool) -> StoreError {
+        let source = HttpError::new(HttpErrorKind::Unknown, io::Error::other("no"));
+        let failure = failure(Refusal::Broken { asked, is_connected, is_untrusted, source });
+        store_error(Operation::Get, "config", "gs://b", failure)
+    }
+
+    fn reason(error: &StoreError) -> CredentialsReason {
+        match error {
+            StoreError::Credentials { reason, .. } => *reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_role_has_no_credentials() {
+        for error in [
+            broken(Asked::Machine, false, false),
+            broken(Asked::Machine, true, false),
+            answered(Asked::Machine, 404, ""),
+            answered(Asked::Machine, 400, "identity_not_found"),
+        ] {
+            assert_eq!(reason(&error), CredentialsReason::Missing);
+        }
+    }
+
+    #[test]
+    fn what_gives_out_tokens_may_fail_in_passing() {
+        assert_eq!(reason(&answered(Asked::Tokens, 401, "invalid_client")), CredentialsReason::Unknown);
+        assert_eq!(reason(&answered(Asked::Tokens, 400, "invalid_grant")), CredentialsReason::Unknown);
+        for error in [
+            answered(Asked::Tokens, 503, ""),
+            answered(Asked::Machine, 429, ""),
+            broken(Asked::Tokens, false, false),
+            broken(Asked::Tokens, true, false),
+        ] {
+            assert!(matches!(error, StoreError::Transient { .. }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn connections_fail_in_several_ways() {
+        assert!(matches!(broken(Asked::Store, false, true), StoreError::Untrusted { .. }));
+        assert!(matches!(broken(Asked::Store, false, false), StoreError::Unreachable { .. }));
+        assert!(matches!(broken(Asked::Store, true, false), StoreError::Transient { .. }));
+        for failure in [Failure::Silent, Failure::WrongLength] {
+            let error = store_error(Operation::Get, "config", "gs://b", failure);
+            assert!(error.is_transient() && !error.is_throttled());
+        }
+    }
+
+    #[test]
+    fn only_the_store_itself_says_that_an_object_is_missing() {
+        let status = |asked, status, code: &str| {
+            let code = code.to_owned();
+            failure(Refusal::Status { asked, status, code, said: String::new() }).answer()
+        };
+        assert_eq!(status(Asked::Store, 404, ""), Answer::NotFound);
+        assert_eq!(status(Asked::Store, 404, "BlobNotFound"), Answer::NotFound);
+        assert_eq!(status(Asked::Store, 404, "ContainerNotFound"), Answer::Unexpected);
+        assert_eq!(status(Asked::Machine, 404, ""), Answer::Unexpected);
+        assert_eq!(status(Asked::Tokens, 412, ""), Answer::Unexpected);
+        assert!(matches!(answered(Asked::Store, 404, "NoSuchBucket"), StoreError::NoSuchBucket { .. }));
+    }
+
+    #[test]
+    fn what_was_answered_is_said_once() {
+        let error = answered(Asked::Store, 400, "InvalidHeader");
+        let causes = std::iter::successors(Some(&error as &dyn Error), |error| error.source());
+        let said: Vec<_> = causes.map(ToString::to_string).collect();
+        assert_eq!(said.join("; ").matches("InvalidHeader").count(), 1, "{said:?}");
     }
 }

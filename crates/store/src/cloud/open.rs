@@ -16,6 +16,12 @@ use crate::error::{CredentialsReason, Operation, StoreError};
 use crate::options::StoreOptions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The account that every emulator of Azure has, and its key, which its documentation prints.
+const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
+const EMULATOR_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
 const GCS_ENDPOINT: &str = "https://storage.googleapis.com";
 
 static CRYPTO_PROVIDER: Once = Once::new();
@@ -43,6 +49,10 @@ impl CloudStore {
             .with_http_connector(transport);
         if let Some(account) = account {
             builder = builder.with_account(account);
+        }
+        if account == Some(EMULATOR_ACCOUNT) && builder.get_config_value(&AzureConfigKey::AccessKey).is_none()
+        {
+            builder = builder.with_access_key(EMULATOR_KEY);
         }
         if let Some(endpoint) = &options.endpoint {
             builder = builder.with_endpoint(checked_endpoint(endpoint, &location)?).with_use_emulator(false);

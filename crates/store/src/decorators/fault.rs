@@ -459,4 +459,44 @@ mod tests {
         store.clear();
         assert_eq!(store.get(&name("cut"), 3).unwrap(), [0, 1, 2]);
     }
+    #[test]
+    fn a_share_of_all_calls_fails_in_passing() {
+        let run = |seed| {
+            let store = with([Fault::Transient { percent: 30, seed }]);
+            let mut failed = Vec::new();
+            let mut applied = 0;
+            for number in 0..1000 {
+                let object = name(&format!("a/{number:04}"));
+                if let Err(error) = store.put_if_absent(&object, b"") {
+                    assert!(error.is_transient());
+                    failed.push(number);
+                    applied += usize::from(store.inner().stat(&object).is_ok());
+                }
+            }
+            (failed, applied)
+        };
+        let (failed, applied) = run(1);
+        assert!((250..350).contains(&failed.len()), "{}", failed.len());
+        assert!((failed.len() / 3..failed.len() * 2 / 3).contains(&applied), "{applied} of {}", failed.len());
+        assert_eq!(run(1).0, failed, "the same seed fails the same calls");
+        assert_ne!(run(2).0, failed);
+    }
+
+    #[test]
+    fn lists_fail_in_the_middle_too() {
+        let store = with([]);
+        for number in 0..20 {
+            let _ = store.put_if_absent(&name(&format!("{number:02}")), b"").unwrap();
+        }
+        store.add(Fault::Transient { percent: 100, seed: 1 });
+        let mut visited = [0; 100];
+        for visits in &mut visited {
+            let answer = store.list("", &mut |_, _| {
+                *visits += 1;
+                Ok(())
+            });
+            assert!(answer.unwrap_err().is_transient());
+        }
+        assert!(visited.contains(&0) && visited.contains(&7), "{visited:?}");
+    }
 }

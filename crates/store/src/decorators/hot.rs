@@ -169,3 +169,111 @@ impl<H: Store, C: Store> Archive for HotStore<H, C> {
         self.side(name).archive().map_or(Ok(ThawState::Ready), |archive| archive.state(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryStore, conformance};
+
+    fn name(name: &str) -> ObjectName {
+        ObjectName::new(name).unwrap()
+    }
+
+    fn names(store: &dyn Store, prefix: &str, after: Option<&str>) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut visit = |name: ObjectName, _| {
+            found.push(name.to_string());
+            Ok(())
+        };
+        match after {
+            Some(after) => store.list_after(prefix, &name(after), &mut visit).unwrap(),
+            None => store.list(prefix, &mut visit).unwrap(),
+        }
+        found
+    }
+
+    /// In the order of bytes.
+    const ALL: [&str; 13] = [
+        "checkpoints/1",
+        "config",
+        "index/a/1",
+        "journal/1",
+        "keys/a/b",
+        "meta/3f/1",
+        "packs-/1",
+        "packs/3f/1",
+        "packs/4f/1",
+        "parity/1",
+        "parts/g/1",
+        "running/1",
+        "wal/1",
+    ];
+
+    fn filled() -> HotStore<MemoryStore, MemoryStore> {
+        let store = HotStore::new(MemoryStore::new(), MemoryStore::new());
+        for object in ALL {
+            assert_eq!(store.put_if_absent(&name(object), object.as_bytes()).unwrap(), PutOutcome::Created);
+        }
+        store
+    }
+
+    #[test]
+    fn it_is_a_store() {
+        conformance::suite(&HotStore::new(MemoryStore::new(), MemoryStore::new())).unwrap();
+    }
+
+    #[test]
+    fn each_object_has_one_side() {
+        let store = filled();
+        assert_eq!(names(&store.cold, "", None), ["packs/3f/1", "packs/4f/1", "parity/1", "wal/1"]);
+        assert_eq!(store.hot.len(), ALL.len() - 4);
+        for object in ALL {
+            let object = name(object);
+            assert_eq!(store.put_if_absent(&object, b"").unwrap(), PutOutcome::AlreadyExists);
+            assert_eq!(store.get(&object, 20).unwrap(), object.as_str().as_bytes());
+            assert_eq!(store.get_range(&object, 0, 2).unwrap(), &object.as_str().as_bytes()[..2]);
+            assert_eq!(store.stat(&object).unwrap().length_bytes, object.as_str().len() as u64);
+            store.delete(&object).unwrap();
+        }
+        assert!(store.hot.is_empty() && store.cold.is_empty());
+    }
+
+    #[test]
+    fn both_sides_are_listed_in_one_order() {
+        let store = filled();
+        for prefix in
+            ["", "p", "pa", "pack", "packs", "packs/", "packs/4", "par", "part", "w", "wal/", "j", "z"]
+        {
+            let expected: Vec<_> = ALL.into_iter().filter(|name| name.starts_with(prefix)).collect();
+            assert_eq!(names(&store, prefix, None), expected, "{prefix}");
+            for after in ALL.into_iter().chain(["a", "p", "packs/3z", "z"]) {
+                let expected: Vec<_> = expected.iter().copied().filter(|name| *name > after).collect();
+                assert_eq!(names(&store, prefix, Some(after)), expected, "{prefix} {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_on_the_wrong_side_is_not_seen() {
+        let store = filled();
+        let _ = store.hot.put_if_absent(&name("packs/5f/1"), b"").unwrap();
+        let _ = store.cold.put_if_absent(&name("journal/2"), b"").unwrap();
+        assert_eq!(names(&store, "", None), ALL);
+        assert!(store.stat(&name("journal/2")).unwrap_err().is_not_found());
+        assert!(store.stat(&name("packs/5f/1")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_visitors_error_ends_the_list() {
+        let store = filled();
+        for stop in [1, 8, 10, 13] {
+            let mut visited = 0;
+            let answer = store.list("", &mut |object, _| {
+                visited += 1;
+                if visited == stop { Err(StoreError::NotFound { object }) } else { Ok(()) }
+            });
+            assert!(answer.unwrap_err().is_not_found());
+            assert_eq!(visited, stop);
+        }
+    }
+}

@@ -281,3 +281,189 @@ impl<S: Store> Archive for LimitStore<S> {
         archive.state(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::{ManualTimer, MemoryStore, conformance};
+
+    fn name(name: &str) -> ObjectName {
+        ObjectName::new(name).unwrap()
+    }
+
+    fn per_second(amount: u64) -> Option<NonZeroU64> {
+        NonZeroU64::new(amount)
+    }
+
+    fn limited(limits: Limits) -> (LimitStore<MemoryStore>, Arc<ManualTimer>) {
+        let timer = Arc::new(ManualTimer::new());
+        (LimitStore::with(MemoryStore::new(), limits, Arc::clone(&timer) as _), timer)
+    }
+
+    #[test]
+    fn limits_change_nothing_but_time() {
+        let limits = Limits {
+            upload_bytes_per_second: per_second(1000),
+            download_bytes_per_second: per_second(1000),
+            requests_per_second: per_second(10),
+            connections: NonZeroUsize::new(1),
+        };
+        conformance::suite(&limited(limits).0).unwrap();
+        let (store, timer) = limited(Limits::default());
+        conformance::suite(&store).unwrap();
+        assert_eq!(timer.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn uploads_wait_before_they_begin() {
+        let (store, timer) =
+            limited(Limits { upload_bytes_per_second: per_second(1000), ..Limits::default() });
+        for (number, elapsed_s) in [(0, 1), (1, 2), (2, 3)] {
+            let _ = store.put_if_absent(&name(&format!("{number}")), &[0; 1000]).unwrap();
+            assert_eq!(timer.elapsed(), Duration::from_secs(elapsed_s), "{number}");
+        }
+        // Larger than what the bucket holds.
+        let _ = store.put_if_absent(&name("large"), &[0; 60_000]).unwrap();
+        assert_eq!(timer.elapsed(), Duration::from_secs(63));
+        // What is idle saves up for a second, and no longer.
+        timer.sleep(Duration::from_secs(100));
+        let _ = store.put_if_absent(&name("burst"), &[0; 1000]).unwrap();
+        assert_eq!(timer.elapsed(), Duration::from_secs(163));
+        let _ = store.put_if_absent(&name("behind"), &[0; 500]).unwrap();
+        assert_eq!(timer.elapsed(), Duration::from_millis(163_500));
+        // Reading is another bucket.
+        store.get(&name("large"), 60_000).unwrap();
+        assert_eq!(timer.elapsed(), Duration::from_millis(163_500));
+    }
+
+    #[test]
+    fn downloads_are_paid_for() {
+        let (store, timer) =
+            limited(Limits { download_bytes_per_second: per_second(1000), ..Limits::default() });
+        let _ = store.put_if_absent(&name("a"), &[0; 10_000]).unwrap();
+        assert_eq!(timer.elapsed(), Duration::ZERO);
+        store.get(&name("a"), 10_000).unwrap();
+        assert_eq!(timer.elapsed(), Duration::from_secs(10));
+        store.get_range(&name("a"), 1, 5000).unwrap();
+        assert_eq!(timer.elapsed(), Duration::from_secs(15));
+        // What is refused costs nothing, however much it asks for.
+        store.get_range(&name("a"), 1, u64::MAX).unwrap_err();
+        store.get(&name("a"), 1).unwrap_err();
+        assert_eq!(timer.elapsed(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn requests_are_counted() {
+        let (store, timer) = limited(Limits { requests_per_second: per_second(10), ..Limits::default() });
+        for number in 0..100 {
+            let _ = store.put_if_absent(&name(&format!("{number}")), b"").unwrap();
+        }
+        assert_eq!(timer.elapsed(), Duration::from_secs(10));
+        for _ in 0..10 {
+            store.stat(&name("1")).unwrap();
+            store.list("", &mut |_, _| Ok(())).unwrap();
+        }
+        assert_eq!(timer.elapsed(), Duration::from_secs(12));
+    }
+
+    #[test]
+    fn pages_of_a_list_are_requests() {
+        let (store, timer) = limited(Limits { requests_per_second: per_second(1), ..Limits::default() });
+        for number in 0..2500 {
+            let _ = store.inner().put_if_absent(&name(&format!("{number}")), b"").unwrap();
+        }
+        store.list("", &mut |_, _| Ok(())).unwrap();
+        assert_eq!(timer.elapsed(), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn threads_share_the_limits() {
+        let (store, timer) =
+            limited(Limits { upload_bytes_per_second: per_second(1000), ..Limits::default() });
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let store = &store;
+                scope.spawn(move || store.put_if_absent(&name(&format!("{number}")), &[0; 1000]).unwrap());
+            }
+        });
+        // Each waits for its own time at least; sleeping moves everybody's time here.
+        assert!(timer.elapsed() >= Duration::from_secs(8), "{:?}", timer.elapsed());
+    }
+
+    #[test]
+    fn only_so_many_calls_run_at_once() {
+        /// Counts the calls that are under way.
+        struct Counting {
+            inner: MemoryStore,
+            now: AtomicUsize,
+            most: AtomicUsize,
+            meet: Barrier,
+        }
+
+        impl Store for Counting {
+            fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError> {
+                let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+                self.most.fetch_max(now, Ordering::SeqCst);
+                // Two are in here together, or nobody comes on.
+                self.meet.wait();
+                let outcome = self.inner.put_if_absent(name, bytes);
+                self.now.fetch_sub(1, Ordering::SeqCst);
+                outcome
+            }
+
+            fn get(&self, name: &ObjectName, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
+                self.inner.get(name, max_length_bytes)
+            }
+
+            fn get_range(&self, name: &ObjectName, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+                self.inner.get_range(name, offset, length)
+            }
+
+            fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
+                self.inner.stat(name)
+            }
+
+            fn list(
+                &self,
+                prefix: &str,
+                visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+            ) -> Result<(), StoreError> {
+                self.inner.list(prefix, visit)
+            }
+
+            fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+                self.inner.delete(name)
+            }
+
+            fn location(&self) -> String {
+                self.inner.location()
+            }
+        }
+
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let counting = Counting { inner: MemoryStore::new(), now, most, meet: Barrier::new(2) };
+        let limits = Limits { connections: NonZeroUsize::new(2), ..Limits::default() };
+        let store = LimitStore::new(counting, limits);
+        thread::scope(|scope| {
+            for number in 0..10 {
+                let store = &store;
+                scope.spawn(move || store.put_if_absent(&name(&format!("{number}")), b"").unwrap());
+            }
+        });
+        assert_eq!(store.inner().most.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_visitor_may_call_with_one_connection() {
+        let (store, _) = limited(Limits { connections: NonZeroUsize::new(1), ..Limits::default() });
+        for object in ["a", "b", "c"] {
+            let _ = store.put_if_absent(&name(object), b"").unwrap();
+        }
+        store.list("", &mut |name, _| store.delete(&name)).unwrap();
+        assert!(store.inner().is_empty());
+    }
+}

@@ -38,6 +38,15 @@ fn conforms() {
 }
 
 #[test]
+fn many_and_large_objects_are_kept() {
+    let (_folder, store) = new_store();
+    conformance::many_objects(&store).unwrap();
+    conformance::large_object(&store).unwrap();
+    conformance::probe(&store).unwrap();
+    assert_eq!(temporaries(&store), 0);
+}
+
+#[test]
 fn conforms_without_links() {
     let (_folder, store) = new_store();
     store.without_links.store(true, Ordering::Relaxed);

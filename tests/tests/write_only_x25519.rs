@@ -1,0 +1,45 @@
+//! A host that writes and cannot read, by an X25519 key of its own: what somebody who stole it can do.
+
+mod write_only;
+
+use write_only::{Way, attempts};
+
+#[test]
+fn a_host_writes_and_lists_and_reads_nothing() {
+    attempts::a_host_writes_and_lists_and_reads_nothing(Way::X25519);
+}
+
+#[test]
+fn nothing_is_overwritten_or_deleted() {
+    attempts::nothing_is_overwritten_or_deleted(Way::X25519);
+}
+
+#[test]
+fn stored_data_stays_sealed() {
+    attempts::stored_data_stays_sealed(Way::X25519);
+}
+
+#[test]
+fn forged_entries_count_for_nobody() {
+    attempts::forged_entries_count_for_nobody(Way::X25519);
+}
+
+#[test]
+fn a_fake_checkpoint_is_passed_over() {
+    attempts::a_fake_checkpoint_is_passed_over(Way::X25519);
+}
+
+#[test]
+fn a_poisoned_index_deceives_no_writer() {
+    attempts::a_poisoned_index_deceives_no_writer(Way::X25519);
+}
+
+#[test]
+fn swapped_recipients_let_nobody_in() {
+    attempts::swapped_recipients_let_nobody_in(Way::X25519);
+}
+
+#[test]
+fn roles_have_the_rights_they_need() {
+    attempts::roles_have_the_rights_they_need(Way::X25519);
+}
