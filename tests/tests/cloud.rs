@@ -37,7 +37,9 @@ struct Cloud {
 impl Cloud {
     /// With a KMS of the test's own; `None` where a server is not to be had.
     fn start(bucket: &str) -> Option<Self> {
-        let (Some(minio), Some(moto)) = (Minio::shared().unwrap(), Moto::start().unwrap()) else { return None };
+        let (Some(minio), Some(moto)) = (Minio::shared().unwrap(), Moto::start().unwrap()) else {
+            return None;
+        };
         minio.client().create_bucket(bucket).unwrap();
         let proxy = IamProxy::start(minio.address(), moto.address()).unwrap();
         let cloud = Self { minio, moto, proxy };
@@ -107,7 +109,15 @@ fn back_up_day(sandbox: &Sandbox, number: u64) -> Value {
     for (name, bytes) in day(number) {
         sandbox.write(name, bytes);
     }
-    sandbox.backup(["command", "--source", "app", "--stream", "app.dump=cat app.dump", "--stream", "ledger.bin=cat ledger.bin"])
+    sandbox.backup([
+        "command",
+        "--source",
+        "app",
+        "--stream",
+        "app.dump=cat app.dump",
+        "--stream",
+        "ledger.bin=cat ledger.bin",
+    ])
 }
 
 /// Restores a snapshot to a new folder, and compares it byte for byte.
@@ -212,7 +222,11 @@ fn assert_restores_work(sandbox: &Sandbox, id: &str, runs: usize) {
         }
         assert_eq!(entries.len(), runs);
         for (at, path) in entries.iter().enumerate() {
-            assert!(fs::read(path).unwrap() == noise(500, u64::try_from(at).unwrap() + 1), "{}", path.display());
+            assert!(
+                fs::read(path).unwrap() == noise(500, u64::try_from(at).unwrap() + 1),
+                "{}",
+                path.display()
+            );
         }
         return;
     }
@@ -243,7 +257,16 @@ fn another_kms_key_takes_over_from_the_first() {
 
     s3.forget();
     let done = sandbox
-        .run(["--json", "key", "rewrap", "--from", "aws-kms:alias/first", "--to", "aws-kms:alias/second", "--remove"])
+        .run([
+            "--json",
+            "key",
+            "rewrap",
+            "--from",
+            "aws-kms:alias/first",
+            "--to",
+            "aws-kms:alias/second",
+            "--remove",
+        ])
         .assert_code(0);
     let seen = s3.seen();
     let allowed = BTreeSet::from(["checkpoints", "config", "journal", "keys"]);
@@ -303,7 +326,8 @@ fn assert_unchanged_costs_little(sandbox: &Sandbox, s3: &FaultProxy) {
 }
 
 fn assert_few_requests(s3: &FaultProxy) {
-    let asked: Vec<String> = s3.seen().iter().map(|seen| format!("{} {}", seen.method, seen.text())).collect();
+    let asked: Vec<String> =
+        s3.seen().iter().map(|seen| format!("{} {}", seen.method, seen.text())).collect();
     assert!(asked.len() <= 6, "{} requests: {asked:#?}", asked.len());
 }
 
@@ -362,7 +386,13 @@ fn trouble_with_the_kms_is_named() {
         ("kms:GenerateDataKey", &["backup", "stdin", "--name", "a"], "purpose data"),
     ] {
         cloud.permit([denial(action, &arn)]);
-        let _said = sandbox.feed(command, b"x").assert_code(5).assert_says([action, &arn, purpose, "access denied", "deploy/iam"]);
+        let _said = sandbox.feed(command, b"x").assert_code(5).assert_says([
+            action,
+            &arn,
+            purpose,
+            "access denied",
+            "deploy/iam",
+        ]);
         cloud.permit([]);
     }
     assert_eq!(sandbox.snapshots(), before);
@@ -435,7 +465,10 @@ fn azure_keeps_a_repository() {
     let mut sandbox = Sandbox::remote("azure://nowhere/p", account);
     let _said = sandbox.run(["init"]).assert_code(1).assert_says(["azure://nowhere/p", "does not exist"]);
     sandbox.set("STRONGROOM_REPO", "azure://box/empty");
-    let _said = sandbox.run(["snapshots"]).assert_code(1).assert_says(["there is no repository at azure://box/empty"]);
+    let _said = sandbox
+        .run(["snapshots"])
+        .assert_code(1)
+        .assert_says(["there is no repository at azure://box/empty"]);
     sandbox.set("AZURE_STORAGE_ACCOUNT_KEY", "d3Jvbmc=");
     let _said = sandbox.run(["init"]).assert_code(5).assert_says(["azure://box/empty"]);
 }
@@ -449,7 +482,10 @@ fn google_keeps_a_repository() {
     let mut sandbox = Sandbox::remote("gs://nowhere/p", endpoint);
     let _said = sandbox.run(["init"]).assert_code(1).assert_says(["gs://nowhere/p", "does not exist"]);
     sandbox.set("STRONGROOM_REPO", "gs://bucket/empty");
-    let _said = sandbox.run(["snapshots"]).assert_code(1).assert_says(["there is no repository at gs://bucket/empty"]);
+    let _said = sandbox
+        .run(["snapshots"])
+        .assert_code(1)
+        .assert_says(["there is no repository at gs://bucket/empty"]);
 }
 
 #[test]
@@ -477,7 +513,8 @@ fn a_hot_store_keeps_all_but_data_packs() {
     assert_eq!(hot, BTreeSet::from(expected));
     // Either of them alone is not the repository.
     sandbox.set("STRONGROOM_HOT_STORE", "");
-    let _said = sandbox.run(["snapshots"]).assert_code(1).assert_says(["there is no repository at s3://cold/p"]);
+    let _said =
+        sandbox.run(["snapshots"]).assert_code(1).assert_says(["there is no repository at s3://cold/p"]);
 }
 
 #[test]
@@ -506,23 +543,41 @@ fn mistakes_are_told_apart() {
     let mut sandbox = Sandbox::on_aws("s3://mistakes/p", minio.root(), &minio.endpoint(), NOBODY);
     for command in [&["init"][..], &["snapshots"]] {
         let run = |repository: &str| sandbox.run(command.iter().copied().chain(["--repo", repository]));
-        for wrong in ["s3://", "s3:mistakes/p", "s3://key:secret@mistakes/p", "minio://mistakes/p", "s3://mistakes/../p"] {
+        for wrong in [
+            "s3://",
+            "s3:mistakes/p",
+            "s3://key:secret@mistakes/p",
+            "minio://mistakes/p",
+            "s3://mistakes/../p",
+        ] {
             let _said = run(wrong).assert_code(2).assert_says(["names no store"]);
         }
-        let _said = run("s3://no-such-bucket/p").assert_code(1).assert_says(["s3://no-such-bucket/p", "does not exist"]);
+        let _said = run("s3://no-such-bucket/p")
+            .assert_code(1)
+            .assert_says(["s3://no-such-bucket/p", "does not exist"]);
     }
-    let _said = sandbox.run(["snapshots"]).assert_code(1).assert_says(["there is no repository at s3://mistakes/p", "hint: "]);
+    let _said = sandbox
+        .run(["snapshots"])
+        .assert_code(1)
+        .assert_says(["there is no repository at s3://mistakes/p", "hint: "]);
     let _said = sandbox.run(["init", "--storage-class", "LUKEWARM"]).assert_code(2).assert_says(["LUKEWARM"]);
-    let _said = sandbox.run(["init", "--endpoint", "localhost:9000"]).assert_code(2).assert_says(["localhost:9000"]);
+    let _said =
+        sandbox.run(["init", "--endpoint", "localhost:9000"]).assert_code(2).assert_says(["localhost:9000"]);
     let nobody = sandbox.run(["init", "--endpoint", NOBODY, "--retry-for", "1s"]);
     let _said = nobody.assert_code(1).assert_says(["no connection to s3://mistakes/p", NOBODY]);
 
     sandbox.set("AWS_SECRET_ACCESS_KEY", "wrong");
     let _said = sandbox.run(["init"]).assert_code(5).assert_says(["s3://mistakes/p", "secret"]);
     sandbox.set("AWS_ACCESS_KEY_ID", "nobody");
-    let _said = sandbox.run(["init"]).assert_code(5).assert_says(["s3://mistakes/p", "does not know these credentials"]);
+    let _said = sandbox
+        .run(["init"])
+        .assert_code(5)
+        .assert_says(["s3://mistakes/p", "does not know these credentials"]);
     let url = "s3://mistakes/p";
     let endpoint = [("AWS_ENDPOINT_URL_S3", minio.endpoint()), ("AWS_REGION", "us-east-1".to_owned())];
-    let _said = Sandbox::remote(url, endpoint).run(["init"]).assert_code(5).assert_says([url, "there are no credentials"]);
+    let _said = Sandbox::remote(url, endpoint)
+        .run(["init"])
+        .assert_code(5)
+        .assert_says([url, "there are no credentials"]);
     assert_eq!(minio.client().list("mistakes", "").unwrap(), [""; 0], "nothing is left behind");
 }

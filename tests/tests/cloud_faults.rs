@@ -165,16 +165,19 @@ fn credentials_that_expire_in_the_middle_commit_nothing() {
     let Some(mut place) = Place::new("expired") else { return };
     place.back_up(data(1));
     // Before anything is written, between packs, before the index, before the entry.
-    for (rule, seed) in (2..).zip([
-        Rule::new(Fault::ExpiredToken).after(1),
-        Rule::new(Fault::ExpiredToken).on(Kind::Put).at("/packs/").after(1),
-        Rule::new(Fault::ExpiredToken).on(Kind::Put).at("/index/"),
-        Rule::new(Fault::ExpiredToken).on(Kind::Put).at("/journal/"),
-    ])
-    .map(|(seed, rule)| (rule, seed))
+    for (rule, seed) in (2..)
+        .zip([
+            Rule::new(Fault::ExpiredToken).after(1),
+            Rule::new(Fault::ExpiredToken).on(Kind::Put).at("/packs/").after(1),
+            Rule::new(Fault::ExpiredToken).on(Kind::Put).at("/index/"),
+            Rule::new(Fault::ExpiredToken).on(Kind::Put).at("/journal/"),
+        ])
+        .map(|(seed, rule)| (rule, seed))
     {
         place.proxy.add(rule.forever());
-        let _said = try_to_back_up(&place.host, &data(seed)).assert_code(5).assert_says(["s3://expired/p", "expired"]);
+        let _said = try_to_back_up(&place.host, &data(seed))
+            .assert_code(5)
+            .assert_says(["s3://expired/p", "expired"]);
         place.assert_whole();
     }
     // Nor is it damage that nothing can be read any more.
@@ -209,7 +212,9 @@ fn what_is_refused_is_not_tried_again() {
         place.proxy.add(Rule::new(Fault::AccessDenied).on(Kind::Put).at(part).forever());
         let name = part.trim_matches('/');
         place.proxy.forget();
-        let _said = try_to_back_up(&place.host, &data(2)).assert_code(5).assert_says(["no permission to write", name]);
+        let _said = try_to_back_up(&place.host, &data(2))
+            .assert_code(5)
+            .assert_says(["no permission to write", name]);
         assert!(place.proxy.faults() <= 4, "{part}: {}", place.proxy.faults());
         place.assert_whole();
     }

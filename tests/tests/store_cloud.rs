@@ -111,8 +111,10 @@ fn foreign_objects_are_skipped_on_google() {
     let store = gcs(&server.endpoint(), "foreign", "r");
     put(&store, "a/b", b"1");
     for foreign in FOREIGN {
-        let target =
-            format!("/upload/storage/v1/b/foreign/o?uploadType=media&name={}", percent_encoded(foreign, true));
+        let target = format!(
+            "/upload/storage/v1/b/foreign/o?uploadType=media&name={}",
+            percent_encoded(foreign, true)
+        );
         assert_eq!(send(server.address(), &Request::new("POST", &target), b"x").unwrap().head.status, 200);
     }
     assert_eq!(listed(&store, "").unwrap(), ["a/b"]);
@@ -154,7 +156,8 @@ fn holds_on_bad_days(open: Open, proxy: &FaultProxy) {
         proxy.fail_randomly(seed, 30, &Fault::PASSING);
         let store = open(&proxy.endpoint(), "bad-days", &format!("seed-{seed}"));
         let store = retrying(store, Duration::from_secs(24 * 60 * 60));
-        conformance::many_objects(&store).unwrap_or_else(|error| panic!("{seed}: {}", whole_sentence(&error)));
+        conformance::many_objects(&store)
+            .unwrap_or_else(|error| panic!("{seed}: {}", whole_sentence(&error)));
         let bytes = noise(1 << 20, seed);
         for number in 0..30_usize {
             let object = name(&format!("packs/{number}"));
@@ -162,7 +165,10 @@ fn holds_on_bad_days(open: Open, proxy: &FaultProxy) {
             assert_eq!(store.put_if_absent(&object, own).unwrap(), PutOutcome::Created, "{seed}: {object}");
             assert_eq!(store.put_if_absent(&object, b"other").unwrap(), PutOutcome::AlreadyExists);
             assert!(store.get(&object, 1 << 20).unwrap() == own, "{seed}: {object}");
-            assert!(store.get_range(&object, 1000, 500_000).unwrap() == own[1000..501_000], "{seed}: {object}");
+            assert!(
+                store.get_range(&object, 1000, 500_000).unwrap() == own[1000..501_000],
+                "{seed}: {object}"
+            );
             assert_eq!(store.stat(&object).unwrap().length_bytes, own.len() as u64);
         }
         assert_eq!(listed(&store, "packs/").unwrap().len(), 30);
@@ -332,7 +338,10 @@ fn a_body_that_breaks_off_is_never_short_data() {
             let error = store.get(&name("packs/1"), 1 << 20).unwrap_err();
             assert!(error.is_transient() && !error.is_throttled(), "{count}: {}", whole_sentence(&error));
             let answer = store.get(&name("packs/1"), 1);
-            assert!(matches!(answer, Err(StoreError::TooLarge { length_bytes: 1_048_576, .. })), "{answer:?}");
+            assert!(
+                matches!(answer, Err(StoreError::TooLarge { length_bytes: 1_048_576, .. })),
+                "{answer:?}"
+            );
         }
         // Too short, too long, or from elsewhere, and sure of itself.
         for (range, bytes) in [

@@ -43,3 +43,8 @@ fn swapped_recipients_let_nobody_in() {
 fn roles_have_the_rights_they_need() {
     attempts::roles_have_the_rights_they_need(Way::X25519);
 }
+
+#[test]
+fn a_gap_in_the_journal_undoes_nothing() {
+    attempts::a_gap_in_the_journal_undoes_nothing(Way::X25519);
+}

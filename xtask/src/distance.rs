@@ -36,7 +36,8 @@ const OPERATIONS: [&str; 3] = ["first backup", "restore to a pipe", "restore to 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let time = TIME.ensure()?;
     MINIO.ensure()?;
-    let built = cargo()?.args(["build", "--release", "--quiet", "--locked", "--package", "strongroom"]).status();
+    let built =
+        cargo()?.args(["build", "--release", "--quiet", "--locked", "--package", "strongroom"]).status();
     if !built.context("cannot run cargo")?.success() {
         return Ok(ExitCode::FAILURE);
     }
@@ -99,8 +100,10 @@ impl Place {
             measure::run(time, &self.command(arguments), streams)
         };
         let none = Streams { feed: None, expect: None };
-        let backup =
-            measured(&["backup", "stdin", "--quiet", "--name", "dump"], Streams { feed: Some(data), ..none })?;
+        let backup = measured(
+            &["backup", "stdin", "--quiet", "--name", "dump"],
+            Streams { feed: Some(data), ..none },
+        )?;
         let pipe = measured(&["cat", "latest", "--quiet"], Streams { expect: Some(data), ..none })?;
         let restored = self.folder.join("restored");
         let target = restored.to_string_lossy().into_owned();

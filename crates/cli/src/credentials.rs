@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use strongroom_keys::Secret;
 use strongroom_keys::key_file::{self, KeyFile};
 use strongroom_keys::kms::{AwsKms, AwsKmsOptions, Kms};
 use strongroom_keys::unlock::Credential;
-use strongroom_keys::Secret;
 use strongroom_store::aws::AwsOptions;
 use zeroize::Zeroizing;
 

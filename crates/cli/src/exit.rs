@@ -51,12 +51,14 @@ fn kms_hint(error: &KmsError) -> Option<String> {
             "this role may write and list, not read stored data: use one that has {} for purpose vault (deploy/iam/restore.json), or the --key-file of an offline recovery key",
             error.action
         )),
-        (KmsTrouble::AccessDenied, _) => {
-            Some(format!("give this role {} on that key (deploy/iam has a policy for each role)", error.action))
-        }
-        (trouble, _) if is_passing(trouble) => {
-            Some("run again when it answers; an offline recovery key (--key-file) opens the repository without it".into())
-        }
+        (KmsTrouble::AccessDenied, _) => Some(format!(
+            "give this role {} on that key (deploy/iam has a policy for each role)",
+            error.action
+        )),
+        (trouble, _) if is_passing(trouble) => Some(
+            "run again when it answers; an offline recovery key (--key-file) opens the repository without it"
+                .into(),
+        ),
         _ => Some("an offline recovery key (--key-file) opens the repository without it".into()),
     }
 }

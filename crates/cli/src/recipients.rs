@@ -89,11 +89,8 @@ impl NewKeys {
 
 impl NewKey {
     fn name(&self, fingerprint: &str) -> anyhow::Result<PathBuf> {
-        let path = if self.by_fingerprint {
-            credentials::default_key_file(fingerprint)?
-        } else {
-            self.path.clone()
-        };
+        let path =
+            if self.by_fingerprint { credentials::default_key_file(fingerprint)? } else { self.path.clone() };
         let named = path.with_extension("key.named");
         credentials::write_key_file(&named, &self.key, fingerprint)?;
         fs::rename(&named, &path)
@@ -137,9 +134,13 @@ pub(crate) fn find(global: &Global, policy: &Policy, text: &str) -> anyhow::Resu
         .collect();
     match matching[..] {
         [one] => Ok(one),
-        [] => Err(Usage(format!("`{text}` is no recipient of the repository; `strongroom key list` lists them"))
-            .into()),
-        _ => Err(Usage(format!("`{text}` fits {} recipients: give more digits of its ID", matching.len()))
-            .into()),
+        [] => Err(Usage(format!(
+            "`{text}` is no recipient of the repository; `strongroom key list` lists them"
+        ))
+        .into()),
+        _ => {
+            Err(Usage(format!("`{text}` fits {} recipients: give more digits of its ID", matching.len()))
+                .into())
+        }
     }
 }

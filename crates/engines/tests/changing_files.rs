@@ -60,7 +60,13 @@ fn grow(file: &mut std::fs::File) {
 fn repository() -> Repository {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let key = Secret::new([7; 32]);
-    init(&store, &[WrapTo::KeyFile { key: key.clone() }], InitOptions::of_host("host"), &SeededRandom::new(b"init")).unwrap();
+    init(
+        &store,
+        &[WrapTo::KeyFile { key: key.clone() }],
+        InitOptions::of_host("host"),
+        &SeededRandom::new(b"init"),
+    )
+    .unwrap();
     let random = Arc::new(SeededRandom::new(b"open"));
     let options = OpenOptions::new(vec![Credential::KeyFile(key)], random, Arc::new(SystemClock));
     Repository::open(store, options).unwrap()

@@ -3,8 +3,8 @@
 
 use crate::cbor::{Decoder, Encoder};
 use crate::entry::{
-    Attestation, IndexRef, PackRef, PolicyBody, decode_attestation, decode_index, decode_pack, encode_attestation,
-    encode_index, encode_pack,
+    Attestation, IndexRef, PackRef, PolicyBody, decode_attestation, decode_index, decode_pack,
+    encode_attestation, encode_index, encode_pack,
 };
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
@@ -220,10 +220,7 @@ mod tests {
             indexes: body.indexes.clone(),
             packs: body.packs.iter().map(|pack| (*pack, WriterId([9; 16]))).collect(),
             voids: vec![VoidEntry { number: 6, reason: "signed by nobody the policy lists".into() }],
-            attested: vec![Attestation {
-                pack: crate::PackId([11; 32]),
-                description: ContentHash([12; 32]),
-            }],
+            attested: vec![Attestation { pack: crate::PackId([11; 32]), description: ContentHash([12; 32]) }],
         };
         assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
     }

@@ -303,10 +303,9 @@ impl Fields {
                 commitment: need(self.wrap_commitment, "wrap commitment")?,
                 sealed: sealed()?,
             },
-            RecipientType::X25519 => Wrap::X25519 {
-                encapsulated: need(self.encapsulated, "encapsulated key")?,
-                sealed: sealed()?,
-            },
+            RecipientType::X25519 => {
+                Wrap::X25519 { encapsulated: need(self.encapsulated, "encapsulated key")?, sealed: sealed()? }
+            }
             RecipientType::AwsKms => {
                 let (arn, blob) = (need(self.arn, "KMS key")?, need(self.blob, "KMS blob")?);
                 within("length of the KMS key's ARN", arn.len(), ARN_LIMIT_BYTES)?;
@@ -391,8 +390,7 @@ mod tests {
     #[test]
     fn a_kms_blob_has_its_bounds() {
         for (arn, blob) in [(0, 1), (1, 0), (2049, 1), (1, 6145)] {
-            let wrap =
-                Wrap::AwsKms { arn: "a".repeat(arn), writer: WriterId([6; 16]), blob: vec![9; blob] };
+            let wrap = Wrap::AwsKms { arn: "a".repeat(arn), writer: WriterId([6; 16]), blob: vec![9; blob] };
             let decoded = KeyObject::decode(&object(wrap).encode());
             assert!(matches!(decoded, Err(FormatError::Limit { .. })), "{arn} {blob}");
         }

@@ -163,7 +163,10 @@ impl Policy {
                 12 => {
                     settled = value.uint()?;
                     if settled == 0 {
-                        return Err(FormatError::Rule { what: "policy", rule: "nothing settled is left out" });
+                        return Err(FormatError::Rule {
+                            what: "policy",
+                            rule: "nothing settled is left out",
+                        });
                     }
                 }
                 13 => object_lock = Some(decode_lock(value)?),

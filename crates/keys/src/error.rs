@@ -34,9 +34,7 @@ pub enum KeysError {
     #[error("its signature does not hold")]
     Signature,
     /// No credential at hand opens the vault.
-    #[error(
-        "wrong passphrase or key: none of the {tried} recipients of that kind opens with it"
-    )]
+    #[error("wrong passphrase or key: none of the {tried} recipients of that kind opens with it")]
     WrongCredential {
         /// How many recipients there are of the kinds that were tried.
         tried: usize,

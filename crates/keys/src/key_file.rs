@@ -59,7 +59,8 @@ pub fn public_text(public: &PublicKey) -> String {
 /// # Errors
 /// `KeyFile`.
 pub fn parse_public(text: &str) -> Result<PublicKey, KeysError> {
-    let rest = text.strip_prefix(PUBLIC).ok_or(KeysError::KeyFile { reason: "it does not begin with x25519:" })?;
+    let rest =
+        text.strip_prefix(PUBLIC).ok_or(KeysError::KeyFile { reason: "it does not begin with x25519:" })?;
     Ok(PublicKey(*read_line(rest)?.expose()))
 }
 

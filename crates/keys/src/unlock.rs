@@ -74,7 +74,11 @@ impl Unlocker {
         credentials: Vec<Credential>,
         hints: Vec<Hint>,
     ) -> Self {
-        Self { store, repository, credentials, stretched: Mutex::default(),
+        Self {
+            store,
+            repository,
+            credentials,
+            stretched: Mutex::default(),
             hints: Mutex::new(hints),
             service_key: OnceLock::new(),
         }
@@ -157,7 +161,8 @@ impl Unlocker {
                 }
                 (Credential::Passphrase(passphrase), Wrap::Passphrase { argon2, .. }) => {
                     match self.stretch(number, passphrase, argon2) {
-                        Ok(stretched) => match Unwrap::Passphrase(&stretched).unwrap(object, self.repository) {
+                        Ok(stretched) => match Unwrap::Passphrase(&stretched).unwrap(object, self.repository)
+                        {
                             // Another passphrase looks just like damage.
                             Err(KeysError::Commitment) => {
                                 wrong = Some(Err(KeysError::WrongCredential { tried: 1 }));
@@ -331,7 +336,9 @@ impl Attempts {
             Ok(read) => Ok(Some(read)),
             // Remembered, and taken away since.
             Err(KeysError::Store(StoreError::NotFound { .. })) => Ok(None),
-            Err(KeysError::Store(error)) if !matches!(error, StoreError::TooLarge { .. }) => Err(error.into()),
+            Err(KeysError::Store(error)) if !matches!(error, StoreError::TooLarge { .. }) => {
+                Err(error.into())
+            }
             Err(error) => {
                 self.damaged.get_or_insert(error);
                 Ok(None)

@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use crate::kms::{EncryptionContext, Kms, KmsBlob};
 use crate::derive::{commitment, derive, key_and_commitment};
+use crate::kms::{EncryptionContext, Kms, KmsBlob};
 use crate::random::{self, Random};
 use crate::seal::{append_opened, append_sealed};
 use crate::sign::{Signer, verify_object};
@@ -174,8 +174,7 @@ impl WrapTo {
             Self::X25519 { public, .. } => hpke_seal(public, &bound.hpke_info(), &key.secret, random)?,
             Self::AwsKms { arn, kms } => {
                 // A host is let at its own signing key by this ID; elsewhere it says who made the blob.
-                let writer =
-                    if key.purpose == Purpose::Signing { WriterId(key.id.0) } else { signer.id() };
+                let writer = if key.purpose == Purpose::Signing { WriterId(key.id.0) } else { signer.id() };
                 let KmsBlob { arn, blob } = kms.encrypt(arn, &bound.kms_context(writer), &key.secret)?;
                 Wrap::AwsKms { arn, writer, blob }
             }

@@ -259,8 +259,7 @@ impl Cache {
             return Ok(());
         }
         self.write(|transaction| {
-            transaction
-                .execute_batch("DELETE FROM chunk; DELETE FROM pack; DELETE FROM index_object;")?;
+            transaction.execute_batch("DELETE FROM chunk; DELETE FROM pack; DELETE FROM index_object;")?;
             transaction.execute("INSERT OR REPLACE INTO meta VALUES ('trust', ?1)", [trust])?;
             Ok(())
         })

@@ -43,8 +43,13 @@ impl Repository {
 
     fn merge(&self, small: &[IndexRef]) -> Result<Vec<IndexRef>, RepositoryError> {
         let Some(first) = small.first() else { return Ok(Vec::new()) };
-        let mut writer =
-            IndexWriter::new(&*self.store, self.metadata_key()?, self.signer()?, &*self.random, first.source_tag);
+        let mut writer = IndexWriter::new(
+            &*self.store,
+            self.metadata_key()?,
+            self.signer()?,
+            &*self.random,
+            first.source_tag,
+        );
         for index in small {
             for (stored, entry) in self.read_index(index)? {
                 // Packs that no entry named, or that no longer count, are left out.

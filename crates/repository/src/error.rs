@@ -162,7 +162,9 @@ pub enum RepositoryError {
         role: &'static str,
     },
     /// The policy lets this writer write other sources.
-    #[error("writer `{writer}` may not write the source `{wanted}`, but: {allowed}; see `strongroom key list`")]
+    #[error(
+        "writer `{writer}` may not write the source `{wanted}`, but: {allowed}; see `strongroom key list`"
+    )]
     NotItsSource {
         /// The writer's name.
         writer: String,
@@ -172,7 +174,9 @@ pub enum RepositoryError {
         allowed: String,
     },
     /// The store cannot keep objects from being deleted.
-    #[error("{location} has no object lock, or the policy asks for none (`init --object-lock`); only S3 buckets that were made with it do")]
+    #[error(
+        "{location} has no object lock, or the policy asks for none (`init --object-lock`); only S3 buckets that were made with it do"
+    )]
     CannotLock {
         /// The store.
         location: String,

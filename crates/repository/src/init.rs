@@ -17,9 +17,9 @@ use strongroom_keys::wrap::{NamedKey, WrapTo, x25519_public};
 use strongroom_keys::{KeysError, Secret};
 use strongroom_store::{ObjectName, PutOutcome, Store, StoreError};
 
+use crate::administration::{label, purposes_of_admin};
 use crate::error::RepositoryError;
 use crate::names;
-use crate::administration::{label, purposes_of_admin};
 use crate::open::{object_lock, vault_recipient};
 use crate::repository::fingerprint;
 
@@ -74,7 +74,8 @@ pub fn init(
         Err(error) => return Err(error.into()),
     }
     if let Some(lock) = &options.object_lock {
-        let retention = store.retention().ok_or_else(|| RepositoryError::CannotLock { location: store.location() })?;
+        let retention =
+            store.retention().ok_or_else(|| RepositoryError::CannotLock { location: store.location() })?;
         retention.set(Some(object_lock(lock)));
     }
     let sealing = |source| RepositoryError::Seal { what: "the keys of the new repository", source };

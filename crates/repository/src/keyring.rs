@@ -58,9 +58,10 @@ impl Keyring {
         if let Some(wrong) = search.wrong {
             return Ok(wrong);
         }
-        Err(failed(most_useful(search.failures).unwrap_or(KeysError::NoCredential {
-            kinds: format!("nothing: keys/{key}/ is empty"),
-        })))
+        Err(failed(
+            most_useful(search.failures)
+                .unwrap_or(KeysError::NoCredential { kinds: format!("nothing: keys/{key}/ is empty") }),
+        ))
     }
 
     /// Of these recipients' wraps; with `is_hint` no further than the nearest that there are credentials for.
@@ -152,12 +153,7 @@ impl Keyring {
 
     /// Opens a key: by the vault if that is open, else by a wrap of its own, else by opening the vault. It is compared
     /// with what is known of it.
-    pub(crate) fn open(
-        &self,
-        policy: &Policy,
-        key: &KeyRef,
-        purpose: Purpose,
-    ) -> Result<Secret, KeysError> {
+    pub(crate) fn open(&self, policy: &Policy, key: &KeyRef, purpose: Purpose) -> Result<Secret, KeysError> {
         let is_right =
             |secret: &Secret| commitment(secret, self.repository, key.id, purpose) == key.commitment;
         let secret = self.open_if(policy, key.id, purpose, &is_right)?;

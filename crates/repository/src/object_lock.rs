@@ -73,4 +73,3 @@ fn is_expendable(name: &ObjectName) -> bool {
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
-

@@ -11,9 +11,9 @@ use strongroom_format::header::Header;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{self, ObjectKind, Purpose, Roles};
 use strongroom_format::{ContentHash, FormatError, KeyId, RecipientId};
+use strongroom_keys::KeysError;
 use strongroom_keys::derive::{Identity, content_hash};
 use strongroom_keys::seal::MetadataKey;
-use strongroom_keys::KeysError;
 use strongroom_keys::unlock::Unlocker;
 use strongroom_store::{LockMode, ObjectLock, ObjectName, Store, StoreError};
 
@@ -49,7 +49,8 @@ impl Repository {
         let (cache, warning) = Cache::open(options.cache_folder.as_deref(), &found)?;
         let mut warnings: Vec<String> = warning.into_iter().collect();
         let hints = cache.hints();
-        let unlocker = Unlocker::new(Arc::clone(&store), config.repository, options.credentials, hints.clone());
+        let unlocker =
+            Unlocker::new(Arc::clone(&store), config.repository, options.credentials, hints.clone());
         let opening = Opening {
             store: &*store,
             config: &config,

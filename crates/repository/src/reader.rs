@@ -252,7 +252,9 @@ impl<'a> Reader<'a> {
     fn is_no_access(&self, error: &RepositoryError) -> bool {
         match error {
             RepositoryError::DataKey { source, .. } => match source {
-                KeysError::Kms(_) | KeysError::NoCredential { .. } | KeysError::WrongCredential { .. } => true,
+                KeysError::Kms(_) | KeysError::NoCredential { .. } | KeysError::WrongCredential { .. } => {
+                    true
+                }
                 KeysError::Store(error) => self.is_store_gone(error),
                 _ => false,
             },

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use strongroom_format::checkpoint::{Checkpoint, SnapshotState, VoidEntry};
 use strongroom_format::entry::{Attestation, IndexRef, JournalEntry, PackRef, PolicyBody, Statement};
 use strongroom_format::manifest::Manifest;
-use strongroom_format::policy::{Policy, Signer};
 use strongroom_format::pack::KeyRef;
+use strongroom_format::policy::{Policy, Signer};
 use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{
     ContentHash, FormatError, IndexId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,

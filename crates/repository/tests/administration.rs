@@ -260,7 +260,10 @@ fn a_squatted_name_is_told_and_left_alone() {
     let name = key_name(policy.vault.id, aws_kms_recipient(TWO)).unwrap();
     put(&*fixture.store, &name, b"junk");
     let error = admin.rewrap(aws_kms_recipient(ONE), &to_kms(&fixture.kms, TWO), &Silent).unwrap_err();
-    assert!(matches!(&error, RepositoryError::Inconsistent { object, .. } if object == name.as_str()), "{error}");
+    assert!(
+        matches!(&error, RepositoryError::Inconsistent { object, .. } if object == name.as_str()),
+        "{error}"
+    );
     assert!(recipient_of(&fixture.by_kms(), aws_kms_recipient(TWO)).is_none());
     fixture.store.delete(&name).unwrap();
     admin.rewrap(aws_kms_recipient(ONE), &to_kms(&fixture.kms, TWO), &Silent).unwrap();
@@ -289,11 +292,8 @@ fn a_wrap_of_another_key_locks_nobody_out() {
         put(&*fixture.store, &key_name(id, own.recipient()).unwrap(), &wrapped.encode());
     }
     for reads_content in [false, true] {
-        let options = OpenOptions {
-            credentials: vec![kms_credential(&fixture.kms)],
-            reads_content,
-            ..open_options()
-        };
+        let options =
+            OpenOptions { credentials: vec![kms_credential(&fixture.kms)], reads_content, ..open_options() };
         let mut admin = Repository::open(Arc::clone(&fixture.store), options).unwrap();
         assert!(restore(&mut admin, id) == day(1));
         backup(&mut admin, "db", &day(2));
@@ -381,7 +381,12 @@ fn data_keys_come_from_the_kms_key_that_let_the_host_in() {
         fixture.kms.set_trouble(away, Some(KmsTrouble::Disabled));
         let mut repository = fixture.by_kms();
         fixture.kms.forget_calls();
-        let id = backup(&mut repository, "db", &files([("a", noise(away.len() as u64 + 7, 5_000)), (left, left.into())])).id;
+        let id = backup(
+            &mut repository,
+            "db",
+            &files([("a", noise(away.len() as u64 + 7, 5_000)), (left, left.into())]),
+        )
+        .id;
         assert!(fixture.kms.calls().iter().all(|call| call.key == left), "{:?}", fixture.kms.calls());
         restore(&mut fixture.by_kms(), id);
         fixture.kms.set_trouble(away, None);
@@ -499,7 +504,8 @@ fn a_removed_host_reads_nothing_new_after_a_rotation() {
     // It keeps copies of its wraps, and puts them back.
     let recipient = to_x25519(&host.private).recipient();
     let mine = |name: &strongroom_store::ObjectName| name.as_str().ends_with(&recipient.to_hex());
-    let kept: Vec<_> = names(&*store, "keys/").into_iter().filter(mine).map(|n| (read(&*store, &n), n)).collect();
+    let kept: Vec<_> =
+        names(&*store, "keys/").into_iter().filter(mine).map(|n| (read(&*store, &n), n)).collect();
     assert_eq!(kept.len(), 3);
     let mut admin = open(&store);
     admin.remove_recipient(recipient).unwrap();
@@ -573,7 +579,9 @@ fn a_missing_right_on_the_service_is_named() {
     backup(&mut operator, "db", &day(1));
     match operator.rotate() {
         Err(error @ RepositoryError::Unlock { what: "the root key", .. }) => {
-            let RepositoryError::Unlock { source: KeysError::Kms(kms), .. } = &error else { panic!("{error:?}") };
+            let RepositoryError::Unlock { source: KeysError::Kms(kms), .. } = &error else {
+                panic!("{error:?}")
+            };
             let said = kms.to_string();
             assert!(said.contains("kms:Decrypt") && said.contains(ONE) && said.contains("root"), "{said}");
         }

@@ -139,12 +139,18 @@ fn whoever_may_not_verify_attests_nothing() {
     let mut host = fixture.a.open(&fixture.store);
     let report = host.check(&thorough(), &Silent).unwrap();
     let data_packs = names(&*fixture.store, "packs/");
-    assert!(report.opened.iter().all(|said| !data_packs.iter().any(|n| n.as_str().ends_with(&said.pack.to_hex()))));
+    assert!(
+        report
+            .opened
+            .iter()
+            .all(|said| !data_packs.iter().any(|n| n.as_str().ends_with(&said.pack.to_hex())))
+    );
     let opened = check(&open(&fixture.store)).opened;
     let error = host.attest(&opened).unwrap_err();
     assert!(matches!(error, RepositoryError::NoSigner { role: "verify" }), "{error:?}");
     // By hand: it is void.
-    let number = fixture.a.stolen(&fixture.store).append(&*fixture.store, Statement::Attested(opened.clone()));
+    let number =
+        fixture.a.stolen(&fixture.store).append(&*fixture.store, Statement::Attested(opened.clone()));
     assert_eq!(fixture.new_bytes(&fixture.b, "b", 1), ALL);
     let admin = open(&fixture.store);
     assert!(admin.state().attested.is_empty());
@@ -154,9 +160,7 @@ fn whoever_may_not_verify_attests_nothing() {
     let mut admin = open(&fixture.store);
     add_writer(&fixture.store, "auditor", Roles::VERIFY, &[], &to_x25519(&key));
     admin.refresh().unwrap();
-    admin
-        .add_recipient(&to_x25519(&key), strongroom_repository::administration::Grant::Read, None)
-        .unwrap();
+    admin.add_recipient(&to_x25519(&key), strongroom_repository::administration::Grant::Read, None).unwrap();
     let credentials = vec![strongroom_keys::unlock::Credential::X25519(key)];
     let mut auditor = try_open_with(&fixture.store, credentials).unwrap();
     let report = check(&auditor);
@@ -203,7 +207,10 @@ fn another_description_of_an_attested_pack_is_not_trusted() {
     assert_eq!(fixture.new_bytes(&fixture.b, "b", 1), 0, "in that description it is trusted");
     assert_eq!(fixture.new_bytes(&fixture.b, "b", 2), ALL, "and in no other");
     // Nor when the lie was known first, nor for what a verifier of another opinion says later.
-    let other = Attestation { pack: *open(&fixture.store).state().attested.keys().next().unwrap(), description: ContentHash([1; 32]) };
+    let other = Attestation {
+        pack: *open(&fixture.store).state().attested.keys().next().unwrap(),
+        description: ContentHash([1; 32]),
+    };
     let before = open(&fixture.store).state().attested.clone();
     Keys::of(&fixture.store).append(&*fixture.store, Statement::Attested(vec![other]));
     assert_eq!(open(&fixture.store).state().attested, before);

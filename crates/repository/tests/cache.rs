@@ -234,7 +234,13 @@ fn passphrases_and_key_files_open_the_same_repository() {
     let (_, store) = memory();
     let costs = Argon2Costs { memory_kib: 64, passes: 1, lanes: 1 };
     let passphrase = WrapTo::passphrase("correct horse", costs, &*fresh_random()).unwrap();
-    init(&store, &[passphrase, WrapTo::KeyFile { key: key() }], InitOptions::of_host("db1"), &*fresh_random()).unwrap();
+    init(
+        &store,
+        &[passphrase, WrapTo::KeyFile { key: key() }],
+        InitOptions::of_host("db1"),
+        &*fresh_random(),
+    )
+    .unwrap();
     let with = |passphrase: &str| {
         let credentials = vec![Credential::Passphrase(passphrase.to_owned().into())];
         Repository::open(Arc::clone(&store), OpenOptions { credentials, ..open_options() })

@@ -58,7 +58,9 @@ fn init_may_crash_at_every_write() {
         for mutation in 1.. {
             let (faulty, store) = faulty(MemoryStore::new());
             faulty.add(Fault::Crash { mutation, when });
-            let start = |store| init(store, &[WrapTo::KeyFile { key: key() }], InitOptions::of_host("db1"), &*fresh_random());
+            let start = |store| {
+                init(store, &[WrapTo::KeyFile { key: key() }], InitOptions::of_host("db1"), &*fresh_random())
+            };
             let made = start(&store);
             if made.is_ok() && !faulty.is_crashed() {
                 assert!(mutation > 6, "{mutation}");

@@ -80,7 +80,8 @@ fn hosts_that_race_on_a_flaky_store_lose_nothing() {
             .map(|(n, host)| {
                 let store = flaky(&memory, n as u64 + 100).0;
                 scope.spawn(move || {
-                    let files = files([("own", noise(n as u64 + 500, 300_000)), ("both", noise(77, 100_000))]);
+                    let files =
+                        files([("own", noise(n as u64 + 500, 300_000)), ("both", noise(77, 100_000))]);
                     let mut made = Vec::new();
                     for _ in 0..3 {
                         made.push(backup(&mut host.open(&store), &format!("s{n}"), &files).id);

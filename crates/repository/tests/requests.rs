@@ -69,7 +69,6 @@ fn assert_frugal(machine: &Machine, case: &str) {
     let backup = machine.requests(|machine| {
         assert_eq!(machine.backup().totals.new_bytes, 0);
     });
-    eprintln!("{case} {:#?}", told(&backup));
     assert!(backup.len() <= 6, "{case}: {:#?}", told(&backup));
     assert_eq!(backup.iter().filter(|call| call.operation == Operation::Put).count(), 1);
     assert!(backup.iter().all(|call| call.operation != Operation::List), "{case}: {:#?}", told(&backup));

@@ -102,7 +102,9 @@ fn a_host_with_an_x25519_key_of_its_own() {
     let (_, store) = memory();
     new_repository(&store);
     let host = Host::add(&store, "db2", Roles::WRITE, &["web"]);
-    assert_writes_only(&store, &|| host.open(&store), &|error| matches!(error, KeysError::NoCredential { .. }));
+    assert_writes_only(&store, &|| host.open(&store), &|error| {
+        matches!(error, KeysError::NoCredential { .. })
+    });
 }
 
 #[test]
@@ -111,9 +113,7 @@ fn a_host_with_a_key_file_of_its_own() {
     new_repository(&store);
     let file = || Secret::new([0x51; 32]);
     add_writer(&store, "db2", Roles::WRITE, &["web"], &WrapTo::KeyFile { key: file() });
-    let host = || {
-        try_open_with(&store, vec![strongroom_keys::unlock::Credential::KeyFile(file())]).unwrap()
-    };
+    let host = || try_open_with(&store, vec![strongroom_keys::unlock::Credential::KeyFile(file())]).unwrap();
     // Its key file is of the kind that opens the vault, and is another one.
     assert_writes_only(&store, &host, &|error| matches!(error, KeysError::WrongCredential { .. }));
 }
@@ -163,7 +163,10 @@ impl KmsHost {
         let KeysError::Kms(error) = error else { return false };
         let said = error.to_string();
         // The first is what would do best: the right on the vault.
-        error.is_denied() && said.contains("kms:Decrypt") && said.contains(ONE) && said.contains("purpose vault")
+        error.is_denied()
+            && said.contains("kms:Decrypt")
+            && said.contains(ONE)
+            && said.contains("purpose vault")
     }
 }
 
@@ -436,7 +439,11 @@ fn what_any_listed_writer_may_say_harms_nobody() {
         detail: "not JSON".into(),
     };
     theft.append(Statement::Note(note));
-    theft.append(Statement::Tag(TagBody { snapshot: theft.before[0].0, add: vec!["x".into()], remove: vec![] }));
+    theft.append(Statement::Tag(TagBody {
+        snapshot: theft.before[0].0,
+        add: vec!["x".into()],
+        remove: vec![],
+    }));
     // A snapshot of its own source with a tree that is another's, and one that is nowhere.
     theft.append(bare(&theft.manifest("web", 2)));
     theft.assert_others_go_on("notes, tags and a tree");
@@ -506,7 +513,8 @@ fn poison_is_deduplicated_against_by_nobody() {
     backup(&mut theft.robbed.open(&junk_copy), "web", &junk);
     let state = open(&junk_copy).state().clone();
     let known = open(&theft.store).state().packs.clone();
-    let brought: Vec<PackRef> = state.packs.values().filter(|pack| !known.contains_key(&pack.id)).copied().collect();
+    let brought: Vec<PackRef> =
+        state.packs.values().filter(|pack| !known.contains_key(&pack.id)).copied().collect();
     for name in names(&*junk_copy, "") {
         let is_new = theft.store.stat(&name).is_err();
         if is_new && !name.as_str().starts_with("journal/") && !name.as_str().starts_with("index/") {
@@ -588,7 +596,8 @@ fn index_objects_that_no_entry_names_say_nothing() {
     let tag = SourceTag([3; 16]);
     let honest = described(&theft.store, &theft.thief);
     let packs = honest.into_iter().map(|(_, pack, _)| pack).collect();
-    let bytes = theft.thief.seal_object(ObjectKind::Index, "", &Index { source_tag: tag, packs }.encode().unwrap());
+    let bytes =
+        theft.thief.seal_object(ObjectKind::Index, "", &Index { source_tag: tag, packs }.encode().unwrap());
     put(&*theft.store, &name(&format!("index/{tag}/{}", IndexId(content_hash(&bytes).0))), &bytes);
     put(&*theft.store, &name("index/junk"), b"junk");
     put(&*theft.store, &name("packs/00/junk"), b"junk");
@@ -724,7 +733,12 @@ fn an_added_writer_is_whole_or_can_be_added_again() {
             let recipient = to_x25519(&private);
             let add = |admin: &mut Repository| {
                 let sources = vec!["web".to_owned()];
-                admin.add_writer(&NewWriter { name: "db2", roles: Roles::WRITE, sources, recipient: &recipient })
+                admin.add_writer(&NewWriter {
+                    name: "db2",
+                    roles: Roles::WRITE,
+                    sources,
+                    recipient: &recipient,
+                })
             };
             let added = add(&mut admin);
             let crashed = faulty.is_crashed();

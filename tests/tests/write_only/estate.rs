@@ -60,8 +60,9 @@ impl Estate {
         proxy.grant(&admin.credentials.access_key, "admin", vec![filling.policy(Role::Admin).unwrap()]);
         let recovery = admin.generate_key("recovery.key");
         let kms = format!("aws-kms:{key}");
-        let _made =
-            admin.run(["init", "--host", "admin", "--recipient", &kms, "--recipient", &recovery]).assert_code(0);
+        let _made = admin
+            .run(["init", "--host", "admin", "--recipient", &kms, "--recipient", &recovery])
+            .assert_code(0);
         let config = minio.client().get(bucket, &format!("{PREFIX}config")).unwrap();
         let repository = Config::decode(&config).unwrap().repository.to_hex();
         let mut estate = Self {
@@ -113,7 +114,8 @@ impl Estate {
 
     /// The part of a role's policy that is about the store.
     pub fn policy_of_store(&self, host: &Host, role: Role) -> Policy {
-        let mut policy: Value = serde_json::from_str(&self.filling(host).fill(role.template()).unwrap()).unwrap();
+        let mut policy: Value =
+            serde_json::from_str(&self.filling(host).fill(role.template()).unwrap()).unwrap();
         let is_of_kms = |statement: &Value| statement["Action"].to_string().contains("kms:");
         policy["Statement"].as_array_mut().unwrap().retain(|statement| !is_of_kms(statement));
         Policy::of_identity(&policy.to_string()).unwrap()
@@ -225,9 +227,8 @@ impl Host {
     pub fn assert_restores(&self, snapshot: &str, data: &[u8]) {
         let target = self.sandbox.path(format!("restored-{snapshot}"));
         let target = target.to_string_lossy();
-        let _restored = self
-            .run(["restore", snapshot, "--target", &target, "--overwrite", "always"])
-            .assert_code(0);
+        let _restored =
+            self.run(["restore", snapshot, "--target", &target, "--overwrite", "always"]).assert_code(0);
         let found = std::fs::read(format!("{target}/dump.sql")).unwrap();
         assert!(found == data, "{snapshot} is not what was backed up");
     }

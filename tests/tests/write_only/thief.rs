@@ -125,7 +125,8 @@ impl Thief {
     /// Seals something under the metadata key.
     pub fn seal(&self, kind: ObjectKind, path: &str, content: &[u8], signer: &Signer) -> Vec<u8> {
         let salt = Salt(random::array(&OsRandom).unwrap());
-        let floor = if kind == ObjectKind::Entry { body::ENTRY_FLOOR_BYTES } else { body::OBJECT_FLOOR_BYTES };
+        let floor =
+            if kind == ObjectKind::Entry { body::ENTRY_FLOOR_BYTES } else { body::OBJECT_FLOOR_BYTES };
         self.loot.metadata.seal(kind, path, floor, content, signer, salt).unwrap()
     }
 

@@ -7,9 +7,7 @@ use serde_json::json;
 use strongroom_keys::random::OsRandom;
 use strongroom_keys::wrap::WrapTo;
 use strongroom_repository::{InitOptions, Made, Repository, RepositoryError};
-use strongroom_store::{
-    LocalStore, NotAStoreReason, Store, StoreError, StoreOptions, StoreUrl, conformance,
-};
+use strongroom_store::{LocalStore, NotAStoreReason, Store, StoreError, StoreOptions, StoreUrl, conformance};
 
 use crate::arguments::Init;
 use crate::context::{Context, host_name};

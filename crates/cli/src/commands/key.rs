@@ -23,14 +23,8 @@ use crate::output::line;
 use crate::recipients::{self, NewKeys};
 use crate::render;
 
-const PURPOSES: [Purpose; 6] = [
-    Purpose::Data,
-    Purpose::Metadata,
-    Purpose::Identity,
-    Purpose::Vault,
-    Purpose::Signing,
-    Purpose::Root,
-];
+const PURPOSES: [Purpose; 6] =
+    [Purpose::Data, Purpose::Metadata, Purpose::Identity, Purpose::Vault, Purpose::Signing, Purpose::Root];
 
 pub(crate) fn run(context: &Context<'_>, action: &KeyAction) -> anyhow::Result<Outcome> {
     match action {
@@ -130,7 +124,9 @@ fn add_writer(
             "On that host: STRONGROOM_WRITER={name} (unless it is the host's name) and STRONGROOM_FINGERPRINT='{}'.",
             repository.fingerprint()
         ));
-        Ok(json!({ "type": "writer", "id": id.to_hex(), "name": name, "recipient": recipient.recipient().to_hex() }))
+        Ok(
+            json!({ "type": "writer", "id": id.to_hex(), "name": name, "recipient": recipient.recipient().to_hex() }),
+        )
     })
 }
 
@@ -145,8 +141,11 @@ fn revoke_writer(context: &Context<'_>, writer: &str, forget: &[String]) -> anyh
         .map(|known| known.id)
         .collect();
     let [id] = matching[..] else {
-        return Err(Usage(format!("`{writer}` fits {} writers; `strongroom key list` lists them", matching.len()))
-            .into());
+        return Err(Usage(format!(
+            "`{writer}` fits {} writers; `strongroom key list` lists them",
+            matching.len()
+        ))
+        .into());
     };
     let forget = forget
         .iter()
@@ -266,7 +265,13 @@ fn list(context: &Context<'_>, repository: &Repository) -> anyhow::Result<Outcom
     for signer in &policy.signers {
         let roles: Vec<_> = signer.roles.names().collect();
         let sources = signer.sources.join(",");
-        line!("{}  {}  {}  {}", signer.id.short(), render::safe(&signer.name), roles.join(","), render::safe(&sources));
+        line!(
+            "{}  {}  {}  {}",
+            signer.id.short(),
+            render::safe(&signer.name),
+            roles.join(","),
+            render::safe(&sources)
+        );
     }
     line!("METADATA KEYS");
     for key in &state.metadata_keys {
@@ -291,6 +296,6 @@ fn purposes(recipient: &Recipient) -> Vec<&'static str> {
 fn public(recipient: &Recipient) -> String {
     match (recipient.kind, PublicKey::try_from(&recipient.public[..])) {
         (RecipientType::X25519, Ok(public)) => key_file::public_text(&public),
-        _ => render::safe(&String::from_utf8_lossy(&recipient.public)).to_string(),
+        _ => render::safe(&String::from_utf8_lossy(&recipient.public)),
     }
 }

@@ -15,7 +15,11 @@ pub(crate) fn run(context: &Context<'_>, action: &ObjectLockAction) -> anyhow::R
     if context.global.json {
         context.json(&json!({ "type": "object_lock", "extended": extended.extended, "kept": extended.kept }));
     } else {
-        line!("extended the lock of {} objects; {} are locked for long enough", extended.extended, extended.kept);
+        line!(
+            "extended the lock of {} objects; {} are locked for long enough",
+            extended.extended,
+            extended.kept
+        );
     }
     Ok(Outcome::Done)
 }

@@ -38,7 +38,12 @@ pub(crate) fn run(context: &Context<'_>, action: &RepairAction) -> anyhow::Resul
             "type": "repair", "checked": report.checked, "restored": report.restored.len(), "lost": report.lost.len(), "dry_run": dry_run,
         }));
     } else {
-        line!("looked at {} objects, {done} {}, {} lost", report.checked, report.restored.len(), report.lost.len());
+        line!(
+            "looked at {} objects, {done} {}, {} lost",
+            report.checked,
+            report.restored.len(),
+            report.lost.len()
+        );
     }
     Ok(if report.lost.is_empty() { Outcome::Done } else { Outcome::Code(DAMAGE) })
 }

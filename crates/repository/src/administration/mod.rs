@@ -30,7 +30,9 @@ use crate::state::State;
 pub(crate) fn purposes_of_admin(kind: RecipientType) -> u8 {
     let always = bit(Purpose::Vault) | bit(Purpose::Root) | bit(Purpose::Signing);
     match kind {
-        RecipientType::AwsKms => always | bit(Purpose::Metadata) | bit(Purpose::Identity) | bit(Purpose::Data),
+        RecipientType::AwsKms => {
+            always | bit(Purpose::Metadata) | bit(Purpose::Identity) | bit(Purpose::Data)
+        }
         RecipientType::Passphrase | RecipientType::KeyFile | RecipientType::X25519 => always,
     }
 }

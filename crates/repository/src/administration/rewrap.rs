@@ -100,7 +100,11 @@ impl Repository {
             .map_err(|source| RepositoryError::Unlock { what: "a wrapped key", source })?;
         let name = key_name(key, to)?;
         let stored = self.store.get(&name, KEY_LIMIT_BYTES)?;
-        if self.is_wrap_of(&stored, &KeyObject { recipient: to, ..object }) { Ok(()) } else { Err(taken(&name)) }
+        if self.is_wrap_of(&stored, &KeyObject { recipient: to, ..object }) {
+            Ok(())
+        } else {
+            Err(taken(&name))
+        }
     }
 
     fn rewrap_key(&self, key: KeyId, from: RecipientId, to: &WrapTo) -> Result<(), RepositoryError> {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use strongroom_chunker::GearTable;
+use strongroom_format::key_object::SignedKey;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ObjectKind, Purpose};
-use strongroom_format::key_object::SignedKey;
 use strongroom_format::{ChunkId, KeyId, PackId, RecipientId};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment};

@@ -248,8 +248,7 @@ impl Checker<'_> {
                 Ok(bytes) => {
                     self.checked.entries += 1;
                     let key = self.repository.metadata.of_object(&bytes);
-                    if let Err(error) =
-                        key.and_then(|key| key.open(ObjectKind::Entry, name.as_str(), &bytes))
+                    if let Err(error) = key.and_then(|key| key.open(ObjectKind::Entry, name.as_str(), &bytes))
                     {
                         self.damaged_entry(number, FindingKind::Undecodable, &describe(&error))?;
                     }
@@ -260,9 +259,7 @@ impl Checker<'_> {
         for name in checkpoints.values() {
             self.checked.checkpoints += 1;
             let found = match self.fetch(name, CHECKPOINT_LIMIT_BYTES)? {
-                Ok(bytes) => {
-                    self.read_checkpoint(name, &bytes).err().map(|error| classify(&error))
-                }
+                Ok(bytes) => self.read_checkpoint(name, &bytes).err().map(|error| classify(&error)),
                 Err(found) => Some(found),
             };
             if let Some((kind, detail)) = found {

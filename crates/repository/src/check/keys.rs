@@ -58,7 +58,8 @@ impl Checker<'_> {
             }
         }
         if unnamed > 0 {
-            let detail = format!("{unnamed} keys are wrapped for recipients that the policy does not name (any more)");
+            let detail =
+                format!("{unnamed} keys are wrapped for recipients that the policy does not name (any more)");
             self.findings.add(Severity::Info, FindingKind::Leftover, "keys/", detail);
         }
         self.wraps_of_policy(&found)
@@ -129,7 +130,8 @@ impl Checker<'_> {
             && away.contains(arn)
         {
             let name = key_name(object.key, object.recipient).map_err(|error| describe(&error))?;
-            let detail = format!("not tried, because the service of KMS key {arn} could not be reached before");
+            let detail =
+                format!("not tried, because the service of KMS key {arn} could not be reached before");
             self.findings.add(Severity::Info, FindingKind::KeyUnopened, name.as_str(), detail);
             return Ok(());
         }

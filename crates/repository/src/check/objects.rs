@@ -240,7 +240,9 @@ impl Checker<'_> {
             }
         }
         let (severity, more) = match (is_told, liars) {
-            (true, 0) => (Severity::Info, ": the one that a verifier attested; all others are by dropped signers"),
+            (true, 0) => {
+                (Severity::Info, ": the one that a verifier attested; all others are by dropped signers")
+            }
             _ => (Severity::Suspicious, ""),
         };
         let detail = format!("it is described in {} ways; at most one is true{more}", numbers.len());

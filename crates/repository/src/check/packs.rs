@@ -150,9 +150,8 @@ impl Checker<'_> {
             let Some(entry) = cache.pack(number)? else { continue };
             // What the bytes say counts against an index object only when they are those that were stored.
             let is_whole = read.object.is_empty();
-            let is_own = own
-                .as_ref()
-                .is_some_and(|(_, own)| own.footer == entry.footer && own.header == entry.header);
+            let is_own =
+                own.as_ref().is_some_and(|(_, own)| own.footer == entry.footer && own.header == entry.header);
             if is_whole && own.is_some() && !is_own {
                 read.lies.push(number);
                 continue;

@@ -152,7 +152,9 @@ impl<T: ContentTarget> ContentQueue<'_, T> {
             let range = first.location.and_then(|location| self.reader.frame_range(location));
             let mut task = Task { frames: first.location.into_iter().collect(), jobs: vec![first] };
             let mut range = range.unwrap_or_default();
-            while let Some(job) = window.next_if(|job| self.goes_along(job.location, &task.frames, &mut range)) {
+            while let Some(job) =
+                window.next_if(|job| self.goes_along(job.location, &task.frames, &mut range))
+            {
                 if let Some(location) = job.location
                     && task.frames.last() != Some(&location)
                 {
@@ -168,20 +170,14 @@ impl<T: ContentTarget> ContentQueue<'_, T> {
 
 impl<T: ContentTarget> ContentQueue<'_, T> {
     /// Whether a frame is the last of a task, or lies right behind it in the same pack; `range` grows by it.
-    fn goes_along(
-        &self,
-        location: Option<Location>,
-        frames: &[Location],
-        range: &mut Range<u64>,
-    ) -> bool {
+    fn goes_along(&self, location: Option<Location>, frames: &[Location], range: &mut Range<u64>) -> bool {
         let (Some(location), Some(last)) = (location, frames.last()) else { return false };
         if location == *last {
             return true;
         }
         let Some(next) = self.reader.frame_range(location) else { return false };
-        let follows = location.pack == last.pack
-            && next.start == range.end
-            && next.end - range.start <= FETCH_BYTES;
+        let follows =
+            location.pack == last.pack && next.start == range.end && next.end - range.start <= FETCH_BYTES;
         if follows {
             range.end = next.end;
         }
