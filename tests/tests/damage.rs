@@ -348,6 +348,10 @@ fn what_nothing_opens_without_is_said_to_be_damaged() {
     assert!(!damaged.sandbox.path("nothing").exists());
 }
 
+fn checkpoints(sandbox: &Sandbox) -> Vec<PathBuf> {
+    objects(&sandbox.repository()).into_iter().filter(|path| path.starts_with("checkpoints")).collect()
+}
+
 #[test]
 fn a_damaged_checkpoint_is_gone_around() {
     let sandbox = Sandbox::new();
@@ -358,8 +362,7 @@ fn a_damaged_checkpoint_is_gone_around() {
             .run(["tag", "latest", if number % 2 == 0 { "--add" } else { "--remove" }, "t"])
             .assert_code(0);
     }
-    let checkpoint =
-        objects(&sandbox.repository()).into_iter().find(|path| path.starts_with("checkpoints")).unwrap();
+    let checkpoint = checkpoints(&sandbox).remove(0);
     let path = sandbox.repository().join(&checkpoint);
     let whole = fs::read(&path).unwrap();
     for damage in ALL {
@@ -376,6 +379,13 @@ fn a_damaged_checkpoint_is_gone_around() {
                     .any(|finding| finding["object"] == checkpoint.to_str().unwrap()),
                 "{checked}"
             );
+            // It noted what it found, and left a good checkpoint behind.
+            let newer: Vec<_> =
+                checkpoints(&sandbox).into_iter().filter(|other| *other != checkpoint).collect();
+            assert_eq!(newer.len(), 1);
+            let around = sandbox.run(["snapshots", "--no-cache"]).assert_code(0);
+            assert!(!around.stderr.contains("is not used"), "{around}");
+            fs::remove_file(sandbox.repository().join(&newer[0])).unwrap();
         }
         fs::write(&path, &whole).unwrap();
     }

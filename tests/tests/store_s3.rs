@@ -246,9 +246,13 @@ fn is_locked(service: &Service, bucket: &str) {
     assert!(store.delete(&pack).unwrap_err().is_not_found());
     let found = versions("packs/3f/1");
     assert!(found[0].is_newest && found[0].is_delete_marker && found.len() == 4, "{found:?}");
+    let deleted = |prefix: &str| store.history().unwrap().deleted(prefix).unwrap();
+    assert_eq!((deleted("packs/"), deleted("journal/")), (vec![pack.clone()], vec![]));
     assert!(store.get_version(&pack, &found[0].id, 4).unwrap_err().is_not_found());
     store.make_newest(&pack, &first.id).unwrap();
     assert_eq!(store.get(&pack, 4).unwrap(), b"good");
+
+    assert_eq!(deleted("packs/"), []);
 
     let never = name("packs/3f/never");
     assert_eq!(store.versions(&never).unwrap(), []);

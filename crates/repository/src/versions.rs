@@ -3,6 +3,9 @@
 //! Nothing of a repository is ever replaced, so of several versions of a name that is a hash the right one is that
 //! with this hash, and of any other name the oldest.
 
+use std::collections::BTreeSet;
+
+use strongroom_format::RecipientId;
 use strongroom_format::config::CONFIG_LIMIT_BYTES;
 use strongroom_format::entry::ENTRY_LIMIT_BYTES;
 use strongroom_format::index::INDEX_LIMIT_BYTES;
@@ -35,7 +38,8 @@ struct Needed {
     limit_bytes: u64,
 }
 
-/// Brings back what opening needs: `config`, journal, keys. It needs no key itself.
+/// Brings back what opening needs: `config`, journal, keys. It needs no key itself, and so does not know which keys
+/// were rightly deleted: it takes those that are wrapped for nobody any more. [`Repository::repair_versions`] knows more.
 ///
 /// # Errors
 /// `NoHistory`, `Store`, `Interrupted`.
@@ -47,10 +51,17 @@ pub fn repair_opening(
     let history = history(store)?;
     let mut needed = vec![Needed { name: names::config()?, hash: None, limit_bytes: CONFIG_LIMIT_BYTES }];
     for (folder, limit_bytes) in [("journal/", ENTRY_LIMIT_BYTES), ("keys/", KEY_LIMIT_BYTES)] {
+        let mut names = Vec::new();
         store.list(folder, &mut |name, _| {
-            needed.push(Needed { name, hash: None, limit_bytes });
+            names.push(name);
             Ok(())
         })?;
+        let deleted = history.deleted(folder)?;
+        // A key that is no longer wrapped for some of its recipients was deleted on purpose (`key remove-recipient`).
+        let keys: BTreeSet<_> = names.iter().filter_map(names::key_of).map(|(key, _)| key).collect();
+        let is_lost = |name: &ObjectName| names::key_of(name).is_none_or(|(key, _)| !keys.contains(&key));
+        names.extend(deleted.into_iter().filter(is_lost));
+        needed.extend(names.into_iter().map(|name| Needed { name, hash: None, limit_bytes }));
     }
     let mut report = VersionsReport::default();
     for one in &needed {
@@ -60,7 +71,7 @@ pub fn repair_opening(
 }
 
 impl Repository {
-    /// Brings back packs and index objects that were overwritten or deleted, in a store that keeps older versions.
+    /// Brings back packs, index objects and wrapped keys that were overwritten or deleted, in a store that keeps older versions.
     ///
     /// # Errors
     /// `NoHistory`, `Store`, `Interrupted`.
@@ -71,6 +82,16 @@ impl Repository {
     ) -> Result<VersionsReport, RepositoryError> {
         let history = history(&*self.origin)?;
         let mut report = VersionsReport::default();
+        let policy = &self.state.policy;
+        let is_recipient = |id: RecipientId| {
+            id.0 == policy.vault.id.0 || policy.recipients.iter().any(|recipient| recipient.id == id)
+        };
+        for name in history.deleted("keys/")? {
+            if names::key_of(&name).is_some_and(|(_, recipient)| is_recipient(recipient)) {
+                let needed = Needed { name, hash: None, limit_bytes: KEY_LIMIT_BYTES };
+                repair(history, &needed, dry_run, monitor, &mut report)?;
+            }
+        }
         for pack in self.state.packs.values() {
             let name = names::pack(pack.kind, pack.id)?;
             let needed = Needed { name, hash: Some(pack.id.0), limit_bytes: PACK_LIMIT_BYTES };

@@ -6,7 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use strongroom_keys::Secret;
 use strongroom_repository::RepositoryError;
+use strongroom_repository::administration::Grant;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::versions::{VersionsReport, repair_opening};
 use strongroom_store::{
@@ -102,6 +104,13 @@ impl History for Versioned {
         Ok(described.collect())
     }
 
+    fn deleted(&self, prefix: &str) -> Result<Vec<ObjectName>, StoreError> {
+        let history = self.history.lock().unwrap();
+        let deleted = history.iter().filter(|(_, versions)| matches!(versions.last(), Some(None)));
+        let names = deleted.map(|(name, _)| name.clone());
+        Ok(names.filter(|name| name.as_str().starts_with(prefix)).collect())
+    }
+
     fn get_version(&self, name: &ObjectName, id: &str, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
         let missing = || StoreError::NotFound { object: name.clone() };
         let history = self.history.lock().unwrap();
@@ -124,6 +133,9 @@ impl History for Versioned {
         Ok(())
     }
 }
+
+/// What is done to an object of that length.
+type Harm<'a> = &'a dyn Fn(&ObjectName, usize);
 
 fn data() -> Files {
     files([("dump.sql", noise(1, 700_000)), ("roles.sql", b"create role".to_vec())])
@@ -154,7 +166,7 @@ fn what_was_overwritten_is_read_and_repaired() {
     assert!(objects.len() >= 3);
     let good: Vec<_> = objects.iter().map(|name| read(&*store, name)).collect();
     // Overwritten twice, by bytes of the same and of another length, and deleted.
-    let harms: [&dyn Fn(&ObjectName, usize); 3] = [
+    let harms: [Harm<'_>; 3] = [
         &|name, length| {
             versioned.overwrite(name, &noise(1, length));
             versioned.overwrite(name, &noise(2, length));
@@ -203,7 +215,7 @@ fn what_no_version_holds_is_named_and_the_rest_repaired() {
     let lost = &objects[0];
     versioned.erase_history(lost);
     let report = open(&store).repair_versions(false, &Silent).unwrap();
-    assert_eq!(report.lost, [lost.clone()]);
+    assert_eq!(report.lost, std::slice::from_ref(lost));
     assert_eq!(report.restored.len(), objects.len() - 1);
     let found = check(&open(&store));
     assert!(damage(&found).iter().all(|finding| finding.object == lost.as_str()), "{:#?}", found.findings);
@@ -250,16 +262,40 @@ fn a_deleted_journal_entry_is_brought_back() {
     for note in ["second", "third", "last"] {
         repository.note(note, None, "{}").unwrap();
     }
-    let key = names(&*store, "keys/")[0].clone();
-    let lost = [name("config"), entry_name(0), entry_name(2), entry_name(4), key];
+    let before = names(&*store, "");
+    let mut lost = names(&*store, "keys/");
+    lost.extend([name("config"), entry_name(0), entry_name(2), entry_name(4)]);
     lost.iter().for_each(|name| store.delete(name).unwrap());
     let report = repair_opening(&*store, false, &Silent).unwrap();
-    let mut expected = lost.to_vec();
-    expected.sort();
-    assert_eq!((restored(&report), report.lost), (expected, vec![]));
+    lost.sort();
+    assert_eq!((restored(&report), report.lost), (lost, vec![]));
+    assert_eq!(names(&*store, ""), before);
     let mut repository = open(&store);
     assert_eq!(repository.state().number, 4);
     assert!(restore(&mut repository, id) == data());
+    assert_clean(&store);
+}
+
+#[test]
+fn a_deleted_key_comes_back_for_its_recipients_only() {
+    let (_, store, _) = versioned();
+    let mut repository = open(&store);
+    let to_other = to_x25519(&Secret::new([0x55; 32]));
+    repository.add_recipient(&to_other, Grant::Admin, None).unwrap();
+    let other = to_other.recipient();
+    let of_other: Vec<_> =
+        names(&*store, "keys/").into_iter().filter(|name| name.as_str().ends_with(&other.to_hex())).collect();
+    assert!(of_other.len() > 1);
+    for name in &of_other {
+        store.delete(name).unwrap();
+    }
+    // Who has no key cannot tell this from a recipient who was removed.
+    assert_eq!(restored(&repair_opening(&*store, false, &Silent).unwrap()), []);
+    let report = open(&store).repair_versions(false, &Silent).unwrap();
+    assert_eq!(restored(&report), of_other);
+    let _removed = repository.remove_recipient(other).unwrap();
+    assert_eq!(restored(&repair_opening(&*store, false, &Silent).unwrap()), []);
+    assert_eq!(restored(&open(&store).repair_versions(false, &Silent).unwrap()), []);
     assert_clean(&store);
 }
 

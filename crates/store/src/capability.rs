@@ -17,6 +17,13 @@ pub trait History: Send + Sync {
     /// As [`Store::list`](crate::Store::list).
     fn versions(&self, name: &ObjectName) -> Result<Vec<Version>, StoreError>;
 
+    /// The names under a prefix of which there are versions, but the newest says that it was deleted; in no order.
+    /// None is no error.
+    ///
+    /// # Errors
+    /// As [`Store::list`](crate::Store::list).
+    fn deleted(&self, prefix: &str) -> Result<Vec<ObjectName>, StoreError>;
+
     /// The whole of one version.
     ///
     /// # Errors

@@ -188,7 +188,7 @@ impl Checker<'_> {
     pub(super) fn list_keys(&mut self) -> Result<(), RepositoryError> {
         let (names, mut strays) = (&mut self.key_names, Vec::new());
         self.repository.origin.list("keys/", &mut |name, _| {
-            match key_of(&name) {
+            match names::key_of(&name) {
                 Some(key) => drop(names.insert(key)),
                 None => strays.push(name),
             }
@@ -316,9 +316,4 @@ impl Checker<'_> {
 fn pack_of(kind: ObjectKind, name: &ObjectName) -> Option<PackId> {
     let id = PackId::from_hex(name.as_str().rsplit('/').next()?)?;
     (names::pack(kind, id).ok()? == *name).then_some(id)
-}
-
-fn key_of(name: &ObjectName) -> Option<(KeyId, RecipientId)> {
-    let (key, recipient) = name.as_str().strip_prefix("keys/")?.split_once('/')?;
-    Some((KeyId::from_hex(key)?, RecipientId::from_hex(recipient)?))
 }

@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn what_was_answered_is_said_once() {
         let error = answered(Asked::Store, 400, "InvalidHeader");
-        let causes = std::iter::successors(Some::<&dyn Error>(&error), |error: &&dyn Error| (*error).source());
+        let causes =
+            std::iter::successors(Some::<&dyn Error>(&error), |error: &&dyn Error| (*error).source());
         let said: Vec<_> = causes.map(ToString::to_string).collect();
         assert_eq!(said.join("; ").matches("InvalidHeader").count(), 1, "{said:?}");
     }

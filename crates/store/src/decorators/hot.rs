@@ -134,6 +134,15 @@ impl<H: Store, C: Store> History for HotStore<H, C> {
         self.history_of(Operation::Versions, name)?.versions(name)
     }
 
+    fn deleted(&self, prefix: &str) -> Result<Vec<ObjectName>, StoreError> {
+        let mut found = Vec::new();
+        for (history, cold) in [(self.hot.history(), false), (self.cold.history(), true)] {
+            let names = history.map_or(Ok(Vec::new()), |history| history.deleted(prefix))?;
+            found.extend(names.into_iter().filter(|name| is_cold(name.as_str()) == cold));
+        }
+        Ok(found)
+    }
+
     fn get_version(&self, name: &ObjectName, id: &str, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
         self.history_of(Operation::Get, name)?.get_version(name, id, max_length_bytes)
     }

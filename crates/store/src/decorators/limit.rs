@@ -232,6 +232,12 @@ impl<S: Store> History for LimitStore<S> {
         history.versions(name)
     }
 
+    fn deleted(&self, prefix: &str) -> Result<Vec<ObjectName>, StoreError> {
+        let Some(history) = self.inner.history() else { return Ok(Vec::new()) };
+        let _permit = self.request();
+        history.deleted(prefix)
+    }
+
     fn get_version(&self, name: &ObjectName, id: &str, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
         let history = self.inner.history().ok_or_else(|| lacking(self, Operation::Get, name))?;
         let permit = self.request();

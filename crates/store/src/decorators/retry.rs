@@ -319,6 +319,11 @@ impl<S: Store> History for RetryStore<S> {
         self.retried(Operation::Versions, name.as_str(), || history.versions(name))
     }
 
+    fn deleted(&self, prefix: &str) -> Result<Vec<ObjectName>, StoreError> {
+        let Some(history) = self.inner.history() else { return Ok(Vec::new()) };
+        self.retried(Operation::Versions, prefix, || history.deleted(prefix))
+    }
+
     fn get_version(&self, name: &ObjectName, id: &str, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
         let history = self.inner.history().ok_or_else(|| lacking(self, Operation::Get, name))?;
         self.retried(Operation::Get, name.as_str(), || history.get_version(name, id, max_length_bytes))

@@ -3,12 +3,14 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::EncodingType;
 
 use crate::capability::{History, Version};
 use crate::error::{Operation, StoreError};
-use crate::name::ObjectName;
+use crate::name::{ObjectName, check_prefix};
+use crate::s3::list::below;
 use crate::s3::{Failed, S3Store};
 use crate::url::decoded;
 
@@ -16,20 +18,8 @@ impl History for S3Store {
     fn versions(&self, name: &ObjectName) -> Result<Vec<Version>, StoreError> {
         let key = self.key(name);
         let senseless = || self.senseless(Operation::Versions, name.as_str());
-        let (mut found, mut after) = (Vec::new(), (None, None));
-        loop {
-            let request = self
-                .client
-                .list_object_versions()
-                .bucket(&self.bucket)
-                .prefix(&key)
-                .encoding_type(EncodingType::Url)
-                .set_key_marker(after.0.clone())
-                .set_version_id_marker(after.1.clone());
-            let fail =
-                |failed: Failed| self.error(Operation::Versions, name.as_str(), failed.without_object());
-            let page = self.call(request.send()).map_err(fail)?;
-            let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
+        let mut found = Vec::new();
+        self.version_pages(name.as_str(), &mut |page, is_encoded| {
             let is_it = |listed: Option<&str>| listed.is_some_and(|listed| is_key(listed, &key, is_encoded));
             for listed in page.versions().iter().filter(|listed| is_it(listed.key())) {
                 found.push(Version {
@@ -49,19 +39,26 @@ impl History for S3Store {
                     is_delete_marker: true,
                 });
             }
-            let next = (page.next_key_marker, page.next_version_id_marker);
             // Keys are listed in order: the rest belongs to longer names.
-            let is_past = next.0.as_deref().is_some_and(|next| !is_key(next, &key, is_encoded));
-            if page.is_truncated != Some(true) || is_past {
-                break;
-            }
-            if next.0.is_none() || next == after {
-                return Err(senseless());
-            }
-            after = next;
-        }
+            Ok(page.next_key_marker().is_none_or(|next| is_key(next, &key, is_encoded)))
+        })?;
         // Versions and markers are listed apart from each other.
         found.sort_by_key(|version| Reverse((version.is_newest, version.modified_ms)));
+        Ok(found)
+    }
+
+    fn deleted(&self, prefix: &str) -> Result<Vec<ObjectName>, StoreError> {
+        check_prefix(prefix)?;
+        let mut found = Vec::new();
+        self.version_pages(prefix, &mut |page, is_encoded| {
+            for listed in page.delete_markers().iter().filter(|listed| listed.is_latest() == Some(true)) {
+                let name = listed.key().and_then(|key| below(&self.root, key, is_encoded));
+                let name = name.ok_or_else(|| self.senseless(Operation::Versions, prefix))?;
+                // Whatever else lies below the prefix is foreign.
+                found.extend(ObjectName::new(name).ok());
+            }
+            Ok(true)
+        })?;
         Ok(found)
     }
 
@@ -86,6 +83,39 @@ impl History for S3Store {
         self.call(request.send())
             .map(|_| ())
             .map_err(|failed| self.error_on(Operation::MakeNewest, name, failed))
+    }
+}
+
+impl S3Store {
+    /// Visits all versions of all names that begin so, until the visitor has had enough. It is told whether keys are
+    /// encoded.
+    fn version_pages(
+        &self,
+        prefix: &str,
+        visit: &mut dyn FnMut(&ListObjectVersionsOutput, bool) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut after = (None, None);
+        loop {
+            let request = self
+                .client
+                .list_object_versions()
+                .bucket(&self.bucket)
+                .prefix(format!("{}{prefix}", self.root))
+                .encoding_type(EncodingType::Url)
+                .set_key_marker(after.0.clone())
+                .set_version_id_marker(after.1.clone());
+            let fail = |failed: Failed| self.error(Operation::Versions, prefix, failed.without_object());
+            let page = self.call(request.send()).map_err(fail)?;
+            let goes_on = visit(&page, page.encoding_type() == Some(&EncodingType::Url))?;
+            if page.is_truncated != Some(true) || !goes_on {
+                return Ok(());
+            }
+            let next = (page.next_key_marker, page.next_version_id_marker);
+            if next.0.is_none() || next == after {
+                return Err(self.senseless(Operation::Versions, prefix));
+            }
+            after = next;
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl S3Store {
 /// The part of a key below `root`; `None` when it is not below it. What is no text becomes a name that is none.
 ///
 /// Services differ in whether an encoded space is `+`.
-fn below(root: &str, key: &str, is_encoded: bool) -> Option<String> {
+pub(super) fn below(root: &str, key: &str, is_encoded: bool) -> Option<String> {
     let keys = match is_encoded {
         false => vec![key.as_bytes().to_vec()],
         true => vec![decoded(key)?, decoded(&key.replace('+', " "))?],
