@@ -9,7 +9,7 @@ use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::Check;
 use crate::context::{Context, workers};
-use crate::exit::{DAMAGE, Outcome};
+use crate::exit::{DAMAGE, Outcome, PARTLY};
 use crate::output::line;
 use crate::render;
 
@@ -50,7 +50,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     }
     context.note(&mut repository, "check", None, &detail);
     context.terminal.say(&format!("checked in {:.1} s", began.elapsed().as_secs_f64()));
-    Ok(if clean { Outcome::Done } else { Outcome::Code(DAMAGE) })
+    Ok(match (clean, report.checked.packs_frozen) {
+        (false, _) => Outcome::Code(DAMAGE),
+        (true, 0) => Outcome::Done,
+        (true, _) => Outcome::Code(PARTLY),
+    })
 }
 
 /// Prints what a check found.
@@ -63,7 +67,7 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
         context.json(&json!({
             "type": "check", "clean": report.is_clean(), "findings": report.findings.len(), "entries": c.entries, "checkpoints": c.checkpoints,
             "snapshots": c.snapshots, "index_objects": c.index_objects, "packs": c.packs, "packs_read": c.packs_read, "bytes_read": c.bytes_read,
-            "nodes": c.nodes, "chunks": c.chunks, "keys": c.keys, "keys_opened": c.keys_opened,
+            "packs_frozen": c.packs_frozen, "nodes": c.nodes, "chunks": c.chunks, "keys": c.keys, "keys_opened": c.keys_opened,
         }));
         return;
     }

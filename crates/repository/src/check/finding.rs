@@ -29,6 +29,8 @@ pub enum FindingKind {
     Missing,
     /// An object is there and the store cannot read it.
     Unreadable,
+    /// Objects are in cold storage, and were not read.
+    Frozen,
     /// An object has another length than it should have.
     WrongLength,
     /// An object's bytes do not hash to its name.

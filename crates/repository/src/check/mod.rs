@@ -69,6 +69,8 @@ pub struct Checked {
     pub packs_read: u64,
     /// Their bytes.
     pub bytes_read: u64,
+    /// Packs that were to be read, and could not all be, because they or packs that they build on are in cold storage.
+    pub packs_frozen: u64,
     /// Tree nodes, each once.
     pub nodes: u64,
     /// Chunks of all contents, as often as distinct lists have them.
@@ -172,6 +174,7 @@ impl Repository {
         checker.footers(&cache)?;
         let reader = Reader::by_index(self, &cache);
         checker.read_packs(&cache, &reader)?;
+        checker.report_frozen();
         checker.trees(&cache, &reader)?;
         Ok(CheckReport {
             findings: checker.findings.finish(),
@@ -198,6 +201,7 @@ impl Checker<'_> {
     fn store_error(&self, error: StoreError) -> Result<(FindingKind, String), RepositoryError> {
         match error {
             StoreError::NotFound { .. } => Ok((FindingKind::Missing, "it is not there".into())),
+            StoreError::Archived { .. } => Ok((FindingKind::Frozen, error.to_string())),
             StoreError::TooLarge { .. } | StoreError::Truncated { .. } => {
                 Ok((FindingKind::WrongLength, error.to_string()))
             }

@@ -12,9 +12,10 @@ use strongroom_keys::KeysError;
 use strongroom_keys::derive::content_hash;
 use strongroom_keys::frame::{BoundRecord, verify_author};
 use strongroom_keys::random;
+use strongroom_store::StoreError;
 
 use super::finding::classify;
-use super::{Checker, FindingKind};
+use super::{Checker, FindingKind, Severity};
 use crate::cache::{Cache, Location, PackEntry, PackNumber, description};
 use crate::error::RepositoryError;
 use crate::names;
@@ -31,6 +32,8 @@ struct Read {
     frames: Vec<(Location, String)>,
     /// Descriptions that are not what the pack says of itself.
     lies: Vec<PackNumber>,
+    /// Whether cold storage keeps some of what was to be read: nothing is known of that.
+    is_frozen: bool,
     /// What it says of itself, if every frame in it was opened.
     description: Option<ContentHash>,
 }
@@ -49,7 +52,8 @@ impl Checker<'_> {
         self.monitor.begin("reading packs", Some(total));
         let results = self.run(&plan, cache, reader)?;
         for (id, read) in results {
-            self.checked.packs_read += 1;
+            self.checked.packs_frozen += u64::from(read.is_frozen);
+            self.checked.packs_read += u64::from(!read.is_frozen);
             self.checked.bytes_read += read.bytes;
             self.report_pack(id, &read);
             if let Some(description) = read.description {
@@ -131,6 +135,10 @@ impl Checker<'_> {
         let mut read = Read::default();
         let bytes = match self.fetch(&name, PACK_LIMIT_BYTES)? {
             Ok(bytes) => bytes,
+            Err((FindingKind::Frozen, _)) => {
+                read.is_frozen = true;
+                return Ok(read);
+            }
             Err(problem) => {
                 read.object.push(problem);
                 self.every_frame(pack, cache, &mut read)?;
@@ -158,7 +166,12 @@ impl Checker<'_> {
             }
             let bad = read.frames.len();
             self.read_frames(number, &entry, &bytes, reader, &mut read)?;
-            if is_whole && is_own && read.frames.len() == bad && self.keys_are_there(number, &entry) {
+            if is_whole
+                && is_own
+                && !read.is_frozen
+                && read.frames.len() == bad
+                && self.keys_are_there(number, &entry)
+            {
                 read.description = own.as_ref().map(|(description, _)| *description);
             }
         }
@@ -263,12 +276,16 @@ impl Checker<'_> {
                 .and_then(|public| verify_author(&public, &BoundRecord::new(record, chunks, bases), sealed));
             if let Err(error) = verified {
                 read.frames.push((place, format!("its author's signature: {}", describe(&error))));
-            } else if let Err(error) = reader.open_frame(entry, record, sealed) {
-                let error = match error {
-                    RepositoryError::Store(error) => self.store_answers(error)?.into(),
-                    error => error,
-                };
-                read.frames.push((place, describe(&error)));
+                continue;
+            }
+            match reader.open_frame(entry, record, sealed) {
+                Ok(_) => {}
+                // A base of it.
+                Err(RepositoryError::Store(StoreError::Archived { .. })) => read.is_frozen = true,
+                Err(RepositoryError::Store(error)) => {
+                    read.frames.push((place, describe(&self.store_answers(error)?)));
+                }
+                Err(error) => read.frames.push((place, describe(&error))),
             }
         }
         Ok(())
@@ -279,6 +296,17 @@ impl Checker<'_> {
             .and_then(|author| self.state.known_signer(author))
             .map(|signer| signer.public)
             .ok_or(KeysError::Signature)
+    }
+
+    /// Says once how many there are: a store may have all of them frozen.
+    pub(super) fn report_frozen(&mut self) {
+        let frozen = self.checked.packs_frozen;
+        if frozen > 0 {
+            let detail = format!(
+                "{frozen} packs are in cold storage, or build on some that are, and were not read; what `restore` thaws is read again"
+            );
+            self.findings.add(Severity::Info, FindingKind::Frozen, "packs/", detail);
+        }
     }
 
     fn report_pack(&mut self, id: PackId, read: &Read) {
