@@ -8,7 +8,7 @@ use crate::entry::{
 };
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
-use crate::{ContentHash, FormatError, Signature, SnapshotId, WriterId};
+use crate::{ContentHash, FormatError, KeyId, PackId, Signature, SnapshotId, WriterId};
 
 /// Largest checkpoint a reader accepts, bytes.
 pub const CHECKPOINT_LIMIT_BYTES: u64 = 128 << 20;
@@ -64,6 +64,12 @@ pub struct Checkpoint {
     pub voids: Vec<VoidEntry>,
     /// Packs that a verifier attested, by ID.
     pub attested: Vec<Attestation>,
+    /// Snapshots that forget entries forgot, by ID.
+    pub forgotten: Vec<SnapshotId>,
+    /// Packs that no longer count, by ID, and the entry that retired each.
+    pub retired: Vec<(PackId, u64)>,
+    /// Data keys that no longer count, by ID, and the entry that retired each.
+    pub retired_keys: Vec<(KeyId, u64)>,
 }
 
 impl Checkpoint {
@@ -100,6 +106,21 @@ impl Checkpoint {
             });
             map.bytes(8, &self.chain.0);
             map.field(9, |e| e.array(&self.attested, encode_attestation));
+            map.field(10, |e| e.array(&self.forgotten, |e, id| e.bytes(&id.0)));
+            map.field(11, |e| {
+                e.array(&self.retired, |e, (pack, number)| {
+                    e.array_head(2);
+                    e.bytes(&pack.0);
+                    e.uint(*number);
+                });
+            });
+            map.field(12, |e| {
+                e.array(&self.retired_keys, |e, (key, number)| {
+                    e.array_head(2);
+                    e.bytes(&key.0);
+                    e.uint(*number);
+                });
+            });
         });
         encoder.into_bytes()
     }
@@ -112,6 +133,7 @@ impl Checkpoint {
         let (mut number, mut hash, mut policies, mut snapshots, mut indexes, mut packs, mut voids) =
             (None, None, None, None, None, None, None);
         let (mut chain, mut attested) = (None, None);
+        let (mut forgotten, mut retired, mut retired_keys) = (None, None, None);
         let mut decoder = Decoder::new(bytes);
         decoder.map("checkpoint", |key, value| {
             match key {
@@ -133,6 +155,16 @@ impl Checkpoint {
                 }
                 8 => chain = Some(ContentHash::try_from(value.bytes()?)?),
                 9 => attested = Some(value.array(decode_attestation)?),
+                10 => forgotten = Some(value.array(|v| SnapshotId::try_from(v.bytes()?))?),
+                11 => {
+                    retired = Some(
+                        value.array(|v| v.tuple(2, |v| Ok((PackId::try_from(v.bytes()?)?, v.uint()?))))?,
+                    )
+                }
+                12 => {
+                    retired_keys =
+                        Some(value.array(|v| v.tuple(2, |v| Ok((KeyId::try_from(v.bytes()?)?, v.uint()?))))?)
+                }
                 _ => return Ok(false),
             }
             Ok(true)
@@ -149,6 +181,9 @@ impl Checkpoint {
             voids: voids.ok_or(missing("checkpoint's void entries"))?,
             chain: chain.ok_or(missing("checkpoint's chain"))?,
             attested: attested.ok_or(missing("checkpoint's attested packs"))?,
+            forgotten: forgotten.ok_or(missing("checkpoint's forgotten snapshots"))?,
+            retired: retired.ok_or(missing("checkpoint's retired packs"))?,
+            retired_keys: retired_keys.ok_or(missing("checkpoint's retired keys"))?,
         })
     }
 }
@@ -220,7 +255,10 @@ mod tests {
             indexes: body.indexes.clone(),
             packs: body.packs.iter().map(|pack| (*pack, WriterId([9; 16]))).collect(),
             voids: vec![VoidEntry { number: 6, reason: "signed by nobody the policy lists".into() }],
-            attested: vec![Attestation { pack: crate::PackId([11; 32]), description: ContentHash([12; 32]) }],
+            attested: vec![Attestation { pack: PackId([11; 32]), description: ContentHash([12; 32]) }],
+            forgotten: vec![SnapshotId([13; 32])],
+            retired: vec![(PackId([14; 32]), 7)],
+            retired_keys: vec![(KeyId([15; 16]), 8)],
         };
         assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
     }

@@ -2,8 +2,10 @@
 
 use crate::cbor::{Decoder, Encoder};
 use crate::manifest::SnapshotBody;
+use crate::pack::KeyRef;
+use crate::policy::{decode_key, encode_key};
 use crate::registry::{EntryKind, ObjectKind};
-use crate::{ContentHash, FormatError, IndexId, PackId, Signature, SnapshotId, SourceTag};
+use crate::{ContentHash, FormatError, IndexId, KeyId, PackId, Signature, SnapshotId, SourceTag};
 
 /// Largest journal entry a reader accepts, bytes.
 pub const ENTRY_LIMIT_BYTES: u64 = 64 << 20;
@@ -30,8 +32,12 @@ pub enum Statement {
     Policy(PolicyBody),
     /// A snapshot.
     Snapshot(Box<SnapshotBody>),
+    /// Snapshots are gone.
+    Forget(ForgetBody),
     /// New index objects replace old ones.
     Reindex(ReindexBody),
+    /// Packs no longer count.
+    Retire(RetireBody),
     /// Packs of which every chunk was opened.
     Attested(Vec<Attestation>),
     /// Tags of a snapshot.
@@ -78,6 +84,30 @@ pub struct ReindexBody {
     pub added: Vec<IndexRef>,
     /// What no longer counts.
     pub removed: Vec<IndexId>,
+}
+
+/// Snapshots that are gone for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgetBody {
+    /// Which.
+    pub snapshots: Vec<SnapshotId>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Packs that no snapshot needs any more, and what replaces them where one still needs some of what they hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetireBody {
+    /// Packs that no longer count, and never will again; or that never did.
+    pub retired: Vec<PackId>,
+    /// Packs that hold what is still needed of them.
+    pub packs: Vec<PackRef>,
+    /// Index objects that describe those.
+    pub indexes: Vec<IndexRef>,
+    /// Data keys that their frames are sealed under and that no snapshot has brought.
+    pub keys: Vec<KeyRef>,
+    /// Data keys that nothing is sealed under any more, once the retired packs are deleted.
+    pub retired_keys: Vec<KeyId>,
 }
 
 /// What a verifier says of a pack: that it holds exactly what one description says.
@@ -173,7 +203,9 @@ impl Statement {
         match self {
             Self::Policy(_) => EntryKind::Policy,
             Self::Snapshot(_) => EntryKind::Snapshot,
+            Self::Forget(_) => EntryKind::Forget,
             Self::Reindex(_) => EntryKind::Reindex,
+            Self::Retire(_) => EntryKind::Retire,
             Self::Attested(_) => EntryKind::Attested,
             Self::Tag(_) => EntryKind::Tag,
             Self::Note(_) => EntryKind::Note,
@@ -190,6 +222,17 @@ impl Statement {
             Self::Reindex(body) => encoder.map(|map| {
                 map.field(1, |e| e.array(&body.added, encode_index));
                 map.field(2, |e| e.array(&body.removed, |e, id| e.bytes(&id.0)));
+            }),
+            Self::Forget(body) => encoder.map(|map| {
+                map.field(1, |e| e.array(&body.snapshots, |e, id| e.bytes(&id.0)));
+                map.text(2, &body.reason);
+            }),
+            Self::Retire(body) => encoder.map(|map| {
+                map.field(1, |e| e.array(&body.retired, |e, id| e.bytes(&id.0)));
+                map.field(2, |e| e.array(&body.packs, encode_pack));
+                map.field(3, |e| e.array(&body.indexes, encode_index));
+                map.field(4, |e| e.array(&body.keys, encode_key));
+                map.field(5, |e| e.array(&body.retired_keys, |e, id| e.bytes(&id.0)));
             }),
             Self::Attested(packs) => encoder.map(|map| {
                 map.field(1, |e| e.array(packs, encode_attestation));
@@ -214,7 +257,9 @@ impl Statement {
         match kind {
             EntryKind::Policy => decode_policy(decoder).map(Self::Policy),
             EntryKind::Snapshot => SnapshotBody::decode(decoder).map(|body| Self::Snapshot(Box::new(body))),
+            EntryKind::Forget => decode_forget(decoder).map(Self::Forget),
             EntryKind::Reindex => decode_reindex(decoder).map(Self::Reindex),
+            EntryKind::Retire => decode_retire(decoder).map(Self::Retire),
             EntryKind::Attested => decode_attested(decoder).map(Self::Attested),
             EntryKind::Tag => decode_tag(decoder).map(Self::Tag),
             EntryKind::Note => decode_note(decoder).map(Self::Note),
@@ -252,6 +297,45 @@ fn decode_reindex(decoder: &mut Decoder<'_>) -> Result<ReindexBody, FormatError>
     Ok(ReindexBody {
         added: added.ok_or(FormatError::Missing { what: "new index objects" })?,
         removed: removed.ok_or(FormatError::Missing { what: "old index objects" })?,
+    })
+}
+
+fn decode_forget(decoder: &mut Decoder<'_>) -> Result<ForgetBody, FormatError> {
+    let (mut snapshots, mut reason) = (None, None);
+    decoder.map("forget entry", |key, value| {
+        match key {
+            1 => snapshots = Some(value.array(|v| SnapshotId::try_from(v.bytes()?))?),
+            2 => reason = Some(value.text()?.to_owned()),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(ForgetBody {
+        snapshots: snapshots.ok_or(FormatError::Missing { what: "forgotten snapshots" })?,
+        reason: reason.ok_or(FormatError::Missing { what: "why they are forgotten" })?,
+    })
+}
+
+fn decode_retire(decoder: &mut Decoder<'_>) -> Result<RetireBody, FormatError> {
+    let (mut retired, mut packs, mut indexes, mut keys, mut retired_keys) = (None, None, None, None, None);
+    decoder.map("retire entry", |key, value| {
+        match key {
+            1 => retired = Some(value.array(|v| PackId::try_from(v.bytes()?))?),
+            2 => packs = Some(value.array(decode_pack)?),
+            3 => indexes = Some(value.array(decode_index)?),
+            4 => keys = Some(value.array(decode_key)?),
+            5 => retired_keys = Some(value.array(|v| KeyId::try_from(v.bytes()?))?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let missing = |what| FormatError::Missing { what };
+    Ok(RetireBody {
+        retired: retired.ok_or(missing("retired packs"))?,
+        packs: packs.ok_or(missing("packs in their place"))?,
+        indexes: indexes.ok_or(missing("index objects of those"))?,
+        keys: keys.ok_or(missing("keys of those"))?,
+        retired_keys: retired_keys.ok_or(missing("retired keys"))?,
     })
 }
 
@@ -386,6 +470,18 @@ mod tests {
                 added: vec![IndexRef { id: IndexId([3; 32]), source_tag: SourceTag([4; 16]), length: 8192 }],
                 removed: vec![IndexId([5; 32])],
             }),
+            Statement::Forget(ForgetBody {
+                snapshots: vec![SnapshotId([6; 32]), SnapshotId([7; 32])],
+                reason: "older than 30 days".into(),
+            }),
+            Statement::Retire(RetireBody {
+                retired: vec![PackId([7; 32])],
+                packs: crate::manifest::tests::body().packs,
+                indexes: crate::manifest::tests::body().indexes,
+                keys: crate::manifest::tests::body().keys,
+                retired_keys: vec![KeyId([3; 16])],
+            }),
+            Statement::Retire(RetireBody::default()),
             Statement::Attested(vec![Attestation {
                 pack: PackId([7; 32]),
                 description: ContentHash([8; 32]),
@@ -416,12 +512,12 @@ mod tests {
             map.uint(2, 6);
             map.bytes(3, &[0; 32]);
             map.uint(4, 0);
-            map.uint(5, 5);
+            map.uint(5, 6);
             map.field(6, |e| e.map(|_| ()));
         });
         assert_eq!(
             JournalEntry::decode(&encoder.into_bytes()),
-            Err(FormatError::Unknown { what: "entry kind", value: 5 })
+            Err(FormatError::Unknown { what: "entry kind", value: 6 })
         );
     }
 }

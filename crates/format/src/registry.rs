@@ -105,11 +105,11 @@ numbered!(
         Policy = 1,
         /// A snapshot and the packs and index objects it brings.
         Snapshot = 2,
-        /// Snapshots that are gone (reserved).
+        /// Snapshots that are gone.
         Forget = 3,
         /// New index objects replace old ones.
         Reindex = 4,
-        /// Packs that no longer count (reserved).
+        /// Packs that no longer count.
         Retire = 5,
         /// A log archive may be deleted below an LSN (reserved).
         Expire = 6,

@@ -272,6 +272,9 @@ impl Repository {
             }
             let Ok(packs) = self.read_index(&index) else { continue };
             for (_, entry) in packs {
+                if state.retired.contains_key(&entry.id) {
+                    continue;
+                }
                 let (kind, length) = (entry.kind, entry.footer.pack_length);
                 state.packs.entry(entry.id).or_insert(PackRef { kind, id: entry.id, length });
             }

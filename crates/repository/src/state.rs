@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_format::checkpoint::{Checkpoint, SnapshotState, VoidEntry};
-use strongroom_format::entry::{Attestation, IndexRef, JournalEntry, PackRef, PolicyBody, Statement};
+use strongroom_format::entry::{
+    Attestation, IndexRef, JournalEntry, PackRef, PolicyBody, RetireBody, Statement,
+};
 use strongroom_format::manifest::Manifest;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::policy::{Policy, Signer};
 use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{
-    ContentHash, FormatError, IndexId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,
+    ContentHash, FormatError, IndexId, KeyId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,
 };
 use strongroom_keys::derive::{Identity, chain, content_hash};
 use strongroom_keys::seal::{MetadataKey, OpenedObject};
@@ -121,6 +123,12 @@ pub struct State {
     pub brought_by: BTreeMap<PackId, WriterId>,
     /// Packs that a verifier attested, and which description of each.
     pub attested: BTreeMap<PackId, ContentHash>,
+    /// Packs that no longer count, whatever names them, and the entry that retired each.
+    pub retired: BTreeMap<PackId, u64>,
+    /// Data keys that nothing of what counts is sealed under, and the entry that retired each.
+    pub retired_keys: BTreeMap<KeyId, u64>,
+    /// Snapshots that forget entries forgot.
+    forgotten: BTreeSet<SnapshotId>,
     /// Void entries.
     pub voids: Vec<VoidEntry>,
     /// Entries that are missing or cannot be opened: number and why. Not part of checkpoints.
@@ -187,6 +195,9 @@ impl State {
             packs: BTreeMap::new(),
             brought_by: BTreeMap::new(),
             attested: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            retired_keys: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             voids: Vec::new(),
             damaged: Vec::new(),
             chained: 0,
@@ -210,8 +221,10 @@ impl State {
         let mut root = *root;
         let mut policy = None;
         let (mut ever_listed, mut metadata_keys) = (Vec::new(), Vec::new());
-        // Forgetting is final: what a policy forgot was seen, though no checkpoint lists it.
-        let mut seen: BTreeSet<SnapshotId> = checkpoint.snapshots.iter().map(|state| state.id).collect();
+        // Forgetting is final: what was forgotten was seen.
+        let forgotten: BTreeSet<SnapshotId> = checkpoint.forgotten.iter().copied().collect();
+        let mut seen = forgotten.clone();
+        seen.extend(checkpoint.snapshots.iter().map(|state| state.id));
         for (_, body) in &checkpoint.policies {
             verify_policy(&root, repository, &body.policy, &body.root_signature)
                 .map_err(RepositoryError::damaged(object))?;
@@ -247,6 +260,9 @@ impl State {
             entry_hash: checkpoint.entry_hash,
             chain: checkpoint.chain,
             attested: checkpoint.attested.into_iter().map(|said| (said.pack, said.description)).collect(),
+            retired: checkpoint.retired.into_iter().collect(),
+            retired_keys: checkpoint.retired_keys.into_iter().collect(),
+            forgotten,
             policies: checkpoint.policies,
             policy,
             seen,
@@ -284,6 +300,9 @@ impl State {
                 .iter()
                 .map(|(pack, description)| Attestation { pack: *pack, description: *description })
                 .collect(),
+            forgotten: self.forgotten.iter().copied().collect(),
+            retired: self.retired.iter().map(|(pack, number)| (*pack, *number)).collect(),
+            retired_keys: self.retired_keys.iter().map(|(key, number)| (*key, *number)).collect(),
         }
     }
 
@@ -453,14 +472,7 @@ impl State {
                 if !self.seen.insert(id) {
                     return Ok(Err(VoidReason::SnapshotSeen));
                 }
-                // What an earlier entry said of the same ID stays: nobody can misdescribe another's pack.
-                for pack in &body.packs {
-                    self.packs.entry(pack.id).or_insert(*pack);
-                    self.brought_by.entry(pack.id).or_insert(signer);
-                }
-                for index in &body.indexes {
-                    self.indexes.entry(index.id).or_insert(*index);
-                }
+                self.bring(&body.packs, &body.indexes, signer);
                 let mut tags = manifest.tags.clone();
                 tags.sort();
                 tags.dedup();
@@ -471,7 +483,7 @@ impl State {
                     entry_hash: hash,
                     time_ms: 0,
                     manifest: body.manifest.clone(),
-                    keys: body.keys.clone(),
+                    keys: self.without_retired(&body.keys),
                     tags,
                 };
                 self.snapshots.push(Snapshot { state, manifest });
@@ -485,6 +497,15 @@ impl State {
                     self.indexes.entry(index.id).or_insert(*index);
                 }
             }
+            Statement::Forget(body) => {
+                let gone: BTreeSet<SnapshotId> = body.snapshots.iter().copied().collect();
+                if !gone.iter().all(|id| self.snapshots.iter().any(|snapshot| snapshot.state.id == *id)) {
+                    return Ok(Err(VoidReason::Unknown));
+                }
+                self.snapshots.retain(|snapshot| !gone.contains(&snapshot.state.id));
+                self.forgotten.extend(gone);
+            }
+            Statement::Retire(body) => self.retire(body, number, signer),
             Statement::Tag(body) => {
                 let Some(snapshot) =
                     self.snapshots.iter_mut().find(|snapshot| snapshot.state.id == body.snapshot)
@@ -505,6 +526,44 @@ impl State {
             Statement::Note(_) => {}
         }
         Ok(Ok(()))
+    }
+
+    /// Counts what an entry brings. What an earlier entry said of the same ID stays: nobody can misdescribe another's
+    /// pack, or bring back one that was retired.
+    fn bring(&mut self, packs: &[PackRef], indexes: &[IndexRef], signer: WriterId) {
+        for pack in packs.iter().filter(|pack| !self.retired.contains_key(&pack.id)) {
+            self.packs.entry(pack.id).or_insert(*pack);
+            self.brought_by.entry(pack.id).or_insert(signer);
+        }
+        for index in indexes {
+            self.indexes.entry(index.id).or_insert(*index);
+        }
+    }
+
+    fn retire(&mut self, body: &RetireBody, number: u64, signer: WriterId) {
+        self.bring(&body.packs, &body.indexes, signer);
+        for pack in &body.retired {
+            self.packs.remove(pack);
+            self.brought_by.remove(pack);
+            self.attested.remove(pack);
+            self.retired.entry(*pack).or_insert(number);
+        }
+        for key in &body.retired_keys {
+            self.retired_keys.entry(*key).or_insert(number);
+        }
+        let gone = |key: &KeyRef| body.retired_keys.contains(&key.id);
+        for keys in self.snapshots.iter_mut().map(|snapshot| &mut snapshot.state.keys) {
+            if keys.iter().any(gone) {
+                keys.retain(|key| !gone(key));
+                let known: BTreeSet<KeyId> = keys.iter().map(|key| key.id).collect();
+                keys.extend(body.keys.iter().filter(|key| !known.contains(&key.id)));
+            }
+        }
+    }
+
+    /// What is left of data keys that a snapshot names.
+    fn without_retired(&self, keys: &[KeyRef]) -> Vec<KeyRef> {
+        keys.iter().filter(|key| !self.retired_keys.contains_key(&key.id)).copied().collect()
     }
 
     fn apply_policy(
