@@ -325,6 +325,40 @@ class Whole(unittest.TestCase):
         journal = self.open()
         self.assertEqual(([number for number, _ in journal.voids], journal.attested), ([2], {pack: first, other: first}))
 
+    def test_only_maintainers_forget_and_forgetting_is_final(self):
+        r, first = self.repo, self.open().snapshots[1].encoded
+        r.append(3, {1: [self.snapshot_id], 2: ""}, OTHER)
+        r.append(3, {1: [self.snapshot_id, bytes(32)], 2: ""}, OWNER)
+        self.assertEqual(list(self.open().snapshots), [1])
+        r.append(3, {1: [self.snapshot_id], 2: "older than 30 days"}, OWNER)
+        r.append(3, {1: [self.snapshot_id], 2: ""}, OWNER)
+        r.snapshot(first)
+        journal = self.open()
+        self.assertEqual([number for number, _ in journal.voids], [2, 3, 5, 6])
+        self.assertEqual((journal.snapshots, journal.forgotten), ({}, {self.snapshot_id}))
+        self.assertEqual(len(journal.packs), 3)
+
+    def test_what_is_retired_never_counts_again(self):
+        r, journal = self.repo, self.open()
+        (pack, (kind, length)), *others = journal.packs.items()
+        key, new = ([bytes([n]) * 16, bytes([n]) * 32] for n in (1, 2))
+        manifests = [r.manifest([bytes(32), 0, 0, 0], nonce=bytes([n]) * 16) for n in range(2)]
+        r.append(2, {1: manifests[0], 2: [], 3: [], 4: [key]}, OWNER)
+        r.append(7, {1: [[pack, bytes(32)]]}, OWNER)
+        never, copy = bytes([3]) * 32, bytes([4]) * 32
+        body = {1: [pack, never], 2: [[kind, copy, 5000], [kind, never, 5000]], 3: [], 4: [new], 5: [key[0]]}
+        r.append(5, body, OTHER)
+        self.assertEqual((self.open().retired, list(self.open().attested)), ({}, [pack]))
+        r.append(5, body, OWNER)
+        r.append(2, {1: manifests[1], 2: [[kind, pack, length], [kind, never, 5000]], 3: [], 4: [key, new]}, OWNER)
+        r.append(5, body | {2: [[kind, pack, length]]}, OWNER)
+        journal = self.open()
+        self.assertEqual([number for number, _ in journal.voids], [4])
+        self.assertEqual(list(journal.packs), [pack_id for pack_id, _ in others] + [copy])
+        self.assertEqual((journal.retired, journal.retired_keys), ({pack: 5, never: 5}, {key[0]: 5}))
+        self.assertEqual([s.keys for s in journal.snapshots.values()], [[], [tuple(new)], [tuple(new)]])
+        self.assertEqual((journal.attested, journal.packs.keys() ^ journal.brought_by.keys()), ({}, set()))
+
     def test_policies_forget_and_features_are_refused(self):
         r = self.repo
         r.append(1, r.policy(forgotten=[self.snapshot_id]), OWNER)
@@ -336,8 +370,8 @@ class Whole(unittest.TestCase):
 
     def test_what_is_newer_is_void_but_for_a_policy_of_the_root_key(self):
         r = self.repo
-        r.append(5, {}, STRANGER)
-        r.append(5, {}, OTHER)
+        r.append(6, {}, STRANGER)
+        r.append(6, {}, OTHER)
         r.append(99, {}, OWNER)
         r.append(11, {1: "check", 3: 0, 4: "{}"}, OWNER, fields={7: 0})
         journal = self.open()
@@ -404,15 +438,25 @@ class Whole(unittest.TestCase):
             self.assertEqual(len(found), 1, at)
 
     def test_checkpoints_are_compared(self):
+        r, gone = self.repo, [bytes([9]) * 32, bytes([1]) * 32]
+        manifest = r.manifest([bytes(32), 0, 0, 0], nonce=b"g" * 16)
+        r.append(2, {1: manifest, 2: [], 3: [], 4: []}, OWNER)
+        forgotten = r.names.snapshot_id(manifest)
+        r.append(3, {1: [forgotten], 2: ""}, OWNER)
+        r.append(5, {1: gone, 2: [], 3: [], 4: [], 5: [bytes([1]) * 16]}, OWNER)
         journal = self.open()
         s = journal.snapshots[1]
         state = {
-            1: 1, 2: journal.entry_hash, 8: journal.chain, 9: [], 3: [list(p) for p in journal.policies],
-            4: [[1, s.id, OWNER.id, s.entry_hash, 0, s.encoded, [], ["nightly"]]],
+            1: 4, 2: journal.entry_hash, 8: journal.chain, 9: [], 3: [list(p) for p in journal.policies],
+            4: [[1, s.id, OWNER.id, s.entry_hash, s.time_ms, s.encoded, [], ["nightly"]]],
             5: [list(i) for i in journal.indexes.values()], 6: [[[k, p, n], journal.brought_by[p]] for p, (k, n) in journal.packs.items()], 7: [],
+            10: [forgotten], 11: [[pack, 4] for pack in sorted(gone)], 12: [[bytes([1]) * 16, 4]],
         }
-        name = f"checkpoints/{(1 << 64) - 2:016x}"
-        lies = ({6: []}, {8: bytes(32)}, {9: [[next(iter(journal.packs)), bytes(32)]]})
+        name = f"checkpoints/{(1 << 64) - 5:016x}"
+        lies = (
+            {6: []}, {8: bytes(32)}, {9: [[next(iter(journal.packs)), bytes(32)]]}, {10: []}, {11: [[gone[0], 4]]},
+            {11: [[pack, 4] for pack in gone]}, {12: [[bytes([1]) * 16, 3]]}, {12: []},
+        )
         cases = [(state, OWNER, 0), (state, OTHER, 1), *((state | lie, OWNER, 1) for lie in lies)]
         for content, signer, expected in cases:
             self.repo.put(name, sample.seal_object(o.CHECKPOINT, name, encode(content), signer))

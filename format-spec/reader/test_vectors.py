@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from strongroom_reader import crypto, objects as o
 from strongroom_reader.cbor import decode
+from strongroom_reader.check import Checkpoints
 from strongroom_reader.errors import Refused
 from strongroom_reader.journal import Journal, Store
 from strongroom_reader.repository import Repository
@@ -84,15 +85,25 @@ class Golden(unittest.TestCase):
             body = o.decode_body(key.open(kind, name, data))
             crypto.verify_object(author, kind, data[: o.HEADER_LENGTH] + body.signed, body.signature)
             self.assertEqual(body.content.hex(), case["content"])
-        kinds = {"policy": 1, "snapshot": 2, "reindex": 4, "attested": 7, "tag": 9, "note": 11}
+        kinds = {"policy": 1, "snapshot": 2, "forget": 3, "reindex": 4, "retire": 5, "attested": 7, "tag": 9, "note": 11}
         for number, case in enumerate(vectors["entries"]):
             entry = o.decode_entry(raw(case["content"]))
             self.assertEqual((entry.number, entry.kind), (number, kinds[case["kind"]]))
             if case["kind"] == "attested":
                 self.assertEqual(entry.body.packs, [(bytes([5]) * 32, bytes([12]) * 32)])
+            if case["kind"] == "forget":
+                self.assertEqual(entry.body.snapshots, [bytes([1]) * 32, bytes([13]) * 32])
+            if case["kind"] == "retire":
+                self.assertEqual(entry.body.retired, [bytes([5]) * 32, bytes([14]) * 32])
+                self.assertEqual(entry.body.packs, [(1, bytes([15]) * 32, 1 << 23)])
+                self.assertEqual(entry.body.keys, [(bytes([16]) * 16, bytes([16]) * 32)])
+                self.assertEqual(entry.body.retired_keys, [bytes([13]) * 16, bytes([14]) * 16])
         checkpoint = o.CHECKPOINT_FIELDS(decode(raw(vectors["checkpoint"]["content"])))
         self.assertEqual((checkpoint.number, len(checkpoint.voids), checkpoint.chain), (9, 1, bytes([10]) * 32))
         self.assertEqual(checkpoint.attested, [(bytes([5]) * 32, bytes([12]) * 32)])
+        self.assertEqual(checkpoint.forgotten, [bytes([13]) * 32])
+        self.assertEqual(checkpoint.retired, [(bytes([14]) * 32, 7), (bytes([15]) * 32, 8)])
+        self.assertEqual(checkpoint.retired_keys, [(bytes([13]) * 16, 7)])
         encoded = raw(vectors["policy"]["encoded"])
         crypto.verify_object(author, crypto.KIND_POLICY, REPOSITORY + encoded, raw(vectors["policy"]["root_signature"]))
         policy = o.decode_policy(encoded)
@@ -196,7 +207,7 @@ class Stores(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
         self.count = 0
 
-    def open(self, vectors, base, changes, credential="key_file"):
+    def open(self, vectors, base, changes, credential="key_file", after_entry=lambda journal: None):
         self.count += 1
         root = self.folder / str(self.count)
         for name, data in (base | changes).items():
@@ -204,7 +215,7 @@ class Stores(unittest.TestCase):
                 path = root / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(raw(data))
-        return Journal(Store(str(root)), crypto.read_key_file(vectors[credential]))
+        return Journal(Store(str(root)), crypto.read_key_file(vectors[credential]), None, after_entry)
 
     def assert_state(self, journal, expected):
         self.assertEqual([number for number, _ in sorted(journal.voids)], [number for number, _ in expected["void"]])
@@ -215,18 +226,41 @@ class Stores(unittest.TestCase):
         attested = sorted([pack.hex(), description.hex()] for pack, description in journal.attested.items())
         self.assertEqual(attested, expected["attested"])
         snapshots = [
-            {"entry": s.number, "id": s.id.hex(), "time_ms": s.time_ms, "tags": sorted(s.tags)}
+            {"entry": s.number, "id": s.id.hex(), "time_ms": s.time_ms, "tags": sorted(s.tags),
+             "keys": [key_id.hex() for key_id, _ in s.keys]}
             for s in journal.snapshots.values()
         ]
         self.assertEqual(snapshots, expected["snapshots"])
         self.assertEqual(sorted(index.hex() for index in journal.indexes), expected["indexes"])
+        packs = [
+            [kind, pack.hex(), length, journal.brought_by[pack].hex()]
+            for pack, (kind, length) in sorted(journal.packs.items())
+        ]
+        self.assertEqual(packs, expected["packs"])
+        self.assertEqual(sorted(snapshot.hex() for snapshot in journal.forgotten), expected["forgotten"])
+        for name in ("retired", "retired_keys"):
+            found = sorted([what.hex(), number] for what, number in getattr(journal, name).items())
+            self.assertEqual(found, expected[name])
 
     def test_chains(self):
         vectors = load("journal.json")
         for case in vectors["chains"]:
             for credential in ("key_file", "recovery_key", "host_key"):
                 with self.subTest(case["what"], credential=credential):
-                    self.assert_state(self.open(vectors, case["objects"], {}, credential), case["state"])
+                    compare = Checkpoints(self.fail).after_entry
+                    journal = self.open(vectors, case["objects"], {}, credential, compare)
+                    self.assert_state(journal, case["state"])
+
+    def test_steps(self):
+        """The state after each entry of a chain."""
+        vectors = load("journal.json")
+        for case in vectors["chains"]:
+            state, entries = {}, sorted(name for name in case["objects"] if name.startswith("journal/"))
+            for number, changed in enumerate(case.get("steps", [])):
+                state |= changed
+                with self.subTest(case["what"], entry=number):
+                    later = dict.fromkeys(entries[number + 1 :])
+                    self.assert_state(self.open(vectors, case["objects"], later), state)
 
     def test_states(self):
         vectors = load("journal.json")
@@ -311,6 +345,7 @@ DECODERS = {
     "key_body_of_kms": lambda data: crypto.check_kms(o.decode_key_body(data)),
     "policy": o.decode_policy,
     "journal_entry": o.decode_entry,
+    "checkpoint": lambda data: o.CHECKPOINT_FIELDS(decode(data)),
     "header": o.decode_header,
     "footer": o.Footer,
     "index": o.decode_index,

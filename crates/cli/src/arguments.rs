@@ -148,9 +148,10 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         "" | "s" => 1,
         "m" => 60,
         "h" => 60 * 60,
-        _ => return Err("write seconds, or a number with s, m or h".into()),
+        "d" => 24 * 60 * 60,
+        _ => return Err("write seconds, or a number with s, m, h or d".into()),
     };
-    let number: u64 = digits.parse().map_err(|_| "write seconds, or a number with s, m or h")?;
+    let number: u64 = digits.parse().map_err(|_| "write seconds, or a number with s, m, h or d")?;
     number.checked_mul(unit).map(std::time::Duration::from_secs).ok_or_else(|| "out of range".into())
 }
 
@@ -193,6 +194,10 @@ pub(crate) enum Command {
     Check(Check),
     /// Add tags to snapshots, or take them off
     Tag(Tag),
+    /// Take snapshots out of the repository, for good
+    Forget(Forget),
+    /// Free what no snapshot needs: retire it, and delete it when a grace has passed
+    Prune(Prune),
     /// Say who may open the repository and who may write to it
     Key(Key),
     /// Look after the journal
@@ -294,6 +299,12 @@ pub(crate) enum KeyAction {
     },
     /// Put a new metadata key in force: who was removed cannot read what is written from now on
     Rotate,
+    /// Take a data key out of use: seal what it protects under a new one; again after a prune to delete the key
+    Retire {
+        /// Data key ID (any unique prefix); `show ID` names those of a snapshot
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
     /// Let a host write, without letting it read: it gets a signing key of its own
     AddWriter {
         /// Its name, best its host name
@@ -656,4 +667,30 @@ pub(crate) struct Tag {
     /// Tag to take off; may be repeated
     #[arg(long, value_name = "TAG")]
     pub(crate) remove: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Forget {
+    /// Snapshots
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) snapshots: Vec<String>,
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT", default_value = "by hand")]
+    pub(crate) reason: String,
+    /// Change nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// How long what is retired stays in the store, for restores that began before: 0, 12h, 2d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub(crate) grace: std::time::Duration,
+    /// How old leftovers of runs that did not finish must be
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_duration)]
+    pub(crate) orphan_age: std::time::Duration,
+    /// Change nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
 }

@@ -235,8 +235,14 @@ impl Cache {
                 _ => gone.push(id),
             }
         }
-        if !gone.is_empty() {
+        // Packs stop counting with their index objects, or because they are retired.
+        let retired = (state.retired.len() as u64).to_le_bytes();
+        let is_retired_known = self.meta("retired")?.unwrap_or(vec![0; 8]) == retired;
+        if !gone.is_empty() || !is_retired_known {
             self.write(|transaction| forget(transaction, &gone, state))?;
+        }
+        if !is_retired_known {
+            self.set_meta("retired", &retired)?;
         }
         for index in missing.values() {
             let Some(packs) = load(index)? else { continue };

@@ -147,6 +147,26 @@ pub enum RepositoryError {
         /// The pack.
         pack: PackId,
     },
+    /// The snapshot that this run took unchanged files over from was forgotten meanwhile.
+    #[error(
+        "snapshot {parent}, which unchanged files were taken over from, was forgotten by another host meanwhile: nothing was lost, run the backup again"
+    )]
+    ParentForgotten {
+        /// The snapshot.
+        parent: SnapshotId,
+    },
+    /// It is not certain what is needed: then nothing is retired.
+    #[error("nothing was retired or deleted: {reason}; run `strongroom check`")]
+    NotPrunable {
+        /// What stands in the way.
+        reason: String,
+    },
+    /// No data key has this ID, or none that anything is sealed under.
+    #[error("no stored data is sealed under data key {key}; `strongroom show ID` names a snapshot's")]
+    NoSuchDataKey {
+        /// As it was given.
+        key: String,
+    },
     /// The local cache failed in a way that could not be worked around.
     #[error("the local cache {path} failed")]
     Cache {

@@ -31,6 +31,7 @@ mod names;
 mod object_lock;
 mod open;
 mod pack_writer;
+pub mod prune;
 pub mod reader;
 mod repository;
 pub mod restore;

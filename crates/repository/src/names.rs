@@ -41,6 +41,12 @@ pub(crate) fn pack(kind: ObjectKind, id: PackId) -> Result<ObjectName, StoreErro
     ObjectName::new(format!("{folder}/{:02x}/{id}", id.0[0]))
 }
 
+/// The pack of that kind that has this name.
+pub(crate) fn pack_of(kind: ObjectKind, name: &ObjectName) -> Option<PackId> {
+    let id = PackId::from_hex(name.as_str().rsplit('/').next()?)?;
+    (pack(kind, id).ok()? == *name).then_some(id)
+}
+
 /// `index/<source-tag>/<id>`.
 pub(crate) fn index(tag: SourceTag, id: IndexId) -> Result<ObjectName, StoreError> {
     ObjectName::new(format!("index/{tag}/{id}"))

@@ -1,6 +1,6 @@
 //! An open repository.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -182,6 +182,13 @@ impl Repository {
             Some(key) => self.data_key(key).map(drop),
             None => Err(RepositoryError::Unlock { what: "the vault, which opens stored data", source }),
         }
+    }
+
+    /// The data keys of what counts, and those that are retired.
+    #[must_use]
+    pub fn data_keys(&self) -> BTreeSet<KeyId> {
+        let of_snapshots = self.state.snapshots.iter().flat_map(|snapshot| &snapshot.state.keys);
+        of_snapshots.map(|key| key.id).chain(self.state.retired_keys.keys().copied()).collect()
     }
 
     /// The KMS key that new data keys come from, on a host that a KMS has let in: of those that the policy names for

@@ -1,12 +1,12 @@
 //! Entries that are statements about what is there: tags, attestations and notes.
 
 use strongroom_format::SnapshotId;
-use strongroom_format::entry::{Attestation, NoteBody, Statement, TagBody};
+use strongroom_format::entry::{Attestation, ForgetBody, NoteBody, Statement, TagBody};
 use strongroom_format::registry::Roles;
 
 use crate::error::RepositoryError;
 use crate::repository::Repository;
-use crate::state::State;
+use crate::state::{Snapshot, State};
 
 impl Repository {
     /// Adds tags to a snapshot and takes others off.
@@ -26,6 +26,26 @@ impl Repository {
                 Err(RepositoryError::NoSuchSnapshot { query: snapshot.to_hex(), candidates: Vec::new() })
             }
         })
+    }
+
+    /// Forgets snapshots, for good. Gives how many were there; what only they needed stays until [`Repository::prune`].
+    ///
+    /// # Errors
+    /// `NoSuchSnapshot` when none of them is there; `NoSigner` without the role maintain; `Store`, `Contention`.
+    pub fn forget(&mut self, snapshots: &[SnapshotId], reason: &str) -> Result<usize, RepositoryError> {
+        self.require_role(Roles::MAINTAIN, "maintain")?;
+        let mut forgotten = 0;
+        self.append(|state| {
+            let known = state.snapshots.iter().map(Snapshot::id).filter(|id| snapshots.contains(id));
+            let body = ForgetBody { snapshots: known.collect(), reason: reason.to_owned() };
+            forgotten = body.snapshots.len();
+            if forgotten == 0 {
+                let query = snapshots.iter().map(SnapshotId::to_hex).collect::<Vec<_>>().join(", ");
+                return Err(RepositoryError::NoSuchSnapshot { query, candidates: Vec::new() });
+            }
+            Ok(Statement::Forget(body))
+        })?;
+        Ok(forgotten)
     }
 
     /// Attests packs of which a check opened every frame, so that other writers may rely on them. Gives how many were

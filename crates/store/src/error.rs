@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(feature = "clouds")]
 use crate::aws::AwsError;
-use crate::name::{NameReason, ObjectName};
-use crate::url::PREFIX_MAX_BYTES;
+use crate::name::{NameReason, ObjectName, PREFIX_MAX_BYTES};
 
 /// A call on a [`Store`](crate::Store) that failed, or a store that could not be opened.
 ///
@@ -187,6 +187,7 @@ pub enum StoreError {
         location: String,
     },
     /// The AWS client cannot be set up.
+    #[cfg(feature = "clouds")]
     #[error("cannot open {location}")]
     Aws {
         /// The store.

@@ -9,6 +9,9 @@ use crate::error::StoreError;
 /// Longest name of an object.
 pub const OBJECT_NAME_MAX_BYTES: usize = 255;
 
+/// Longest prefix: object stores take keys of 1024 bytes, and a name and a `/` follow it.
+pub(crate) const PREFIX_MAX_BYTES: usize = 1024 - 1 - OBJECT_NAME_MAX_BYTES;
+
 /// The local store keeps unfinished objects in a folder of this name, so no object's name may begin with it.
 pub(crate) const RESERVED_COMPONENT: &str = "tmp";
 

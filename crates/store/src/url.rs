@@ -10,13 +10,10 @@ use crate::cloud::CloudStore;
 use crate::decorators::{LimitStore, Limits, RetryPolicy, RetryStore};
 use crate::error::{StoreError, UrlReason};
 use crate::local::LocalStore;
-use crate::name::OBJECT_NAME_MAX_BYTES;
+use crate::name::PREFIX_MAX_BYTES;
 use crate::options::StoreOptions;
 use crate::s3::S3Store;
 use crate::store::Store;
-
-/// Longest prefix: object stores take keys of 1024 bytes, and a name and a `/` follow it.
-pub(crate) const PREFIX_MAX_BYTES: usize = 1024 - 1 - OBJECT_NAME_MAX_BYTES;
 
 /// Where a store is. Prefixes are taken literally (no `%` escapes), may hold any letters, and have no `/` at either
 /// end; the empty one is the whole bucket.

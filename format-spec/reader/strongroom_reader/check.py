@@ -44,6 +44,9 @@ class Checkpoints:
         require(sorted(found.packs) == packs, "its packs are not the journal's")
         require([number for number, _ in found.voids] == [number for number, _ in journal.voids], "its void entries")
         require(found.attested == sorted(journal.attested.items()), "its attested packs are not the journal's")
+        require(found.forgotten == sorted(journal.forgotten), "its forgotten snapshots are not the journal's")
+        require(found.retired == sorted(journal.retired.items()), "its retired packs are not the journal's")
+        require(found.retired_keys == sorted(journal.retired_keys.items()), "its retired keys are not the journal's")
         require(found.policies == journal.policies, "its policies are not the journal's")
 
 

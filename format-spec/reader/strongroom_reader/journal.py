@@ -131,6 +131,7 @@ class Journal:
         self.policy, self.policies, self.signers = None, [], {}
         self.snapshots, self.seen, self.indexes, self.packs, self.brought_by = {}, set(), {}, {}, {}
         self.attested, self.voids, self.damaged, self._waiting = {}, [], [], []
+        self.forgotten, self.retired, self.retired_keys = set(), {}, {}
         self.number, self.entry_hash, self.chain = -1, None, crypto.digest(config)
         self.settled_damage = False
         self._chained = -1  # the entry up to which a signer followed the chain
@@ -217,7 +218,8 @@ class Journal:
         self.chain, self._chained = entry.previous, self.number - 1
         role, apply = {
             o.POLICY: (o.ADMIN, self._policy), o.SNAPSHOT: (o.WRITE, self._snapshot), o.NOTE: (0, None),
-            o.REINDEX: (o.MAINTAIN, self._reindex), o.ATTESTED: (o.VERIFY, self._attested), o.TAG: (0, self._tag),
+            o.FORGET: (o.MAINTAIN, self._forget), o.REINDEX: (o.MAINTAIN, self._reindex),
+            o.RETIRE: (o.MAINTAIN, self._retire), o.ATTESTED: (o.VERIFY, self._attested), o.TAG: (0, self._tag),
         }[entry.kind]
         require(signer.roles & role == role, "its signer lacks the role")
         if apply:
@@ -272,13 +274,24 @@ class Journal:
         self.seen.add(snapshot_id)
         self.snapshots[entry.number] = SimpleNamespace(
             number=entry.number, id=snapshot_id, entry_hash=self.entry_hash, time_ms=0, signer=signer,
-            manifest=manifest, encoded=body.manifest, keys=body.keys, tags=set(manifest.tags),
+            manifest=manifest, encoded=body.manifest, tags=set(manifest.tags),
+            keys=[key for key in body.keys if key[0] not in self.retired_keys],
         )
+        self._bring(body, signer)
+
+    def _bring(self, body, signer):
         for kind, pack_id, length in body.packs:  # what an earlier entry said of it stays
-            self.packs.setdefault(pack_id, (kind, length))
-            self.brought_by.setdefault(pack_id, signer.id)
+            if pack_id not in self.retired:
+                self.packs.setdefault(pack_id, (kind, length))
+                self.brought_by.setdefault(pack_id, signer.id)
         for index in body.indexes:
             self.indexes.setdefault(index[0], index)
+
+    def _forget(self, entry, _signer):
+        gone = set(entry.body.snapshots)
+        require(gone <= {s.id for s in self.snapshots.values()}, "it forgets a snapshot that is not there")
+        self.snapshots = {n: s for n, s in self.snapshots.items() if s.id not in gone}
+        self.forgotten |= gone
 
     def _reindex(self, entry, _signer):
         removed = set(entry.body.removed)
@@ -286,6 +299,21 @@ class Journal:
         self.indexes = {index_id: index for index_id, index in self.indexes.items() if index_id not in removed}
         for index in entry.body.added:
             self.indexes.setdefault(index[0], index)
+
+    def _retire(self, entry, signer):
+        body = entry.body
+        self._bring(body, signer)
+        for pack_id in body.retired:
+            self.retired.setdefault(pack_id, entry.number)
+            for of_packs in (self.packs, self.brought_by, self.attested):
+                of_packs.pop(pack_id, None)
+        for key_id in body.retired_keys:
+            self.retired_keys.setdefault(key_id, entry.number)
+        for snapshot in self.snapshots.values():
+            kept = [key for key in snapshot.keys if key[0] not in body.retired_keys]
+            if len(kept) < len(snapshot.keys):
+                known = {key_id for key_id, _ in kept}
+                snapshot.keys = kept + [key for key in body.keys if key[0] not in known]
 
     def _attested(self, entry, _signer):
         for pack_id, description in entry.body.packs:

@@ -10,7 +10,7 @@ DATA_PACK, METADATA_PACK, INDEX, ENTRY, CHECKPOINT = 1, 2, 3, 4, 5
 PURPOSE_DATA, PURPOSE_METADATA, PURPOSE_IDENTITY, PURPOSE_VAULT = 1, 2, 3, 4
 PASSPHRASE, KEY_FILE, X25519, AWS_KMS = 1, 2, 3, 4
 WRITE, MAINTAIN, VERIFY, ADMIN = 1, 2, 4, 8
-POLICY, SNAPSHOT, REINDEX, ATTESTED, TAG, NOTE = 1, 2, 4, 7, 9, 11
+POLICY, SNAPSHOT, FORGET, REINDEX, RETIRE, ATTESTED, TAG, NOTE = 1, 2, 3, 4, 5, 7, 9, 11
 HEADER_LENGTH, TRAILER_LENGTH, FOOTER_UNIT, TAG_LENGTH, FRAME_OVERHEAD = 112, 16, 4096, 16, 144
 CONFIG_LIMIT, KEY_LIMIT, PACK_LIMIT, INDEX_LIMIT = 4096, 16 << 10, 128 << 20, 64 << 20
 ENTRY_LIMIT, CHECKPOINT_LIMIT = 64 << 20, 128 << 20
@@ -117,7 +117,12 @@ STATEMENTS = {
     SNAPSHOT: record(
         "snapshot entry", manifest=blob, packs=many(PACK_REF), indexes=many(INDEX_REF), keys=many(KEY_REF),
     ),
+    FORGET: record("forget entry", snapshots=many(ID32), reason=text),
     REINDEX: record("reindex entry", added=many(INDEX_REF), removed=many(ID32)),
+    RETIRE: record(
+        "retire entry", retired=many(ID32), packs=many(PACK_REF), indexes=many(INDEX_REF), keys=many(KEY_REF),
+        retired_keys=many(ID16),
+    ),
     ATTESTED: record("attested entry", packs=many(ATTESTATION)),
     TAG: record("tag entry", snapshot=ID32, add=many(text), remove=many(text)),
     NOTE: record("note entry", event=text, snapshot=maybe(ID32), time_ns=sint, detail=text),
@@ -136,7 +141,8 @@ SNAPSHOT_STATE = row(uint, ID32, ID16, ID32, uint, blob, many(KEY_REF), many(tex
 CHECKPOINT_FIELDS = record(
     "checkpoint", number=uint, entry_hash=ID32, policies=many(row(uint, blob, SIGNATURE)),
     snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(row(PACK_REF, ID16)), voids=many(row(uint, text)),
-    chain=ID32, attested=many(ATTESTATION),
+    chain=ID32, attested=many(ATTESTATION), forgotten=many(ID32), retired=many(row(ID32, uint)),
+    retired_keys=many(row(ID16, uint)),
 )
 
 

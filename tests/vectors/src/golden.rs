@@ -5,12 +5,10 @@ use serde_json::{Value, json};
 use strongroom_format::cbor::Encoder;
 use strongroom_format::checkpoint::Checkpoint;
 use strongroom_format::config::Config;
-use strongroom_format::entry::{
-    Attestation, IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody, ReindexBody, Statement, TagBody,
-};
+use strongroom_format::entry::{Attestation, IndexRef, PackRef, PolicyBody};
 use strongroom_format::index::{Index, IndexedPack};
 use strongroom_format::key_object::{KeyObject, SignedKey, Wrap};
-use strongroom_format::manifest::{Manifest, SnapshotBody, Stream, Totals};
+use strongroom_format::manifest::{Manifest, Stream, Totals};
 use strongroom_format::node::{BlobRef, ListItem, Node, TreeRef};
 use strongroom_format::pack::{ChunkRecord, Footer, FrameRecord, KeyRef};
 use strongroom_format::path::EntryPath;
@@ -35,6 +33,7 @@ use strongroom_keys::wrap::{
 use strongroom_repository::tree::{ChunkShape, ContentBuilder, EntryShape, Shape, TreeBuilder};
 
 use crate::fixed::{self, REPOSITORY, counting};
+use crate::statements::{sealed_entry, statements};
 
 /// A file of vectors: its name, and what is in it.
 pub type File = (&'static str, Value);
@@ -134,7 +133,7 @@ fn cbor() -> Value {
     json!(cases)
 }
 
-fn key_ref(byte: u8) -> KeyRef {
+pub(crate) fn key_ref(byte: u8) -> KeyRef {
     KeyRef { id: KeyId([byte; 16]), commitment: Commitment([byte; 32]) }
 }
 
@@ -233,68 +232,6 @@ pub(crate) fn manifest() -> Manifest {
     }
 }
 
-pub(crate) fn statements() -> Vec<(&'static str, Statement)> {
-    let index = IndexRef { id: IndexId([6; 32]), source_tag: SourceTag([7; 16]), length: 4224 };
-    let body = SnapshotBody {
-        manifest: manifest().encode(),
-        packs: vec![PackRef { kind: ObjectKind::DataPack, id: PackId([5; 32]), length: 1 << 24 }],
-        indexes: vec![index],
-        keys: vec![key_ref(13)],
-    };
-    let encoded = policy().encode();
-    let root_signature = sign_policy(&fixed::author(), REPOSITORY, &encoded);
-    vec![
-        ("policy", Statement::Policy(PolicyBody { policy: encoded, root_signature })),
-        ("snapshot", Statement::Snapshot(Box::new(body))),
-        (
-            "reindex",
-            Statement::Reindex(ReindexBody {
-                added: vec![index],
-                removed: vec![IndexId([8; 32]), IndexId([9; 32]), IndexId([10; 32])],
-            }),
-        ),
-        (
-            "attested",
-            Statement::Attested(vec![Attestation {
-                pack: PackId([5; 32]),
-                description: ContentHash([12; 32]),
-            }]),
-        ),
-        (
-            "tag",
-            Statement::Tag(TagBody {
-                snapshot: SnapshotId([1; 32]),
-                add: vec!["weekly".into()],
-                remove: vec!["nightly".into()],
-            }),
-        ),
-        (
-            "note",
-            Statement::Note(NoteBody {
-                event: "restore".into(),
-                snapshot: Some(SnapshotId([1; 32])),
-                time_ns: -1,
-                detail: "{}".into(),
-            }),
-        ),
-    ]
-}
-
-pub(crate) fn sealed_entry(number: u64, statement: Statement) -> Result<(Vec<u8>, Vec<u8>)> {
-    let entry = JournalEntry {
-        number,
-        base: number.saturating_sub(1),
-        previous: ContentHash([14; 32]),
-        previous_time_ms: 1_767_225_600_000,
-        statement,
-    };
-    let content = entry.encode();
-    let name = format!("journal/{number:016x}");
-    let salt = Salt([u8::try_from(number)?; 32]);
-    let sealed = fixed::metadata().seal(ObjectKind::Entry, &name, 1024, &content, &fixed::author(), salt)?;
-    Ok((content, sealed))
-}
-
 fn objects() -> Result<Value> {
     let (metadata, author) = (fixed::metadata(), fixed::author());
     let mut entries = Vec::new();
@@ -334,6 +271,9 @@ fn objects() -> Result<Value> {
             reason: "signed by nobody the policy lists".into(),
         }],
         attested: vec![Attestation { pack: PackId([5; 32]), description: ContentHash([12; 32]) }],
+        forgotten: vec![SnapshotId([13; 32])],
+        retired: vec![(PackId([14; 32]), 7), (PackId([15; 32]), 8)],
+        retired_keys: vec![(KeyId([13; 16]), 7)],
     }
     .encode();
     let checkpoint_name = format!("checkpoints/{:016x}", u64::MAX - 9);

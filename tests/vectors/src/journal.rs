@@ -27,6 +27,7 @@ use crate::chain::{self, Chain, Objects, entry_name, idle, root, stranger, to_js
 use crate::fixed::{self, REPOSITORY};
 use crate::golden::{self, KMS_ARN};
 use crate::opening::{apply, code, open, open_with, state};
+use crate::retiring;
 
 /// `journal.json`.
 ///
@@ -35,7 +36,7 @@ use crate::opening::{apply, code, open, open_with, state};
 pub fn all() -> Result<Value> {
     let short = short()?;
     Ok(json!({
-        "inputs": "the keys of the other vectors; each credential gives the same states; each case is the base with some objects exchanged, null: missing",
+        "inputs": "the keys of the other vectors; each credential gives the same states; each case is the base with some objects exchanged, null: missing; steps: the fields of the state that each entry changes, from entry 0 on",
         "key_file": *key_file::encode(&chain::key_file(), "0011 2233"),
         "recovery_key": *key_file::encode_x25519(&chain::recovery_key())?,
         "host_key": *key_file::encode_x25519(&chain::host_key())?,
@@ -79,6 +80,14 @@ fn chains() -> Result<Value> {
         add(&format!("damage, {what}"), &settled.objects)?;
     }
     add("a signer who follows what never was, behind garbage", &false_chain()?.objects)?;
+    for told in retiring::all()? {
+        let state = folded(&told.objects).with_context(|| told.what)?;
+        let mut case = json!({ "what": told.what, "objects": to_json(&told.objects), "state": state });
+        if !told.steps.is_empty() {
+            case["steps"] = json!(told.steps);
+        }
+        out.push(case);
+    }
     Ok(json!(out))
 }
 
@@ -177,11 +186,11 @@ fn note() -> Statement {
     Statement::Note(NoteBody { event: "test".into(), snapshot: None, time_ns: 0, detail: "{}".into() })
 }
 
-fn manifest(source: &str) -> Vec<u8> {
+pub(crate) fn manifest(source: &str) -> Vec<u8> {
     Manifest { source: source.into(), parent: None, facts: None, ..golden::manifest() }.encode()
 }
 
-fn snapshot(manifest: Vec<u8>) -> Statement {
+pub(crate) fn snapshot(manifest: Vec<u8>) -> Statement {
     Statement::Snapshot(Box::new(SnapshotBody { manifest, packs: vec![], indexes: vec![], keys: vec![] }))
 }
 
@@ -323,13 +332,17 @@ fn short() -> Result<Chain> {
     Ok(chain)
 }
 
-/// A checkpoint of entry 3 by a maintainer, who may say what is not so: its name and bytes.
-fn checkpoint(short: &Chain, change: impl FnOnce(&mut Checkpoint)) -> Result<(String, String)> {
-    let mut before = short.objects.clone();
-    before.remove(&entry_name(4));
+/// A checkpoint of an entry by a maintainer, who may say what is not so: its name and bytes.
+pub(crate) fn checkpoint(
+    objects: &Objects,
+    number: u64,
+    change: impl FnOnce(&mut Checkpoint),
+) -> Result<(String, String)> {
+    let mut before = objects.clone();
+    before.retain(|name, _| !name.starts_with("journal/") || *name <= entry_name(number));
     let mut checkpoint = open(&before)??.state().to_checkpoint();
     change(&mut checkpoint);
-    let name = format!("checkpoints/{:016x}", u64::MAX - 3);
+    let name = format!("checkpoints/{:016x}", u64::MAX - number);
     let stored = fixed::metadata().seal(
         ObjectKind::Checkpoint,
         &name,
@@ -368,10 +381,12 @@ fn states(short: &Chain) -> Result<Value> {
         ("a name far behind the head", json!({ "journal/ffffffffffffffff": garbage })),
         ("a checkpoint that does not open", json!({ "checkpoints/fffffffffffffffb": garbage })),
     ];
-    let honest = checkpoint(short, |_| {})?;
-    let other = checkpoint(short, |checkpoint| checkpoint.entry_hash = ContentHash([3; 32]))?;
+    let honest = checkpoint(&short.objects, 3, |_| {})?;
+    let other = checkpoint(&short.objects, 3, |checkpoint| checkpoint.entry_hash = ContentHash([3; 32]))?;
     let renamed = [("checkpoints/fffffffffffffffb".to_owned(), honest.1.clone())];
-    let forged = checkpoint(short, |checkpoint| checkpoint.policies[0].1.root_signature.0[3] ^= 1)?;
+    let forged = checkpoint(&short.objects, 3, |checkpoint| {
+        checkpoint.policies[0].1.root_signature.0[3] ^= 1;
+    })?;
     let checkpoints = [
         ("a checkpoint", json!({ honest.0: honest.1 })),
         ("a checkpoint of another journal", json!({ other.0: other.1 })),

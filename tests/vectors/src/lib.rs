@@ -15,7 +15,9 @@ mod opening;
 mod pack_maker;
 pub mod packs;
 pub mod reading;
+mod retiring;
 pub mod sample;
+mod statements;
 mod tampered;
 
 use anyhow::Result;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use strongroom_format::cbor::{Decoder, Encoder, MapEncoder};
+use strongroom_format::checkpoint::Checkpoint;
 use strongroom_format::config::Config;
 use strongroom_format::entry::JournalEntry;
 use strongroom_format::header::Header;
@@ -24,16 +25,15 @@ use strongroom_keys::wrap::{Unwrap, WrapTo, aws_kms_recipient};
 use strongroom_repository::zstd::Decompressor;
 
 use crate::fixed::{self, REPOSITORY};
-use crate::golden::{
-    KMS_ARN, entries, example_footer, full_policy, kms_object, policy, sealed_entry, statements,
-};
+use crate::golden::{KMS_ARN, entries, example_footer, full_policy, kms_object, policy};
+use crate::statements::{sealed_entry, statements};
 use crate::tampered;
 
 /// What decodes these bytes.
 type Decode = fn(&[u8]) -> Result<(), KeysError>;
 
 /// The decoders by the names that negative.json uses.
-const DECODERS: [(&str, Decode); 19] = [
+const DECODERS: [(&str, Decode); 20] = [
     ("cbor", |bytes| Ok(Decoder::new(bytes).skip()?)),
     ("config", |bytes| Ok(Config::decode(bytes).map(drop)?)),
     ("key_body", |bytes| Ok(KeyObject::decode(bytes).map(drop)?)),
@@ -43,6 +43,7 @@ const DECODERS: [(&str, Decode); 19] = [
     }),
     ("policy", |bytes| Ok(Policy::decode(bytes).map(drop)?)),
     ("journal_entry", |bytes| Ok(JournalEntry::decode(bytes).map(drop)?)),
+    ("checkpoint", |bytes| Ok(Checkpoint::decode(bytes).map(drop)?)),
     ("header", |bytes| Ok(Header::decode(bytes).map(drop)?)),
     ("footer", |bytes| Ok(Footer::decode(bytes).map(drop)?)),
     ("index", |bytes| Ok(Index::decode(bytes).map(drop)?)),
@@ -96,6 +97,7 @@ pub fn all() -> Result<Value> {
     key_bodies(&mut add)?;
     policies(&mut add)?;
     statements_of(&mut add);
+    checkpoints(&mut add);
     packs(&mut add)?;
     nodes_and_paths(&mut add)?;
     zstd(&mut add)?;
@@ -316,7 +318,7 @@ fn statements_of(add: &mut Add<'_>) {
         });
         encoder.into_bytes()
     };
-    for kind in [3, 5, 6, 8, 10, 12] {
+    for kind in [6, 8, 10, 12] {
         add("journal_entry", format!("the reserved kind {kind}"), entry(kind, &|_| ()));
     }
     add("journal_entry", "the kind 99".into(), entry(99, &|_| ()));
@@ -335,6 +337,62 @@ fn statements_of(add: &mut Add<'_>) {
         map.uint(2, 0);
     };
     add("journal_entry", "attested packs with an unknown critical field".into(), entry(7, &unknown));
+    for (what, bytes) in [("31 bytes", 31), ("33 bytes", 33)] {
+        let snapshot = |map: &mut MapEncoder| {
+            map.field(1, |e| e.array(&[bytes], |e, length| e.bytes(&vec![5; *length])));
+            map.text(2, "");
+        };
+        add("journal_entry", format!("a forgotten snapshot's ID of {what}"), entry(3, &snapshot));
+    }
+    for (kind, what, fields) in [(3, "forgotten snapshots", 2), (5, "retired packs", 5)] {
+        let write = |map: &mut MapEncoder, key| match (kind, key) {
+            (3, 2) => map.text(key, ""),
+            _ => map.field(key, |e| e.array_head(0)),
+        };
+        for missing in 1..=fields {
+            let others = |map: &mut MapEncoder| {
+                (1..=fields).filter(|key| *key != missing).for_each(|key| write(map, key));
+            };
+            add("journal_entry", format!("{what} without field {missing}"), entry(kind, &others));
+        }
+        let unknown = |map: &mut MapEncoder| {
+            (1..=fields).for_each(|key| write(map, key));
+            map.uint(fields + 1, 0);
+        };
+        add("journal_entry", format!("{what} with an unknown critical field"), entry(kind, &unknown));
+    }
+    let key = |map: &mut MapEncoder| {
+        (1..=4).for_each(|key| map.field(key, |e| e.array_head(0)));
+        map.field(5, |e| e.array(&[[5; 32]], |e, id| e.bytes(id)));
+    };
+    add("journal_entry", "a retired key's ID of 32 bytes".into(), entry(5, &key));
+}
+
+fn checkpoints(add: &mut Add<'_>) {
+    let write = |map: &mut MapEncoder, key| match key {
+        1 => map.uint(key, 9),
+        2 | 8 => map.bytes(key, &[1; 32]),
+        _ => map.field(key, |e| e.array_head(0)),
+    };
+    let checkpoint = |but: u64, change: &dyn Fn(&mut MapEncoder)| {
+        let mut encoder = Encoder::default();
+        encoder.map(|map| {
+            (1..=12).filter(|key| *key != but).for_each(|key| write(map, key));
+            change(map);
+        });
+        encoder.into_bytes()
+    };
+    for missing in 1..=12 {
+        add("checkpoint", format!("a checkpoint without field {missing}"), checkpoint(missing, &|_| ()));
+    }
+    let unknown = checkpoint(0, &|map| map.uint(13, 0));
+    add("checkpoint", "a checkpoint with an unknown critical field".into(), unknown);
+    for (key, what, length) in [(11, "pack", 32), (12, "key", 16)] {
+        let bare = |map: &mut MapEncoder| {
+            map.field(key, |e| e.array(&[length], |e, length| e.bytes(&vec![5; *length])));
+        };
+        add("checkpoint", format!("a retired {what} without its entry"), checkpoint(key, &bare));
+    }
 }
 
 fn packs(add: &mut Add<'_>) -> Result<()> {

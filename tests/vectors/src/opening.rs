@@ -45,8 +45,15 @@ pub(crate) fn state(repository: &Repository) -> Value {
         .iter()
         .map(|snapshot| {
             let state = &snapshot.state;
-            json!({ "entry": state.number, "id": state.id.to_hex(), "time_ms": state.time_ms, "tags": state.tags })
+            let keys: Vec<_> = state.keys.iter().map(|key| key.id.to_hex()).collect();
+            json!({ "entry": state.number, "id": state.id.to_hex(), "time_ms": state.time_ms, "tags": state.tags, "keys": keys })
         })
+        .collect();
+    let packs: Vec<Value> = state
+        .packs
+        .values()
+        .zip(state.brought_by.values())
+        .map(|(pack, signer)| json!([pack.kind.number(), pack.id.to_hex(), pack.length, signer.to_hex()]))
         .collect();
     json!({
         "head": state.number,
@@ -59,6 +66,10 @@ pub(crate) fn state(repository: &Repository) -> Value {
         "snapshots": snapshots,
         "attested": state.attested.iter().map(|(pack, description)| json!([pack.to_hex(), description.to_hex()])).collect::<Vec<_>>(),
         "indexes": state.indexes.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        "packs": packs,
+        "forgotten": state.to_checkpoint().forgotten.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "retired": state.retired.iter().map(|(pack, number)| json!([pack.to_hex(), number])).collect::<Vec<_>>(),
+        "retired_keys": state.retired_keys.iter().map(|(key, number)| json!([key.to_hex(), number])).collect::<Vec<_>>(),
     })
 }
 

@@ -8,8 +8,8 @@ use strongroom_keys::sign::{Signer, verify_object};
 use strongroom_keys::{KeysError, Secret};
 
 use crate::fixed::{self, counting};
-use crate::golden::{sealed_entry, statements};
 use crate::negative::Add;
+use crate::statements::{sealed_entry, statements};
 
 const ENTRY_0: &str = "journal/0000000000000000";
 const SEGMENT: usize = SEGMENT_BYTES + 16;

@@ -10,9 +10,9 @@ use strongroom_keys::Secret;
 use strongroom_keys::key_file;
 use strongroom_keys::random::{self, OsRandom};
 use strongroom_keys::wrap::x25519_public;
-use strongroom_repository::Repository;
-use strongroom_repository::administration::{Grant, NewWriter};
+use strongroom_repository::administration::{Grant, NewWriter, RetiredKey};
 use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::ObjectName;
 
 use crate::arguments::{GrantArgument, KeyAction, RoleArgument};
@@ -60,6 +60,7 @@ pub(crate) fn run(context: &Context<'_>, action: &KeyAction) -> anyhow::Result<O
             }
             Ok(Outcome::Done)
         }
+        KeyAction::Retire { key } => retire(context, key),
         KeyAction::AddWriter { name, recipient, role, source } => {
             add_writer(context, name, recipient, role, source)
         }
@@ -186,6 +187,42 @@ fn rewrap(context: &Context<'_>, from: &str, to: &str, remove: bool) -> anyhow::
     }
     let removed = repository.remove_recipient(from)?;
     Ok(wraps_left(context, removed.deleted, &removed.left))
+}
+
+fn retire(context: &Context<'_>, key: &str) -> anyhow::Result<Outcome> {
+    let mut repository = context.open_to_read()?;
+    let known = repository.data_keys();
+    let matching: Vec<_> = known.into_iter().filter(|known| known.to_hex().starts_with(key)).collect();
+    let [key] = &matching[..] else {
+        return Err(match matching.len() {
+            0 => RepositoryError::NoSuchDataKey { key: key.to_owned() }.into(),
+            several => Usage(format!("{several} data keys begin with {key}: give more digits")).into(),
+        });
+    };
+    let retired = repository.retire_data_key(*key, &context.terminal)?;
+    context.terminal.finish();
+    match retired {
+        RetiredKey::Resealed { packs, bytes, by } => {
+            if context.global.json {
+                context.json(&json!({ "type": "retire", "key": key.to_hex(), "packs": packs, "bytes": bytes, "by": by.to_hex() }));
+            } else {
+                line!("data key {key}: {packs} packs ({}) are sealed under {by} now", render::bytes(bytes));
+            }
+            context.terminal.say(&format!("the old packs are retired: when `strongroom prune` has deleted them, `strongroom key retire {key}` deletes the key"));
+            Ok(Outcome::Done)
+        }
+        RetiredKey::Waiting { packs } => {
+            if context.global.json {
+                context.json(&json!({ "type": "retire", "key": key.to_hex(), "waiting": packs }));
+            } else {
+                line!(
+                    "data key {key}: {packs} retired packs still hold frames under it: `strongroom prune` deletes them when their grace has passed"
+                );
+            }
+            Ok(Outcome::Code(PARTLY))
+        }
+        RetiredKey::Deleted { deleted, left } => Ok(wraps_left(context, deleted, &left)),
+    }
 }
 
 fn wraps_left(context: &Context<'_>, deleted: usize, left: &[ObjectName]) -> Outcome {

@@ -5,12 +5,14 @@ mod cat;
 mod check;
 mod diff;
 mod find;
+mod forget;
 mod init;
 mod journal;
 mod key;
 mod ls;
 mod object_lock;
 mod patterns;
+mod prune;
 mod quickstart;
 mod repair;
 mod restore;
@@ -45,6 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Cat(cat) => cat::run(&context, cat),
         Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),
+        Command::Forget(forget) => forget::run(&context, forget),
+        Command::Prune(prune) => prune::run(&context, prune),
         Command::Key(key) => key::run(&context, &key.action),
         Command::Journal(journal) => journal::run(&context, &journal.action),
         Command::Repair(repair) => repair::run(&context, &repair.action),

@@ -6,13 +6,16 @@
 //!
 //! [`AwsKms`] is the service; [`MemoryKms`] stands in for it in tests.
 
+#[cfg(feature = "clouds")]
 mod aws;
 mod context;
 mod error;
 mod key_name;
 mod memory;
+#[cfg_attr(not(feature = "clouds"), allow(dead_code, reason = "only a real service is tried again"))]
 mod retry;
 
+#[cfg(feature = "clouds")]
 pub use aws::{AwsKms, AwsKmsOptions, StaticCredentials};
 pub use context::EncryptionContext;
 pub use error::{KmsError, KmsTrouble};

@@ -4,6 +4,7 @@
 //! stored before it: wraps first, then the entry that names their recipient; and taken away after it.
 
 mod recipients;
+mod retire;
 mod rewrap;
 mod rotation;
 mod writers;
@@ -19,6 +20,7 @@ use strongroom_keys::wrap::{NamedKey, WrapTo, verify_key_object};
 use strongroom_store::{ObjectName, PutOutcome, StoreError};
 
 pub use self::recipients::{Grant, RemovedRecipient};
+pub use self::retire::RetiredKey;
 pub use self::rewrap::Rewrapped;
 pub use self::writers::{NewWriter, Revocation};
 use crate::error::RepositoryError;

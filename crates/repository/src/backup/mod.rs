@@ -32,10 +32,11 @@ use strongroom_keys::random;
 
 pub use self::lane::Lane;
 use self::nodes::NodeWriter;
-use self::run::Run;
+pub(crate) use self::run::Run;
 pub use self::sink::Sink;
 use self::sink::TreeState;
 use self::storer::Stored;
+pub(crate) use self::worker::{FrameJob, FrameSealer};
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::monitor::Monitor;
@@ -94,6 +95,8 @@ struct Written {
     indexes: Vec<IndexRef>,
     relied: BTreeSet<PackId>,
     data_key: Option<KeyRef>,
+    /// Whether parts of the parent's tree may have been taken over.
+    reuses_parent: bool,
 }
 
 impl Repository {
@@ -132,7 +135,7 @@ impl Repository {
         parent: Option<&Snapshot>,
         engine: impl FnOnce(&Sink<'_, '_>) -> Result<(), E>,
     ) -> Result<Written, E> {
-        let run = Run::new(self, options, monitor)?;
+        let run = Run::new(self, options.compression_level, monitor)?;
         let reader = Reader::new(self);
         // Content of a parent that another writer signed may be taken over only where others' packs are trusted.
         let reusable = parent.filter(|parent| {
@@ -217,6 +220,7 @@ impl Repository {
         };
         let relied = run.relied.into_inner().unwrap_or_else(PoisonError::into_inner);
         let data_key = run.data_key.get().map(|(_, reference)| *reference);
+        let reuses_parent = run.reuses_parent.load(Ordering::Relaxed);
         Ok(Written {
             tree: tree_ref,
             facts,
@@ -226,6 +230,7 @@ impl Repository {
             indexes,
             relied,
             data_key,
+            reuses_parent,
         })
     }
 
@@ -291,8 +296,15 @@ impl Repository {
         let me = self.signer()?.id();
         let entry = self.append(|state: &State| {
             require_source(state, me, &manifest.source)?;
-            if let Some(pack) = written.relied.iter().find(|pack| !state.packs.contains_key(pack)) {
-                return Err(RepositoryError::PackRetired { pack: *pack });
+            let brought = body.packs.iter().map(|pack| pack.id).find(|pack| state.retired.contains_key(pack));
+            let relied = written.relied.iter().copied().find(|pack| !state.packs.contains_key(pack));
+            if let Some(pack) = brought.or(relied) {
+                return Err(RepositoryError::PackRetired { pack });
+            }
+            if let Some(parent) = parent.map(Snapshot::id).filter(|_| written.reuses_parent)
+                && !state.snapshots.iter().any(|snapshot| snapshot.id() == parent)
+            {
+                return Err(RepositoryError::ParentForgotten { parent });
             }
             Ok(Statement::Snapshot(Box::new(body.clone())))
         })?;

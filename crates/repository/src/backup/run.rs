@@ -1,7 +1,7 @@
 //! What the threads of a run share: keys, buffers, what is known and what is pending.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -21,9 +21,9 @@ use strongroom_keys::unlock::key_name;
 use strongroom_keys::wrap::{NamedKey, WrapTo, aws_kms_recipient, generate_with_kms};
 use strongroom_store::Store;
 
+use super::collector;
 use super::failure::Failure;
 use super::pending::Pending;
-use super::{BackupOptions, collector};
 use crate::cache::Cache;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
@@ -56,6 +56,7 @@ pub(crate) struct Run<'a> {
     pub(super) data_key: OnceLock<(FrameKey, KeyRef)>,
     pub(super) data_key_lock: Mutex<()>,
     pub(super) new_bytes: AtomicU64,
+    pub(super) reuses_parent: AtomicBool,
 }
 
 /// Buffers of frames, reused.
@@ -75,9 +76,9 @@ impl BufferPool {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         repository: &'a Repository,
-        options: &BackupOptions,
+        compression_level: i32,
         monitor: &'a dyn Monitor,
     ) -> Result<Self, RepositoryError> {
         let (buffers_back, buffers) = unbounded();
@@ -96,7 +97,7 @@ impl<'a> Run<'a> {
             },
             data_kms: repository.data_kms(),
             gear: Arc::new(GearTable::from_bytes(repository.identity.gear_table())),
-            compression_level: options.compression_level,
+            compression_level,
             failure: Failure::default(),
             buffers,
             buffers_back,
@@ -107,6 +108,7 @@ impl<'a> Run<'a> {
             data_key: OnceLock::new(),
             data_key_lock: Mutex::default(),
             new_bytes: AtomicU64::new(0),
+            reuses_parent: AtomicBool::new(false),
         };
         run.add_buffers(SPARE_BUFFERS);
         Ok(run)
@@ -143,7 +145,7 @@ impl<'a> Run<'a> {
     }
 
     /// The run's data key: made, and its wrap stored, when the first frame needs it.
-    pub(super) fn data_key(&self) -> Result<(&FrameKey, KeyRef), RepositoryError> {
+    pub(crate) fn data_key(&self) -> Result<(&FrameKey, KeyRef), RepositoryError> {
         if self.data_key.get().is_none() {
             let _once = self.data_key_lock.lock().unwrap_or_else(PoisonError::into_inner);
             if self.data_key.get().is_none() {

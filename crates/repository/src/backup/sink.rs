@@ -1,5 +1,6 @@
 //! Where an engine writes: lanes for entries and streams, and the tree that they become.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -70,7 +71,9 @@ impl<'scope, 'env> Sink<'scope, 'env> {
     /// The parent snapshot, unless everything is to be read again: what is unchanged since may be taken from it.
     #[must_use]
     pub fn parent(&self) -> Option<&'env Snapshot> {
-        self.parent.filter(|_| !self.force)
+        let parent = self.parent.filter(|_| !self.force);
+        self.run.reuses_parent.fetch_or(parent.is_some(), Ordering::Relaxed);
+        parent
     }
 
     /// Reads the parent's tree.

@@ -101,7 +101,7 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
         Ok(Self { run, compressor: Compressor::new(run.compression_level)?, compressed: Vec::new() })
     }
 
-    fn seal_data(&mut self, job: FrameJob) -> Result<SealedFrame, RepositoryError> {
+    pub(crate) fn seal_data(&mut self, job: FrameJob) -> Result<SealedFrame, RepositoryError> {
         let (key, reference) = self.run.data_key()?;
         let frame = self.seal(&job.plain, job.chunks, key, reference)?;
         self.run.frame_buffers.give(job.plain);

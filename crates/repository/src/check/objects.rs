@@ -6,7 +6,7 @@ use strongroom_format::entry::{IndexRef, PackRef};
 use strongroom_format::index::INDEX_LIMIT_BYTES;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{KeyId, PackId, RecipientId};
+use strongroom_format::{KeyId, RecipientId};
 use strongroom_keys::KeysError;
 use strongroom_keys::derive::content_hash;
 use strongroom_keys::kms::KmsTrouble;
@@ -39,11 +39,13 @@ impl Checker<'_> {
     pub(super) fn list_packs(&mut self) -> Result<(), RepositoryError> {
         for (folder, kind) in [("packs/", ObjectKind::DataPack), ("meta/", ObjectKind::MetadataPack)] {
             let (mut leftover, mut strays, mut lengths) = (Leftover::default(), Vec::new(), Vec::new());
+            let mut retired = Leftover::default();
             let (state, present) = (&self.state, &mut self.present);
             self.repository.origin.list(folder, &mut |name, info| {
-                match pack_of(kind, &name) {
+                match names::pack_of(kind, &name) {
                     None => strays.push(name),
                     Some(id) => match state.packs.get(&id).filter(|pack| pack.kind == kind) {
+                        None if state.retired.contains_key(&id) => retired.add(info.length_bytes),
                         None => leftover.add(info.length_bytes),
                         Some(pack) => {
                             present.insert(id);
@@ -57,6 +59,13 @@ impl Checker<'_> {
             })?;
             self.report_strays(&strays, "it is no pack");
             self.report_leftover(folder, "packs", &leftover);
+            if retired.count > 0 {
+                let detail = format!(
+                    "{} retired packs ({} bytes), which `prune` deletes when their grace has passed",
+                    retired.count, retired.bytes
+                );
+                self.findings.add(Severity::Info, FindingKind::Leftover, folder, detail);
+            }
             for (id, name, found, expected) in lengths {
                 let detail = format!("it is {found} bytes long, and was {expected}");
                 let cause = self.damage(FindingKind::WrongLength, name.as_str(), detail);
@@ -311,9 +320,4 @@ impl Checker<'_> {
             }
         }
     }
-}
-
-fn pack_of(kind: ObjectKind, name: &ObjectName) -> Option<PackId> {
-    let id = PackId::from_hex(name.as_str().rsplit('/').next()?)?;
-    (names::pack(kind, id).ok()? == *name).then_some(id)
 }

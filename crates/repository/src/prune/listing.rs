@@ -1,0 +1,62 @@
+//! What the store holds besides what counts.
+
+use std::collections::BTreeMap;
+
+use strongroom_format::registry::ObjectKind;
+use strongroom_format::{IndexId, PackId};
+use strongroom_store::{ObjectInfo, ObjectName, Store, StoreError};
+
+use crate::error::RepositoryError;
+use crate::names;
+use crate::state::State;
+
+/// A pack, or what is named like one, that lies in the store.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) name: ObjectName,
+    pub(super) info: ObjectInfo,
+}
+
+/// What nobody needs, or may not.
+#[derive(Default)]
+pub(super) struct Listing {
+    /// Packs that are retired.
+    pub(super) retired: BTreeMap<PackId, Stored>,
+    /// Packs that no entry names.
+    pub(super) unnamed: BTreeMap<PackId, Stored>,
+    /// Index objects that do not count.
+    pub(super) indexes: BTreeMap<IndexId, Stored>,
+    /// The newest store's time seen, ms since 1970: it is no earlier.
+    pub(super) newest_ms: u64,
+}
+
+impl Listing {
+    /// Lists packs and index objects.
+    pub(super) fn read(store: &dyn Store, state: &State) -> Result<Self, RepositoryError> {
+        let mut listing = Self::default();
+        for (folder, kind) in [("packs/", ObjectKind::DataPack), ("meta/", ObjectKind::MetadataPack)] {
+            store.list(folder, &mut |name, info| {
+                listing.newest_ms = listing.newest_ms.max(info.modified_ms);
+                // What is no pack is not ours to judge.
+                let Some(id) = names::pack_of(kind, &name) else { return Ok(()) };
+                let stored = Stored { name, info };
+                if state.retired.contains_key(&id) {
+                    listing.retired.insert(id, stored);
+                } else if !state.packs.contains_key(&id) {
+                    listing.unnamed.insert(id, stored);
+                }
+                Ok::<(), StoreError>(())
+            })?;
+        }
+        store.list("index/", &mut |name, info| {
+            listing.newest_ms = listing.newest_ms.max(info.modified_ms);
+            if let Some(index) = names::index_of(&name, info.length_bytes)
+                && !state.indexes.contains_key(&index.id)
+            {
+                listing.indexes.insert(index.id, Stored { name, info });
+            }
+            Ok(())
+        })?;
+        Ok(listing)
+    }
+}
