@@ -48,3 +48,13 @@ fn roles_have_the_rights_they_need() {
 fn a_gap_in_the_journal_undoes_nothing() {
     attempts::a_gap_in_the_journal_undoes_nothing(Way::X25519);
 }
+
+#[test]
+fn prune_needs_no_data_key() {
+    attempts::prune_needs_no_data_key(Way::X25519);
+}
+
+#[test]
+fn a_data_key_is_retired() {
+    attempts::a_data_key_is_retired(Way::X25519);
+}

@@ -7,8 +7,8 @@ use strongroom_keys::KeysError;
 use strongroom_keys::kms::{KmsError, KmsTrouble};
 use strongroom_ops::QuickstartError;
 use strongroom_repository::RepositoryError;
-use strongroom_store::StoreError;
 use strongroom_store::aws::AwsError;
+use strongroom_store::{Operation, StoreError};
 
 /// Failed.
 pub(crate) const FAILED: u8 = 1;
@@ -232,6 +232,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         _ => match store_error(error) {
             Some(StoreError::NoSpace { .. }) => {
                 "nothing was committed and no snapshot was harmed; free some space and run again"
+            }
+            Some(StoreError::PermissionDenied { operation: Operation::Delete, .. }) => {
+                "deleting is for the host that prunes: on S3 it needs s3:DeleteObject (deploy/iam/prune.json)"
             }
             Some(StoreError::PermissionDenied { .. } | StoreError::ReadOnly { .. }) => {
                 "run as a user who may read and write the repository's folder, or give this host's role the right (deploy/iam has a policy for each role)"

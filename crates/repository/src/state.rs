@@ -552,11 +552,15 @@ impl State {
             self.retired_keys.entry(*key).or_insert(number);
         }
         let gone = |key: &KeyRef| body.retired_keys.contains(&key.id);
+        let brought = self.without_retired(&body.keys);
         for keys in self.snapshots.iter_mut().map(|snapshot| &mut snapshot.state.keys) {
             if keys.iter().any(gone) {
                 keys.retain(|key| !gone(key));
-                let known: BTreeSet<KeyId> = keys.iter().map(|key| key.id).collect();
-                keys.extend(body.keys.iter().filter(|key| !known.contains(&key.id)));
+                for key in &brought {
+                    if !keys.iter().any(|known| known.id == key.id) {
+                        keys.push(*key);
+                    }
+                }
             }
         }
     }
@@ -588,6 +592,7 @@ impl State {
         }
         self.policies.push((number, body.clone()));
         self.snapshots.retain(|snapshot| !policy.forgotten.contains(&snapshot.state.id));
+        self.seen.extend(&policy.forgotten);
         // The root key's holder has looked at what does not open up to there.
         let (settled, open) =
             std::mem::take(&mut self.damaged).into_iter().partition(|(number, _)| *number <= policy.settled);

@@ -312,8 +312,12 @@ class Journal:
         for snapshot in self.snapshots.values():
             kept = [key for key in snapshot.keys if key[0] not in body.retired_keys]
             if len(kept) < len(snapshot.keys):
-                known = {key_id for key_id, _ in kept}
-                snapshot.keys = kept + [key for key in body.keys if key[0] not in known]
+                taken = {key_id for key_id, _ in kept} | self.retired_keys.keys()
+                for key in body.keys:
+                    if key[0] not in taken:
+                        taken.add(key[0])
+                        kept.append(key)
+                snapshot.keys = kept
 
     def _attested(self, entry, _signer):
         for pack_id, description in entry.body.packs:

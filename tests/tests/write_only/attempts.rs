@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use strongroom_format::entry::{
-    Attestation, IndexRef, JournalEntry, NoteBody, PolicyBody, ReindexBody, Statement,
+    Attestation, ForgetBody, IndexRef, JournalEntry, NoteBody, PolicyBody, ReindexBody, RetireBody, Statement,
 };
 use strongroom_format::index::{Index, IndexedPack};
 use strongroom_format::key_object::{KeyObject, SignedKey, Wrap};
@@ -23,7 +23,7 @@ use strongroom_keys::{KeysError, Secret};
 use strongroom_repository::Repository;
 use strongroom_tests::noise::noise;
 use strongroom_tests::proxy::iam::roles::Role;
-use strongroom_tests::sandbox::id_of;
+use strongroom_tests::sandbox::{id_of, text};
 use strongroom_tests::services::aws::{object, refused};
 
 use super::Way;
@@ -309,8 +309,14 @@ fn forge_entries(thief: &Thief) -> Vec<(String, &'static str)> {
             "lacks the role",
         ),
     ];
-    // To forget, to retire, and something that nobody knows.
-    for kind in [3, 5, 23] {
+    let theirs = state.snapshots.iter().find(|snapshot| snapshot.manifest.source == "b").unwrap().id();
+    let forget = ForgetBody { snapshots: vec![theirs], reason: "too old".into() };
+    forged.push((thief.append(Statement::Forget(forget), me), "lacks the role"));
+    let retired = state.packs.keys().copied().collect();
+    let retire = RetireBody { retired, ..RetireBody::default() };
+    forged.push((thief.append(Statement::Retire(retire), me), "lacks the role"));
+    // To expire, and something that nobody knows.
+    for kind in [6, 23] {
         forged.push((append_kind(thief, kind), "no well-formed entry"));
     }
     let head = thief.open().state().number;
@@ -615,7 +621,19 @@ pub fn roles_have_the_rights_they_need(way: Way) {
         let _refused = host.try_backup("a", &dump(9)).assert_code(5);
         let _refused = host.run(["key", "rotate"]).assert_code(5);
     }
-    // What nobody names is for prune to delete, and for nobody else.
+}
+
+/// Everything that is retired goes at once, leftovers too.
+const PRUNE: [&str; 6] = ["prune", "--json", "--grace", "0", "--orphan-age", "0"];
+
+/// Prune forgets, retires and deletes without opening anything that was backed up; who lacks a right is told which.
+pub fn prune_needs_no_data_key(way: Way) {
+    let Some(estate) = Estate::new(way, "prune") else { return };
+    let (restore, audit) = (reader(&estate), auditor(&estate));
+    let (first, _) = estate.db1.backup("a", &dump(1));
+    let (theirs, _) = estate.db2.backup("b", &dump(2));
+    let (second, _) = estate.db1.backup("a", &dump(3));
+    // What nobody names.
     let stray = format!("{PREFIX}packs/aa/{}", "aa".repeat(32));
     let target = object(&estate.bucket, &stray);
     let created = estate.client(&estate.db1).s3("PUT", &target, &CREATE_ONLY, b"garbage").unwrap();
@@ -624,7 +642,82 @@ pub fn roles_have_the_rights_they_need(way: Way) {
         let answer = estate.client(host).s3("DELETE", &target, &[], b"").unwrap();
         refused(&answer, 403, "s3:DeleteObject").unwrap();
     }
-    estate.client(&prune).delete(&estate.bucket, &stray).unwrap();
+    for host in [&estate.db1, &restore, &audit] {
+        for arguments in [&["forget", &theirs][..], &PRUNE] {
+            let _refused = host.run(arguments).assert_code(5).assert_says(["role `maintain`"]);
+        }
+    }
+
+    let mut prune = estate.host("prune");
+    estate.add_writer(&mut prune, Role::Prune, &["--role", "maintain"]);
+    // A signer that may retire, on a host that the store lets delete nothing.
+    let mut weak = estate.host("weak");
+    estate.add_writer(&mut weak, Role::Audit, &["--role", "maintain"]);
+    let _forgotten = weak.run(["forget", &first]).assert_code(0);
+    let before = estate.objects();
+    let denied = weak.run(PRUNE).assert_code(5).assert_says([
+        "no permission to delete",
+        "s3:DeleteObject",
+        "deploy/iam/prune.json",
+    ]);
+    assert!(!denied.stderr.contains("kms:"), "{denied}");
+    // Its entries are there, and everything else still is.
+    let after = estate.objects();
+    assert!(before.iter().all(|object| after.contains(object)) && after.len() == before.len() + 2);
+    for (snapshot, data) in [(&theirs, dump(2)), (&second, dump(3))] {
+        restore.assert_restores(snapshot, &data);
+    }
+
+    estate.proxy.forget();
+    let pruned = prune.run(PRUNE).assert_code(0).one("prune");
+    // The first snapshot's data and nodes, and the stray.
+    assert_eq!(pruned["deleted"]["objects"], 3, "{pruned}");
+    estate.assert_nothing_denied();
+    let kms: BTreeSet<String> = estate
+        .proxy
+        .decisions()
+        .iter()
+        .filter(|decision| decision.action.starts_with("kms:"))
+        .map(|decision| decision.encryption_context("sr:purpose").unwrap_or_default().to_owned())
+        .collect();
+    let expected: &[&str] = if way == Way::Kms { &["identity", "metadata", "signing"] } else { &[] };
+    assert_eq!(kms.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    for host in [&estate.db2, &restore, &audit, &prune] {
+        assert_eq!(host.sees(), [theirs.clone(), second.clone()], "{}", host.name);
+    }
+    for (snapshot, data) in [(&theirs, dump(2)), (&second, dump(3))] {
+        restore.assert_restores(snapshot, &data);
+    }
+    audit.assert_clean();
+}
+
+/// The admin takes the data key of a run out of use; hosts go on as before.
+pub fn a_data_key_is_retired(way: Way) {
+    let Some(estate) = Estate::new(way, "retire") else { return };
+    let (restore, audit) = (reader(&estate), auditor(&estate));
+    let (snapshot, _) = estate.db1.backup("a", &dump(1));
+    let shown = estate.admin.run(["show", &snapshot, "--json"]).assert_code(0).one("snapshot");
+    let key = text(&shown["data_keys"][0]);
+    for host in [&estate.db1, &audit, &restore] {
+        let _refused = host.run(["key", "retire", &key]).assert_code(5);
+    }
+    let retired = estate.admin.run(["key", "retire", &key, "--json"]).assert_code(0).one("retire");
+    assert_eq!(retired["packs"], 1);
+    restore.assert_restores(&snapshot, &dump(1));
+    // What is not deleted yet still needs it.
+    let waiting = estate.admin.run(["key", "retire", &key]).assert_code(3);
+    let _said = waiting.assert_prints(["strongroom prune"]);
+    let mut prune = estate.host("prune");
+    estate.add_writer(&mut prune, Role::Prune, &["--role", "maintain"]);
+    let _pruned = prune.run(PRUNE).assert_code(0);
+    let _deleted = estate.admin.run(["key", "retire", &key]).assert_code(0);
+    assert!(!estate.objects().iter().any(|(name, _)| name.contains(&key)));
+    restore.assert_restores(&snapshot, &dump(1));
+    // The admin has opened every chunk, and attested what it sealed: the host need not store it again.
+    let (next, report) = estate.db1.backup("a", &dump(1));
+    assert_eq!(report["new_bytes"], 0, "{report}");
+    restore.assert_restores(&next, &dump(1));
+    let _checked = restore.run(["check", "--read-data", "--keys", "--no-cache"]).assert_code(0);
     audit.assert_clean();
 }
 

@@ -297,10 +297,14 @@ fn policies(chain: &mut Chain, forgotten: &[u8]) -> Result<()> {
     let mut identity = next.clone();
     identity.identity.id = KeyId([8; 16]);
     chain.append(chain.policy_statement(&identity))?;
-    let mut revoking = Policy { forgotten: vec![fixed::identity().snapshot_id(forgotten)], ..next };
+    // One that was there, and one that is yet to come.
+    let coming = manifest("coming-db");
+    let gone = [forgotten, &coming[..]].map(|manifest| fixed::identity().snapshot_id(manifest));
+    let mut revoking = Policy { forgotten: gone.to_vec(), ..next };
     revoking.signers[1].roles = Roles(0);
     chain.append(chain.policy_statement(&revoking))?;
     chain.append(snapshot(forgotten.to_vec()))?;
+    chain.append(snapshot(coming))?;
     let entry = chain.entry(snapshot(manifest("web")));
     chain.append_by(&entry, &web())
 }
