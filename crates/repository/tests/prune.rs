@@ -178,10 +178,13 @@ fn leftovers_go_when_they_are_old() {
     let careful = PruneOptions { grace: Duration::ZERO, orphan_age: 7 * DAY, dry_run: false };
     let report = open(&days.store).prune(&careful, &Silent).unwrap();
     assert_eq!((report.leftovers.objects, report.deleted.objects), (0, 0));
-    assert_eq!(report.young.objects as usize, leftovers + names(&*days.store, "index/").len() - 1);
+    assert_eq!(
+        usize::try_from(report.young.objects).unwrap(),
+        leftovers + names(&*days.store, "index/").len() - 1
+    );
     days.advance(7 * DAY);
     let report = open(&days.store).prune(&careful, &Silent).unwrap();
-    assert_eq!(report.leftovers.objects as usize, leftovers);
+    assert_eq!(usize::try_from(report.leftovers.objects).unwrap(), leftovers);
     assert_eq!((days.packs(), names(&*days.store, "index/").len()), (2, 1));
     days.assert_restores(&[0]);
 }
