@@ -2,59 +2,59 @@
 
 mod write_only;
 
-use write_only::{Way, attempts};
+use write_only::{Way, forging, keys, poison, reading, roles, store};
 
 #[test]
 fn a_host_writes_and_lists_and_reads_nothing() {
-    attempts::a_host_writes_and_lists_and_reads_nothing(Way::X25519);
+    reading::a_host_writes_and_lists_and_reads_nothing(Way::X25519);
 }
 
 #[test]
 fn nothing_is_overwritten_or_deleted() {
-    attempts::nothing_is_overwritten_or_deleted(Way::X25519);
+    store::nothing_is_overwritten_or_deleted(Way::X25519);
 }
 
 #[test]
 fn stored_data_stays_sealed() {
-    attempts::stored_data_stays_sealed(Way::X25519);
+    reading::stored_data_stays_sealed(Way::X25519);
 }
 
 #[test]
 fn forged_entries_count_for_nobody() {
-    attempts::forged_entries_count_for_nobody(Way::X25519);
+    forging::forged_entries_count_for_nobody(Way::X25519);
 }
 
 #[test]
 fn a_fake_checkpoint_is_passed_over() {
-    attempts::a_fake_checkpoint_is_passed_over(Way::X25519);
+    forging::a_fake_checkpoint_is_passed_over(Way::X25519);
 }
 
 #[test]
 fn a_poisoned_index_deceives_no_writer() {
-    attempts::a_poisoned_index_deceives_no_writer(Way::X25519);
+    poison::a_poisoned_index_deceives_no_writer(Way::X25519);
 }
 
 #[test]
 fn swapped_recipients_let_nobody_in() {
-    attempts::swapped_recipients_let_nobody_in(Way::X25519);
+    keys::swapped_recipients_let_nobody_in(Way::X25519);
 }
 
 #[test]
 fn roles_have_the_rights_they_need() {
-    attempts::roles_have_the_rights_they_need(Way::X25519);
+    roles::roles_have_the_rights_they_need(Way::X25519);
 }
 
 #[test]
 fn a_gap_in_the_journal_undoes_nothing() {
-    attempts::a_gap_in_the_journal_undoes_nothing(Way::X25519);
+    forging::a_gap_in_the_journal_undoes_nothing(Way::X25519);
 }
 
 #[test]
 fn prune_needs_no_data_key() {
-    attempts::prune_needs_no_data_key(Way::X25519);
+    roles::prune_needs_no_data_key(Way::X25519);
 }
 
 #[test]
 fn a_data_key_is_retired() {
-    attempts::a_data_key_is_retired(Way::X25519);
+    keys::a_data_key_is_retired(Way::X25519);
 }

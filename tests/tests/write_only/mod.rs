@@ -3,12 +3,19 @@
 //!
 //! - [`estate`]: a repository with its admin and hosts, each with the very policies of `deploy/iam/`.
 //! - [`thief`]: what somebody can do who stole a host, with its credentials and this project's own crates.
-//! - [`attempts`]: what the thief tries, one concern a function, and what comes of it.
+//! - [`reading`], [`store`], [`forging`], [`poison`], [`keys`], [`roles`]: what is tried, one concern a function, and
+//!   what comes of it.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-pub mod attempts;
+mod common;
 pub mod estate;
+pub mod forging;
+pub mod keys;
+pub mod poison;
+pub mod reading;
+pub mod roles;
+pub mod store;
 pub mod thief;
 
 /// How reading is kept from a host that writes.
