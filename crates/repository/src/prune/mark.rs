@@ -1,4 +1,4 @@
-//! What snapshots need: their nodes and chunks, and the bases of those, each at every place where it lies.
+//! What snapshots need: their nodes and chunks, each at every place where it lies; and the bases of all that lies there.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use strongroom_format::registry::ObjectKind;
 use strongroom_format::tree_entry::{Content, TreeEntry};
 use strongroom_format::{ChunkId, NodeId, PackId, SnapshotId};
 
-use crate::cache::{Cache, Location, PackEntry, PackNumber};
+use crate::cache::{Cache, Location, PackNumber};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::reader::Reader;
@@ -17,11 +17,11 @@ use crate::tree::NodeSource;
 /// A pack as the index describes it.
 struct Described {
     id: PackId,
-    /// Only of packs with deltas: which chunks their frames build on.
-    deltas: Option<PackEntry>,
+    /// The chunks that its frames build on, until they are marked.
+    bases: Vec<ChunkId>,
 }
 
-/// The packs that the snapshots marked so far need. Memory grows with nodes and packs, not with chunks.
+/// The packs that the snapshots marked so far need. Memory grows with nodes, packs and bases, not with chunks.
 pub(super) struct Live<'a> {
     cache: &'a Cache,
     reader: &'a Reader<'a>,
@@ -29,7 +29,6 @@ pub(super) struct Live<'a> {
     described: HashMap<PackNumber, Described>,
     needed: BTreeSet<PackId>,
     nodes: HashSet<NodeId>,
-    bases: HashSet<ChunkId>,
     snapshots: HashSet<SnapshotId>,
 }
 
@@ -43,9 +42,10 @@ impl<'a> Live<'a> {
         let mut described = HashMap::new();
         for number in cache.pack_numbers()? {
             let Some(entry) = cache.pack(number)? else { continue };
-            let id = entry.id;
-            let has_deltas = entry.footer.frames.iter().any(|frame| frame.base_count > 0);
-            described.insert(number, Described { id, deltas: has_deltas.then_some(entry) });
+            let mut bases: Vec<ChunkId> = entry.footer.bases.iter().map(|base| base.id).collect();
+            bases.sort_unstable();
+            bases.dedup();
+            described.insert(number, Described { id: entry.id, bases });
         }
         Ok(Self {
             cache,
@@ -54,7 +54,6 @@ impl<'a> Live<'a> {
             described,
             needed: BTreeSet::new(),
             nodes: HashSet::new(),
-            bases: HashSet::new(),
             snapshots: HashSet::new(),
         })
     }
@@ -149,13 +148,11 @@ impl<'a> Live<'a> {
                 let reasons = "no index object knows it".to_owned();
                 return Err(RepositoryError::ChunkUnavailable { id, reasons });
             }
-            for Location { pack, frame } in places {
-                let Some(described) = self.described.get(&pack) else { continue };
+            for Location { pack, .. } in places {
+                let Some(described) = self.described.get_mut(&pack) else { continue };
                 self.needed.insert(described.id);
-                let Some(entry) = &described.deltas else { continue };
-                let Some(record) = entry.footer.frames.get(frame as usize) else { continue };
-                let bases = entry.footer.bases_of(record).iter().map(|base| base.id);
-                wanted.extend(bases.filter(|base| self.bases.insert(*base)));
+                // A pack that stays counts with all that is in it: a backup may rely on any of its frames.
+                wanted.append(&mut described.bases);
             }
         }
         Ok(())
