@@ -67,7 +67,7 @@ fn rights_on_the_store_are_those_of_the_protocol() {
             "checkpoints packs meta parity index parts running wal",
         ),
         (Role::Audit, "journal", ""),
-        (Role::Admin, "config journal keys", "keys"),
+        (Role::Admin, "config journal keys packs index", "keys"),
     ] {
         assert_eq!(allowed(role, create), creates, "{role:?} creates");
         assert_eq!(allowed(role, delete), deletes, "{role:?} deletes");
