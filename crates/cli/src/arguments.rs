@@ -423,6 +423,9 @@ pub(crate) struct BackupCommon {
     /// zstd level: 1 (fast) to 19 (small), 0 for none
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19), value_name = "LEVEL")]
     pub(crate) compression: i32,
+    /// Store what changed whole, not as what differs from an earlier snapshot
+    #[arg(long)]
+    pub(crate) no_delta: bool,
     /// Threads that hash, compress and encrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

@@ -97,6 +97,7 @@ pub(crate) fn read_stream(
     let parameters = ChunkerParams::default();
     let entry = stream_entry(name)?;
     let mut lane = sink.stream_lane(parameters)?;
+    lane.against(sink.base(&entry.path))?;
     let bytes = lane.content(&name, reader)?;
     finish(bytes)?;
     sink.cut(name.as_bytes().to_vec(), parameters, bytes);

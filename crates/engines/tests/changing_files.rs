@@ -82,6 +82,7 @@ fn backup(repository: &mut Repository, root: &std::path::Path, monitor: &dyn Mon
         arguments: Vec::new(),
         tags: Vec::new(),
         force: false,
+        delta: true,
         compression_level: 1,
         workers: 1,
         uploads: 1,

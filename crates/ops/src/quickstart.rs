@@ -150,6 +150,7 @@ pub fn quickstart(
         arguments: Vec::new(),
         tags: Vec::new(),
         force: false,
+        delta: true,
         compression_level: 3,
         workers,
         uploads: 2,

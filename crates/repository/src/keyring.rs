@@ -142,12 +142,18 @@ impl Keyring {
 
     /// The vault's private key, compared with the policy.
     pub(crate) fn vault(&self, policy: &Policy) -> Result<Secret, KeysError> {
+        self.vault_within(policy, true)
+    }
+
+    /// The same, by what lies at hand only unless a service may be asked as well.
+    pub(crate) fn vault_within(&self, policy: &Policy, by_service: bool) -> Result<Secret, KeysError> {
+        let reaches: &[Reach] = if by_service { &Reach::ALL } else { &[Reach::Local] };
         let id = policy.vault.id;
         let is_right = |private: &Secret| {
             commitment(private, self.repository, id, Purpose::Vault) == policy.vault.commitment
                 && x25519_public(private).is_ok_and(|public| public == policy.vault_public)
         };
-        let private = self.open_vault(id, &Reach::ALL, &is_right)?;
+        let private = self.open_vault(id, reaches, &is_right)?;
         if is_right(&private) { Ok(private) } else { Err(KeysError::Commitment) }
     }
 

@@ -20,6 +20,7 @@ pub mod check;
 pub mod clock;
 mod compact;
 pub mod compare;
+pub mod delta;
 mod error;
 mod gap;
 mod index_writer;

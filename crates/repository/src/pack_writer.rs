@@ -28,6 +28,7 @@ pub(crate) struct SealedFrame {
     /// Its record; place, key and author are filled in by the pack.
     pub(crate) record: FrameRecord,
     pub(crate) chunks: Vec<ChunkRecord>,
+    pub(crate) bases: Vec<ChunkRecord>,
     pub(crate) key: KeyRef,
     pub(crate) sealed: Vec<u8>,
 }
@@ -49,6 +50,7 @@ pub(crate) struct PackWriter {
     keys: Vec<KeyRef>,
     frames: Vec<FrameRecord>,
     chunks: Vec<ChunkRecord>,
+    bases: Vec<ChunkRecord>,
 }
 
 impl PackWriter {
@@ -63,14 +65,23 @@ impl PackWriter {
         bytes.extend_from_slice(sealer.header());
         let mut hasher = blake3::Hasher::new();
         hasher.update(sealer.header());
-        Ok(Self { kind, sealer, bytes, hasher, keys: Vec::new(), frames: Vec::new(), chunks: Vec::new() })
+        Ok(Self {
+            kind,
+            sealer,
+            bytes,
+            hasher,
+            keys: Vec::new(),
+            frames: Vec::new(),
+            chunks: Vec::new(),
+            bases: Vec::new(),
+        })
     }
 
     /// Whether a frame still fits, with padding and footer, into a pack of the target length.
     pub(crate) fn fits(&self, frame: &SealedFrame) -> bool {
         let keys = self.keys.len() + usize::from(!self.keys.contains(&frame.key));
-        let end =
-            self.end(frame.sealed.len(), keys, self.frames.len() + 1, self.chunks.len() + frame.chunks.len());
+        let records = self.records() + frame.chunks.len() + frame.bases.len();
+        let end = self.end(frame.sealed.len(), keys, self.frames.len() + 1, records);
         self.frames.is_empty() || end <= target(self.kind)
     }
 
@@ -78,9 +89,13 @@ impl PackWriter {
         self.frames.is_empty()
     }
 
+    fn records(&self) -> usize {
+        self.chunks.len() + self.bases.len()
+    }
+
     /// Length of the whole object with these additions and the smallest padding.
-    fn end(&self, more: usize, keys: usize, frames: usize, chunks: usize) -> usize {
-        self.bytes.len() + more + TAG_LENGTH + sealed_footer_length(keys, frames, chunks) + TRAILER_LENGTH
+    fn end(&self, more: usize, keys: usize, frames: usize, records: usize) -> usize {
+        self.bytes.len() + more + TAG_LENGTH + sealed_footer_length(keys, frames, records) + TRAILER_LENGTH
     }
 
     pub(crate) fn push(&mut self, mut frame: SealedFrame) -> Result<(), RepositoryError> {
@@ -92,18 +107,19 @@ impl PackWriter {
         frame.record.key = u16::try_from(key).map_err(|_| too_long("key table"))?;
         frame.record.author = 0;
         frame.record.first_chunk = index(self.chunks.len())?;
-        frame.record.first_base = 0;
+        frame.record.first_base = index(self.bases.len())?;
         self.hasher.update(&frame.sealed);
         self.bytes.extend_from_slice(&frame.sealed);
         self.frames.push(frame.record);
         self.chunks.append(&mut frame.chunks);
+        self.bases.append(&mut frame.bases);
         Ok(())
     }
 
     /// Pads, seals the footer and names the pack. A pack that is not the run's last is padded to the target.
     pub(crate) fn finish(mut self, signer: &Signer, is_last: bool) -> Result<FinishedPack, RepositoryError> {
         let seal = |source| RepositoryError::Seal { what: "a pack", source };
-        let smallest = self.end(0, self.keys.len(), self.frames.len(), self.chunks.len());
+        let smallest = self.end(0, self.keys.len(), self.frames.len(), self.records());
         let floor = if self.kind == ObjectKind::DataPack { DATA_FLOOR_BYTES } else { METADATA_FLOOR_BYTES };
         let padded = usize::try_from(padme(smallest as u64, floor)).unwrap_or(smallest);
         let length = if is_last {
@@ -122,7 +138,7 @@ impl PackWriter {
             authors: vec![signer.id()],
             frames: self.frames,
             chunks: self.chunks,
-            bases: Vec::new(),
+            bases: self.bases,
             content_hash: strongroom_format::ContentHash(*self.hasher.finalize().as_bytes()),
             signer: signer.id(),
             signature: Signature([0; 64]),

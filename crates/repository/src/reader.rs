@@ -3,7 +3,7 @@
 //! Every byte is verified against its chunk's ID before it is given out. Every place a chunk lies at is tried
 //! before it counts as damaged; when the cache knows no good one, the index is read again from the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -56,6 +56,15 @@ impl ChunkBytes {
     pub fn as_bytes(&self) -> &[u8] {
         &self.frame.plain[self.range.clone()]
     }
+}
+
+/// A chunk that a delta may build on.
+pub(crate) struct BaseChunk {
+    pub(crate) chunk: ChunkBytes,
+    /// The depth of the frame it lies in.
+    pub(crate) depth: u8,
+    /// The frames that it takes to read it, that one among them.
+    pub(crate) frames: BTreeSet<(PackId, u32)>,
 }
 
 /// Reads chunks and nodes of one repository; used from many threads.
@@ -149,6 +158,56 @@ impl<'a> Reader<'a> {
             }
         }
         packs
+    }
+
+    /// Reads a chunk that a delta is to build on: out of a pack that this writer trusts, from a frame no deeper than the
+    /// limit. `None` when it lies in no such place.
+    pub(crate) fn base(&self, id: ChunkId, depth_limit: u8) -> Result<Option<BaseChunk>, RepositoryError> {
+        let trusted = self.cache.trusted(ObjectKind::DataPack, &[id])?;
+        let Some(trusted) = trusted.into_iter().next().flatten() else { return Ok(None) };
+        for location in self.cache.locations(ObjectKind::DataPack, id)? {
+            let mut frames = BTreeSet::new();
+            if self.pack(self.cache, false, location)?.id != trusted {
+                continue;
+            }
+            let Some(depth) = self.closure(location, depth_limit.saturating_add(1), &mut frames)? else {
+                continue;
+            };
+            let frame = self.frame(self.cache, false, location, u8::MAX)?;
+            if let Some(range) = frame.chunks.get(&id) {
+                let chunk = ChunkBytes { range: range.clone(), frame };
+                return Ok(Some(BaseChunk { chunk, depth, frames }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Collects the frames that it takes to read one; gives its depth, or `None` where that is not below the limit.
+    fn closure(
+        &self,
+        location: Location,
+        below: u8,
+        frames: &mut BTreeSet<(PackId, u32)>,
+    ) -> Result<Option<u8>, RepositoryError> {
+        let pack = self.pack(self.cache, false, location)?;
+        let record = pack.footer.frames.get(location.frame as usize).filter(|record| record.depth < below);
+        let Some(record) = record else { return Ok(None) };
+        if !frames.insert((pack.id, location.frame)) {
+            return Ok(Some(record.depth));
+        }
+        for base in pack.footer.bases_of(record) {
+            let mut is_there = false;
+            for place in self.cache.locations(pack.kind, base.id)? {
+                if self.closure(place, record.depth, frames)?.is_some() {
+                    is_there = true;
+                    break;
+                }
+            }
+            if !is_there {
+                return Ok(None);
+            }
+        }
+        Ok(Some(record.depth))
     }
 
     /// The length of a chunk as the index has it at this location.

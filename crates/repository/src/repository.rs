@@ -9,7 +9,7 @@ use strongroom_format::entry::{IndexRef, PackRef};
 use strongroom_format::header::HEADER_LENGTH;
 use strongroom_format::index::{INDEX_LIMIT_BYTES, Index, IndexedPack};
 use strongroom_format::pack::{self, Footer, KeyRef, TRAILER_LENGTH};
-use strongroom_format::registry::{ObjectKind, Purpose, RecipientType};
+use strongroom_format::registry::{ObjectKind, Purpose, RecipientType, Roles};
 use strongroom_format::{ContentHash, KeyId};
 use strongroom_keys::KeysError;
 use strongroom_keys::derive::{Identity, content_hash};
@@ -182,6 +182,15 @@ impl Repository {
             Some(key) => self.data_key(key).map(drop),
             None => Err(RepositoryError::Unlock { what: "the vault, which opens stored data", source }),
         }
+    }
+
+    /// Whether what the source was before may be read to store what differs. A KMS is asked only for those who do more
+    /// than write: it refuses the others, and each refusal shows in its log.
+    pub(crate) fn may_read_bases(&self) -> bool {
+        let listed = self.signer.as_ref().and_then(|signer| self.state.policy.signer(signer.id()));
+        let does_more = listed
+            .is_some_and(|signer| signer.roles.holds(Roles::ADMIN) || signer.roles.holds(Roles::VERIFY));
+        self.keyring.vault_within(&self.state.policy, does_more).is_ok()
     }
 
     /// The data keys of what counts, and those that are retired.

@@ -14,33 +14,62 @@ const WINDOW_LOG: u32 = 23;
 /// Compresses frames.
 pub(crate) struct Compressor {
     context: CCtx<'static>,
+    level: i32,
 }
 
 impl Compressor {
     pub(crate) fn new(level: i32) -> Result<Self, RepositoryError> {
         let mut context = CCtx::create();
-        for parameter in [
-            CParameter::CompressionLevel(level),
-            CParameter::WindowLog(WINDOW_LOG),
-            CParameter::ContentSizeFlag(true),
-            CParameter::ChecksumFlag(false),
-            CParameter::DictIdFlag(false),
-        ] {
-            context.set_parameter(parameter).map_err(failed)?;
-        }
-        Ok(Self { context })
+        set_parameters(&mut context, level)?;
+        Ok(Self { context, level })
     }
 
     /// Compresses `plain` into `out`, which is cleared; `false` when it does not shrink and is better stored raw.
     pub(crate) fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<bool, RepositoryError> {
+        self.compress_against(&[], plain, out)
+    }
+
+    /// The same, against what a reader has already: its prefix.
+    pub(crate) fn compress_against(
+        &mut self,
+        prefix: &[u8],
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, RepositoryError> {
         out.clear();
         out.reserve(zstd_safe::compress_bound(plain.len()));
-        self.context.compress2(out, plain).map_err(failed)?;
+        if prefix.is_empty() {
+            self.context.compress2(out, plain).map_err(failed)?;
+        } else {
+            self.with_prefix(prefix, plain, out)?;
+        }
         // zstd leaves out the single-segment form only where the window is smaller than the content; such a frame
         // would not be readable, so it is stored raw.
         let readable = u32::try_from(plain.len()).is_ok_and(|length| zstd_frame::check(out, length).is_ok());
         Ok(out.len() < plain.len() && readable)
     }
+
+    /// A prefix serves one frame only.
+    fn with_prefix(&mut self, prefix: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), RepositoryError> {
+        let mut context = CCtx::create();
+        set_parameters(&mut context, self.level)?;
+        context.ref_prefix(prefix).map_err(failed)?;
+        context.compress2(out, plain).map_err(failed)?;
+        Ok(())
+    }
+}
+
+fn set_parameters(context: &mut CCtx<'_>, level: i32) -> Result<(), RepositoryError> {
+    for parameter in [
+        CParameter::CompressionLevel(level),
+        CParameter::WindowLog(WINDOW_LOG),
+        CParameter::ContentSizeFlag(true),
+        CParameter::ChecksumFlag(false),
+        CParameter::DictIdFlag(false),
+    ] {
+        context.set_parameter(parameter).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Decompresses frames, with a context that is reused.
@@ -102,19 +131,8 @@ mod tests {
     use super::*;
 
     fn delta(prefix: &[u8], plain: &[u8]) -> Vec<u8> {
-        let mut context = CCtx::create();
-        for parameter in [
-            CParameter::CompressionLevel(3),
-            CParameter::WindowLog(WINDOW_LOG),
-            CParameter::ContentSizeFlag(true),
-            CParameter::ChecksumFlag(false),
-            CParameter::DictIdFlag(false),
-        ] {
-            context.set_parameter(parameter).unwrap();
-        }
-        context.ref_prefix(prefix).unwrap();
-        let mut out = Vec::with_capacity(zstd_safe::compress_bound(plain.len()));
-        context.compress2(&mut out, plain).unwrap();
+        let mut out = Vec::new();
+        assert!(Compressor::new(3).unwrap().compress_against(prefix, plain, &mut out).unwrap());
         out
     }
 

@@ -123,6 +123,7 @@ fn options(source: &str, engine: &str) -> BackupOptions {
         arguments: Vec::new(),
         tags: vec!["nightly".into()],
         force: false,
+        delta: false,
         compression_level: 3,
         workers: 1,
         uploads: 1,

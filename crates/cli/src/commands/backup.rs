@@ -100,6 +100,7 @@ fn run(
         arguments: asked,
         tags: common.tag.clone(),
         force,
+        delta: !common.no_delta,
         compression_level: common.compression,
         workers: workers(common.jobs),
         uploads: context.uploads(),

@@ -194,6 +194,7 @@ impl FilesRun<'_, '_, '_> {
             file.refresh(walked).map_err(|error| unreadable("read metadata of", &error))?;
         }
         let xattrs = file.xattrs().map_err(|error| unreadable("read extended attributes of", &error))?;
+        self.lane.against(self.sink.base(&walked.entry.path)).map_err(FileError::Run)?;
         while let Some(extent) = file.next_extent().map_err(|error| unreadable("find holes of", &error))? {
             match extent {
                 Extent::Hole { length, .. } => self.lane.hole(length).map_err(FileError::Run)?,

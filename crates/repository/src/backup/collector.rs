@@ -1,6 +1,7 @@
 //! Collectors: one a lane. They put batches in order again, group new chunks into frames, and build contents.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use strongroom_format::ChunkId;
@@ -12,11 +13,15 @@ use super::lane::Item;
 use super::nodes::NodeWriter;
 use super::run::Run;
 use super::worker::{FrameJob, Hashed};
+use crate::delta::Base;
 use crate::error::RepositoryError;
 use crate::tree::ContentBuilder;
 
 /// Plain bytes of a full frame.
 pub(crate) const FRAME_BYTES: usize = 1 << 20;
+
+/// Plain bytes of a full frame that may be a delta: zstd finds all of a prefix that is not much longer.
+const DELTA_FRAME_BYTES: usize = 512 << 10;
 
 /// Receives a lane's batches until the lane ends; `take` gets its entries in order.
 pub(crate) fn collect(
@@ -31,7 +36,9 @@ pub(crate) fn collect(
         frames,
         nodes,
         content: ContentBuilder::default(),
-        frame: FrameJob { plain: Vec::new(), chunks: Vec::new() },
+        base: None,
+        offset: 0,
+        frame: FrameJob::default(),
     };
     let mut early = BTreeMap::new();
     let mut next = 0;
@@ -54,6 +61,10 @@ struct Collector<'r, 'a> {
     frames: &'r Sender<FrameJob>,
     nodes: NodeWriter<'r, 'a>,
     content: ContentBuilder,
+    /// What the content that is being written was before.
+    base: Option<Arc<Base>>,
+    /// Bytes of it so far.
+    offset: u64,
     frame: FrameJob,
 }
 
@@ -68,16 +79,24 @@ impl<'r, 'a> Collector<'r, 'a> {
         for item in hashed.items {
             match item {
                 Item::Entry(entry) => take(*entry, &mut self.nodes)?,
+                Item::Against(base) => {
+                    self.end_frame()?;
+                    self.base = Some(base);
+                }
                 Item::Chunk(length) => {
                     let chunk = chunks.next().ok_or(RepositoryError::Cancelled)?;
                     let bytes = &hashed.data[at..at + length as usize];
                     at += bytes.len();
+                    self.offset += u64::from(length);
                     if chunk.is_new {
                         self.add(chunk.item, bytes)?;
                     }
                     self.push(chunk.item)?;
                 }
-                Item::Hole(length) => self.push(ListItem { id: ChunkId::HOLE, length })?,
+                Item::Hole(length) => {
+                    self.offset += u64::from(length);
+                    self.push(ListItem { id: ChunkId::HOLE, length })?;
+                }
                 Item::End(mut entry) => {
                     let nodes = &mut self.nodes;
                     let content = std::mem::take(&mut self.content)
@@ -87,8 +106,12 @@ impl<'r, 'a> Collector<'r, 'a> {
                         _ => {}
                     }
                     take(*entry, &mut self.nodes)?;
+                    self.end_content()?;
                 }
-                Item::Discard => self.content = ContentBuilder::default(),
+                Item::Discard => {
+                    self.content = ContentBuilder::default();
+                    self.end_content()?;
+                }
             }
         }
         self.run.give_buffer(hashed.data);
@@ -101,9 +124,8 @@ impl<'r, 'a> Collector<'r, 'a> {
     }
 
     fn add(&mut self, item: ListItem, bytes: &[u8]) -> Result<(), RepositoryError> {
-        if self.frame.plain.len() + bytes.len() > FRAME_BYTES
-            || self.frame.chunks.len() >= usize::from(u16::MAX)
-        {
+        let limit = if self.base.is_some() { DELTA_FRAME_BYTES } else { FRAME_BYTES };
+        if self.frame.plain.len() + bytes.len() > limit || self.frame.chunks.len() >= usize::from(u16::MAX) {
             self.end_frame()?;
         }
         if self.frame.plain.capacity() == 0 {
@@ -111,15 +133,22 @@ impl<'r, 'a> Collector<'r, 'a> {
         }
         self.frame.plain.extend_from_slice(bytes);
         self.frame.chunks.push(ChunkRecord { id: item.id, length: item.length });
+        self.frame.base = self.base.clone().map(|base| (base, self.offset));
         self.run.count_new(bytes.len() as u64);
         Ok(())
+    }
+
+    /// Chunks of what has a base are in no frame with others.
+    fn end_content(&mut self) -> Result<(), RepositoryError> {
+        self.offset = 0;
+        if self.base.take().is_some() { self.end_frame() } else { Ok(()) }
     }
 
     fn end_frame(&mut self) -> Result<(), RepositoryError> {
         if self.frame.chunks.is_empty() {
             return Ok(());
         }
-        let job = std::mem::replace(&mut self.frame, FrameJob { plain: Vec::new(), chunks: Vec::new() });
+        let job = std::mem::take(&mut self.frame);
         self.run.failure.send(self.frames, job)
     }
 }

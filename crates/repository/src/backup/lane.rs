@@ -10,6 +10,7 @@ use strongroom_format::tree_entry::TreeEntry;
 use super::failure::Failure;
 use super::run::Run;
 use super::worker::Hashed;
+use crate::delta::Base;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 
@@ -23,6 +24,8 @@ const BATCH_ITEMS: usize = 4096;
 pub(crate) enum Item {
     /// An entry without content, or with content that is stored already.
     Entry(Box<TreeEntry>),
+    /// What the content that is being written was before.
+    Against(Arc<Base>),
     /// The next chunk of the content that is being written: so many bytes of the batch.
     Chunk(u32),
     /// A hole in it.
@@ -92,6 +95,14 @@ impl<'a> Lane<'a> {
     /// `Cancelled` when another part of the run failed, `Interrupted`.
     pub fn entry(&mut self, entry: TreeEntry) -> Result<(), RepositoryError> {
         self.item(Item::Entry(Box::new(entry)))
+    }
+
+    /// Says what the content that comes next was before: new chunks of it may be stored as what differs.
+    ///
+    /// # Errors
+    /// As [`Lane::entry`].
+    pub fn against(&mut self, base: Option<Arc<Base>>) -> Result<(), RepositoryError> {
+        base.map_or(Ok(()), |base| self.item(Item::Against(base)))
     }
 
     /// Reads `reader` to its end as the next part of the content. Returns how many bytes that were.

@@ -37,6 +37,7 @@ pub use self::sink::Sink;
 use self::sink::TreeState;
 use self::storer::Stored;
 pub(crate) use self::worker::{FrameJob, FrameSealer};
+use crate::delta::base_snapshot;
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::monitor::Monitor;
@@ -64,6 +65,8 @@ pub struct BackupOptions {
     pub tags: Vec<String>,
     /// Whether the parent's unchanged files are read again.
     pub force: bool,
+    /// Whether new chunks may be stored as what differs from what the source was before, where that may be read.
+    pub delta: bool,
     /// zstd level; 0 stores raw frames.
     pub compression_level: i32,
     /// Threads that hash, compress and seal.
@@ -135,8 +138,10 @@ impl Repository {
         parent: Option<&Snapshot>,
         engine: impl FnOnce(&Sink<'_, '_>) -> Result<(), E>,
     ) -> Result<Written, E> {
-        let run = Run::new(self, options.compression_level, monitor)?;
         let reader = Reader::new(self);
+        let base = parent.filter(|_| options.delta).and_then(|parent| base_snapshot(&self.state, parent));
+        let mut run = Run::new(self, options.compression_level, monitor)?;
+        run.deltas = base.map(|_| &reader);
         // Content of a parent that another writer signed may be taken over only where others' packs are trusted.
         let reusable = parent.filter(|parent| {
             parent.state.signer == run.signer.id()
@@ -180,6 +185,7 @@ impl Repository {
                 collectors: Mutex::default(),
                 reader: &reader,
                 parent: reusable,
+                base,
                 force: options.force,
             };
             if let Err(error) = engine(&sink) {

@@ -25,10 +25,13 @@ use super::collector;
 use super::failure::Failure;
 use super::pending::Pending;
 use crate::cache::Cache;
+use crate::delta::{Base, Prefix};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::open::vault_recipient;
+use crate::reader::Reader;
 use crate::repository::Repository;
+use crate::state::describe;
 
 /// Batches under way besides those that lanes hold.
 const SPARE_BUFFERS: usize = 4;
@@ -57,6 +60,10 @@ pub(crate) struct Run<'a> {
     pub(super) data_key_lock: Mutex<()>,
     pub(super) new_bytes: AtomicU64,
     pub(super) reuses_parent: AtomicBool,
+    /// Reads what streams were before, where new chunks may be stored as what differs.
+    pub(super) deltas: Option<&'a Reader<'a>>,
+    may_read_bases: OnceLock<bool>,
+    has_failed_to_read: AtomicBool,
 }
 
 /// Buffers of frames, reused.
@@ -109,6 +116,9 @@ impl<'a> Run<'a> {
             data_key_lock: Mutex::default(),
             new_bytes: AtomicU64::new(0),
             reuses_parent: AtomicBool::new(false),
+            deltas: None,
+            may_read_bases: OnceLock::new(),
+            has_failed_to_read: AtomicBool::new(false),
         };
         run.add_buffers(SPARE_BUFFERS);
         Ok(run)
@@ -142,6 +152,34 @@ impl<'a> Run<'a> {
             ids.iter().zip(&known).map(|(id, known)| known.is_none().then_some(*id)).collect();
         let pending = if kind == ObjectKind::DataPack { &self.pending_chunks } else { &self.pending_nodes };
         pending.claim(&unknown)
+    }
+
+    /// What a frame of new chunks may be compressed against. Whatever cannot be read of it costs space, and no more.
+    pub(super) fn prefix(&self, base: &Base, end: u64, plain: &[u8]) -> Option<Prefix> {
+        let reader = self.deltas.filter(|_| !self.has_failed_to_read.load(Ordering::Relaxed))?;
+        // Asked for only when there is something to be stored.
+        if !*self.may_read_bases.get_or_init(|| reader.repository().may_read_bases()) {
+            return None;
+        }
+        base.find(reader, end, plain).unwrap_or_else(|error| {
+            self.goes_without_deltas(&error);
+            None
+        })
+    }
+
+    /// Says so, once.
+    pub(super) fn goes_without_deltas(&self, error: &RepositoryError) {
+        if !self.has_failed_to_read.swap(true, Ordering::Relaxed) {
+            self.monitor.warn(&format!(
+                "what the source was before cannot be read, so what changed is stored whole: {}",
+                describe(error)
+            ));
+        }
+    }
+
+    /// Notes packs that the snapshot needs.
+    pub(super) fn rely_on(&self, packs: &BTreeSet<PackId>) {
+        self.relied.lock().unwrap_or_else(PoisonError::into_inner).extend(packs);
     }
 
     /// The run's data key: made, and its wrap stored, when the first frame needs it.

@@ -1,12 +1,13 @@
 //! Where an engine writes: lanes for entries and streams, and the tree that they become.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use crossbeam_channel::{Sender, unbounded};
 use strongroom_chunker::ChunkerParams;
 use strongroom_format::manifest::Stream;
+use strongroom_format::path::EntryPath;
 use strongroom_format::registry::{ChunkerKind, ObjectKind};
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_keys::derive::Identity;
@@ -16,14 +17,17 @@ use super::lane::{Batch, Lane};
 use super::nodes::NodeWriter;
 use super::run::Run;
 use super::worker::{FrameJob, Hashed};
+use crate::delta::Base;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::pack_writer::SealedFrame;
 use crate::reader::Reader;
 use crate::state::Snapshot;
-use crate::tree::{EntryShape, TreeBuilder};
+use crate::tree::{EntryCursor, EntryShape, TreeBuilder};
 
 const BUFFERS_A_LANE: usize = 3;
+/// Shortest content that others are stored against, bytes: for less the overhead of frames of their own is too much.
+const BASE_BYTES: u64 = 64 << 10;
 
 /// Where an engine writes what it reads.
 pub struct Sink<'scope, 'env> {
@@ -36,6 +40,8 @@ pub struct Sink<'scope, 'env> {
     pub(super) collectors: Mutex<Vec<ScopedJoinHandle<'scope, ()>>>,
     pub(super) reader: &'env Reader<'env>,
     pub(super) parent: Option<&'env Snapshot>,
+    /// The snapshot that new chunks may be deltas against.
+    pub(super) base: Option<&'env Snapshot>,
     pub(super) force: bool,
 }
 
@@ -74,6 +80,18 @@ impl<'scope, 'env> Sink<'scope, 'env> {
         let parent = self.parent.filter(|_| !self.force);
         self.run.reuses_parent.fetch_or(parent.is_some(), Ordering::Relaxed);
         parent
+    }
+
+    /// What a stream or file was in an earlier snapshot, if that may be read and is worth it.
+    pub fn base(&self, path: &EntryPath) -> Option<Arc<Base>> {
+        let (reader, snapshot) = (self.run.deltas?, self.base?);
+        let find = || EntryCursor::new(reader, &snapshot.manifest.tree)?.seek(path);
+        let entry = find().unwrap_or_else(|error| {
+            self.run.goes_without_deltas(&error);
+            None
+        })?;
+        let content = entry.content().filter(|_| entry.bytes() >= BASE_BYTES)?;
+        Some(Arc::new(Base::new(content.clone())))
     }
 
     /// Reads the parent's tree.

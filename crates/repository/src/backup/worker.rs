@@ -1,5 +1,7 @@
 //! Workers: they hash and look up batches, and compress and seal frames.
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Receiver, Sender, select_biased};
 use strongroom_format::Salt;
 use strongroom_format::node::ListItem;
@@ -10,9 +12,13 @@ use strongroom_keys::random;
 
 use super::lane::{Batch, Item};
 use super::run::Run;
+use crate::delta::{Base, Prefix};
 use crate::error::RepositoryError;
 use crate::pack_writer::SealedFrame;
 use crate::zstd::Compressor;
+
+/// A delta of so small a part is taken without a look at what the frame would be by itself.
+const OBVIOUS: usize = 12;
 
 /// A batch whose chunks are named; `new` tells which are to be stored.
 pub(crate) struct Hashed {
@@ -29,9 +35,19 @@ pub(crate) struct HashedChunk {
 }
 
 /// New chunks to be compressed and sealed together.
+#[derive(Default)]
 pub(crate) struct FrameJob {
     pub(crate) plain: Vec<u8>,
     pub(crate) chunks: Vec<ChunkRecord>,
+    /// What the stream was before, and how much of it precedes the end of the last chunk.
+    pub(crate) base: Option<(Arc<Base>, u64)>,
+}
+
+/// A frame's bytes as they are sealed, and what they need to be opened.
+struct Payload<'p> {
+    codec: Codec,
+    bytes: &'p [u8],
+    prefix: Option<&'p Prefix>,
 }
 
 /// Works until both channels are closed. Frames go first: they free what collectors wait for.
@@ -94,16 +110,19 @@ pub(crate) struct FrameSealer<'r, 'a> {
     run: &'r Run<'a>,
     compressor: Compressor,
     compressed: Vec<u8>,
+    delta: Vec<u8>,
 }
 
 impl<'r, 'a> FrameSealer<'r, 'a> {
     pub(crate) fn new(run: &'r Run<'a>) -> Result<Self, RepositoryError> {
-        Ok(Self { run, compressor: Compressor::new(run.compression_level)?, compressed: Vec::new() })
+        let compressor = Compressor::new(run.compression_level)?;
+        Ok(Self { run, compressor, compressed: Vec::new(), delta: Vec::new() })
     }
 
     pub(crate) fn seal_data(&mut self, job: FrameJob) -> Result<SealedFrame, RepositoryError> {
         let (key, reference) = self.run.data_key()?;
-        let frame = self.seal(&job.plain, job.chunks, key, reference)?;
+        let prefix = job.base.as_ref().and_then(|(base, end)| self.run.prefix(base, *end, &job.plain));
+        let frame = self.seal(&job.plain, job.chunks, prefix.as_ref(), key, reference)?;
         self.run.frame_buffers.give(job.plain);
         Ok(frame)
     }
@@ -118,6 +137,7 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
         self.seal(
             plain,
             nodes,
+            None,
             metadata.node_key(),
             KeyRef { id: metadata.id(), commitment: metadata.commitment() },
         )
@@ -127,13 +147,13 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
         &mut self,
         plain: &[u8],
         chunks: Vec<ChunkRecord>,
+        prefix: Option<&Prefix>,
         key: &FrameKey,
         reference: KeyRef,
     ) -> Result<SealedFrame, RepositoryError> {
-        let shrinks =
-            self.run.compression_level != 0 && self.compressor.compress(plain, &mut self.compressed)?;
-        let (codec, payload) =
-            if shrinks { (Codec::Zstd, &self.compressed[..]) } else { (Codec::Raw, plain) };
+        let run = self.run;
+        let Payload { codec, bytes: payload, prefix } = self.compress(plain, prefix)?;
+        let bases = prefix.map(|prefix| prefix.chunks.clone()).unwrap_or_default();
         let length = |value: usize| {
             u32::try_from(value).map_err(|_| RepositoryError::Unstorable {
                 what: "a frame".into(),
@@ -147,22 +167,50 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
         let record = FrameRecord {
             sealed_length: length(payload.len())? + FRAME_OVERHEAD,
             plain_length: length(plain.len())?,
-            prefix_length: 0,
+            prefix_length: length(prefix.map_or(0, |prefix| prefix.plain.len()))?,
             first_chunk: 0,
             first_base: 0,
             chunk_count: u16::try_from(chunks.len()).unwrap_or(u16::MAX),
-            base_count: 0,
+            base_count: u16::try_from(bases.len()).unwrap_or(u16::MAX),
             key: 0,
             author: 0,
             codec,
-            depth: 0,
-            closure: 0,
+            depth: prefix.map_or(0, |prefix| prefix.depth),
+            closure: prefix.map_or(0, |prefix| prefix.closure),
         };
-        let bound = BoundRecord::new(&record, &chunks, &[]);
+        if let Some(prefix) = prefix {
+            run.rely_on(&prefix.packs);
+        }
+        let bound = BoundRecord::new(&record, &chunks, &bases);
         let sealing = |source| RepositoryError::Seal { what: "a frame", source };
-        let salt = Salt(random::array(self.run.random).map_err(sealing)?);
+        let salt = Salt(random::array(run.random).map_err(sealing)?);
         let mut sealed = Vec::with_capacity(payload.len() + FRAME_OVERHEAD as usize);
-        key.seal(&bound, payload, self.run.signer, salt, &mut sealed).map_err(sealing)?;
-        Ok(SealedFrame { record, chunks, key: reference, sealed })
+        key.seal(&bound, payload, run.signer, salt, &mut sealed).map_err(sealing)?;
+        Ok(SealedFrame { record, chunks, bases, key: reference, sealed })
+    }
+
+    /// Against the prefix where that saves at least half, else by itself; as it is where it does not shrink.
+    fn compress<'p>(
+        &'p mut self,
+        plain: &'p [u8],
+        prefix: Option<&'p Prefix>,
+    ) -> Result<Payload<'p>, RepositoryError> {
+        let is_compressed = self.run.compression_level != 0;
+        if let Some(prefix) = prefix.filter(|_| is_compressed)
+            && self.compressor.compress_against(&prefix.plain, plain, &mut self.delta)?
+        {
+            let is_obvious = self.delta.len() * OBVIOUS <= plain.len();
+            if is_obvious
+                || !self.compressor.compress(plain, &mut self.compressed)?
+                || self.delta.len() * 2 <= self.compressed.len()
+            {
+                return Ok(Payload { codec: Codec::Zstd, bytes: &self.delta, prefix: Some(prefix) });
+            }
+            return Ok(Payload { codec: Codec::Zstd, bytes: &self.compressed, prefix: None });
+        }
+        if is_compressed && self.compressor.compress(plain, &mut self.compressed)? {
+            return Ok(Payload { codec: Codec::Zstd, bytes: &self.compressed, prefix: None });
+        }
+        Ok(Payload { codec: Codec::Raw, bytes: plain, prefix: None })
     }
 }

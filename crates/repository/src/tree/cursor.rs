@@ -211,6 +211,31 @@ impl<'a> ListCursor<'a> {
         }
     }
 
+    /// Moves forward to the chunk or hole that `offset` lies in, reading only the nodes on the way; gives where it
+    /// begins. For a cursor that has not moved yet.
+    ///
+    /// # Errors
+    /// As [`NodeSource::node`].
+    pub(crate) fn skip_to(&mut self, offset: u64) -> Result<u64, RepositoryError> {
+        let mut start = 0_u64;
+        loop {
+            while let Some(item) = self.leaf.as_slice().first() {
+                if start.saturating_add(item.length.into()) > offset {
+                    return Ok(start);
+                }
+                start += u64::from(item.length);
+                self.leaf.next();
+            }
+            let Some((level, children)) = self.pending.last_mut() else { return Ok(start) };
+            let level = *level;
+            match children.pop() {
+                Some(child) if start.saturating_add(child.bytes) <= offset => start += child.bytes,
+                Some(child) => self.descend(child.node, level - 1, &child)?,
+                None => drop(self.pending.pop()),
+            }
+        }
+    }
+
     /// The next chunk or hole.
     ///
     /// # Errors

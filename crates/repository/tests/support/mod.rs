@@ -23,7 +23,7 @@ use strongroom_keys::sign::Signer;
 use strongroom_keys::unlock::{Credential, Reach, Unlocker};
 use strongroom_keys::wrap::{WrapTo, x25519_public};
 use strongroom_repository::administration::NewWriter;
-use strongroom_repository::backup::{BackupOptions, BackupReport};
+use strongroom_repository::backup::{BackupOptions, BackupReport, Sink};
 use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity};
 use strongroom_repository::clock::FixedClock;
 use strongroom_repository::monitor::Silent;
@@ -78,6 +78,7 @@ pub fn options(source: &str) -> BackupOptions {
         arguments: vec![],
         tags: vec![],
         force: false,
+        delta: true,
         compression_level: 3,
         workers: 2,
         uploads: 2,
@@ -89,22 +90,26 @@ pub fn try_backup(
     source: &str,
     files: &Files,
 ) -> Result<BackupReport, RepositoryError> {
-    repository.backup(&options(source), &Silent, |sink| {
-        for (name, data) in files {
-            let mut lane = sink.stream_lane(ChunkerParams::default())?;
-            let bytes = lane.content(name, &mut &data[..])?;
-            sink.cut(name.as_bytes().to_vec(), ChunkerParams::default(), bytes);
-            lane.end(TreeEntry {
-                path: EntryPath::new(&**name).unwrap(),
-                kind: EntryKind::Stream(Content::Inline(vec![])),
-                metadata: None,
-                link_to: None,
-            })?;
-            lane.finish()?;
-        }
-        sink.facts(br#"{"rows":3}"#.to_vec());
-        Ok(())
-    })
+    repository.backup(&options(source), &Silent, |sink| write_files(sink, files))
+}
+
+/// What an engine of streams does.
+pub fn write_files(sink: &Sink<'_, '_>, files: &Files) -> Result<(), RepositoryError> {
+    for (name, data) in files {
+        let mut lane = sink.stream_lane(ChunkerParams::default())?;
+        lane.against(sink.base(&EntryPath::new(&**name).unwrap()))?;
+        let bytes = lane.content(name, &mut &data[..])?;
+        sink.cut(name.as_bytes().to_vec(), ChunkerParams::default(), bytes);
+        lane.end(TreeEntry {
+            path: EntryPath::new(&**name).unwrap(),
+            kind: EntryKind::Stream(Content::Inline(vec![])),
+            metadata: None,
+            link_to: None,
+        })?;
+        lane.finish()?;
+    }
+    sink.facts(br#"{"rows":3}"#.to_vec());
+    Ok(())
 }
 
 pub fn backup(repository: &mut Repository, source: &str, files: &Files) -> BackupReport {

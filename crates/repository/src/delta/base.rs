@@ -1,0 +1,204 @@
+//! Finding what new bytes were before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use strongroom_format::node::ListItem;
+use strongroom_format::pack::ChunkRecord;
+use strongroom_format::tree_entry::Content;
+use strongroom_format::{ChunkId, PackId};
+
+use super::anchors::{Anchor, anchors};
+use crate::error::RepositoryError;
+use crate::reader::Reader;
+use crate::tree::ListCursor;
+
+/// How far around the place where bytes are expected they are looked for, first and then, bytes.
+const REACHES: [u64; 2] = [512 << 10, 16 << 20];
+/// Most bytes of a prefix; the format allows 8 MiB.
+const PREFIX_LIMIT_BYTES: usize = 4 << 20;
+/// Deepest frame that a delta may build on: its own depth is at most one more. The format allows 8.
+const BASE_DEPTH_LIMIT: u8 = 4;
+/// Most frames that opening a delta may need. The format allows 32.
+const CLOSURE_LIMIT: usize = 16;
+/// Chunks of which anchors are remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+
+/// The content that a stream had in an earlier snapshot.
+pub struct Base {
+    content: Content,
+    /// By how much further back (or ahead, negative) the bytes found last were.
+    drift: AtomicI64,
+    known: Mutex<LruCache<ChunkId, Option<Arc<Known>>>>,
+}
+
+/// A chunk of it.
+struct Known {
+    anchors: Vec<Anchor>,
+    depth: u8,
+    /// The frames that it takes to read it.
+    frames: BTreeSet<(PackId, u32)>,
+}
+
+/// What a frame is to be compressed against.
+#[derive(Debug)]
+pub(crate) struct Prefix {
+    pub(crate) chunks: Vec<ChunkRecord>,
+    pub(crate) plain: Vec<u8>,
+    /// The depth that a frame with this prefix has.
+    pub(crate) depth: u8,
+    /// The frames that opening it needs.
+    pub(crate) closure: u16,
+    /// The packs that they lie in.
+    pub(crate) packs: BTreeSet<PackId>,
+}
+
+/// A chunk of the base near where bytes are looked for.
+struct Candidate {
+    item: ListItem,
+    start: u64,
+    known: Arc<Known>,
+    votes: usize,
+}
+
+impl std::fmt::Debug for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Base").finish_non_exhaustive()
+    }
+}
+
+impl Base {
+    pub(crate) fn new(content: Content) -> Self {
+        Self { content, drift: AtomicI64::new(0), known: Mutex::new(LruCache::new(REMEMBERED)) }
+    }
+
+    /// The part of the base that looks most like `plain`, whose last byte is the last before `end` in the new stream;
+    /// `None` when nothing does.
+    pub(crate) fn find(
+        &self,
+        reader: &Reader<'_>,
+        end: u64,
+        plain: &[u8],
+    ) -> Result<Option<Prefix>, RepositoryError> {
+        let wanted = anchors(plain);
+        let start = end.saturating_sub(plain.len() as u64);
+        let expected = start.saturating_add_signed(self.drift.load(Ordering::Relaxed));
+        for (reach, share) in REACHES.into_iter().zip([4, 16]) {
+            let from = expected.saturating_sub(reach);
+            let to = expected.saturating_add(plain.len() as u64).saturating_add(reach);
+            let mut candidates = self.candidates(reader, from, to)?;
+            let found = self.vote(&wanted, start, &mut candidates);
+            if found > 0 && found * share >= wanted.len() {
+                return prefix(reader, candidates, plain.len());
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chunks that lie between two positions of the base and may be built on.
+    fn candidates(&self, reader: &Reader<'_>, from: u64, to: u64) -> Result<Vec<Candidate>, RepositoryError> {
+        let mut cursor = ListCursor::new(reader, &self.content)?;
+        let mut start = cursor.skip_to(from)?;
+        let mut candidates = Vec::new();
+        while let Some(item) = cursor.next_item()?
+            && start < to
+        {
+            if !item.is_hole()
+                && let Some(known) = self.known(reader, item)?
+            {
+                candidates.push(Candidate { item, start, known, votes: 0 });
+            }
+            start += u64::from(item.length);
+        }
+        Ok(candidates)
+    }
+
+    fn known(&self, reader: &Reader<'_>, item: ListItem) -> Result<Option<Arc<Known>>, RepositoryError> {
+        let remembered = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered().get(&item.id) {
+            return Ok(known.clone());
+        }
+        let known = match reader.base(item.id, BASE_DEPTH_LIMIT)? {
+            Some(base) if base.frames.len() <= CLOSURE_LIMIT => Some(Arc::new(Known {
+                anchors: anchors(base.chunk.as_bytes()),
+                depth: base.depth,
+                frames: base.frames,
+            })),
+            _ => None,
+        };
+        remembered().put(item.id, known.clone());
+        Ok(known)
+    }
+
+    /// Counts for each candidate how many anchors are its; gives how many are anybody's.
+    fn vote(&self, wanted: &[Anchor], start: u64, candidates: &mut [Candidate]) -> usize {
+        let mut places = HashMap::new();
+        for (at, candidate) in candidates.iter().enumerate() {
+            for anchor in &candidate.known.anchors {
+                places.entry(anchor.hash).or_insert((at, candidate.start + u64::from(anchor.at)));
+            }
+        }
+        let mut found = 0;
+        let mut drift = None;
+        for anchor in wanted {
+            if let Some((at, position)) = places.get(&anchor.hash) {
+                candidates[*at].votes += 1;
+                found += 1;
+                drift = Some(position.cast_signed() - (start + u64::from(anchor.at)).cast_signed());
+            }
+        }
+        if let Some(drift) = drift.filter(|_| found * 4 >= wanted.len()) {
+            self.drift.store(drift, Ordering::Relaxed);
+        }
+        found
+    }
+}
+
+/// The candidates with the most votes, in their order in the base, within the limits.
+fn prefix(
+    reader: &Reader<'_>,
+    mut candidates: Vec<Candidate>,
+    plain_length: usize,
+) -> Result<Option<Prefix>, RepositoryError> {
+    let most = candidates.iter().map(|candidate| candidate.votes).max().unwrap_or_default();
+    candidates.retain(|candidate| candidate.votes > 0 && candidate.votes * 16 >= most);
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.votes));
+    let budget = (2 * plain_length + (256 << 10)).min(PREFIX_LIMIT_BYTES);
+    let (mut length, mut depth) = (0, 0);
+    let mut frames = BTreeSet::new();
+    let mut chosen = BTreeMap::new();
+    for Candidate { item, start, known, .. } in candidates {
+        let needed = frames.union(&known.frames).count();
+        if length + item.length as usize > budget || needed > CLOSURE_LIMIT {
+            continue;
+        }
+        length += item.length as usize;
+        depth = depth.max(known.depth + 1);
+        frames.extend(known.frames.iter().copied());
+        chosen.insert(start, item);
+    }
+    if chosen.is_empty() {
+        return Ok(None);
+    }
+    let mut prefix = Prefix {
+        chunks: Vec::with_capacity(chosen.len()),
+        plain: Vec::with_capacity(length),
+        depth,
+        closure: u16::try_from(frames.len()).unwrap_or(u16::MAX),
+        packs: frames.iter().map(|(pack, _)| *pack).collect(),
+    };
+    let mut seen = BTreeSet::new();
+    for item in chosen.into_values().filter(|item| seen.insert(item.id)) {
+        let Some(base) = reader.base(item.id, BASE_DEPTH_LIMIT)? else { return Ok(None) };
+        let bytes = base.chunk.as_bytes();
+        if bytes.len() != item.length as usize {
+            return Ok(None);
+        }
+        prefix.plain.extend_from_slice(bytes);
+        prefix.chunks.push(ChunkRecord { id: item.id, length: item.length });
+    }
+    Ok(Some(prefix))
+}
