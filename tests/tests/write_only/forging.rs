@@ -15,8 +15,8 @@ use strongroom_tests::sandbox::id_of;
 use strongroom_tests::services::aws::refused;
 
 use super::Way;
-use super::common::{auditor, dump, objects_of, reader, snapshot_of};
 use super::estate::{Estate, Host, PREFIX};
+use super::fixtures::{auditor, dump, objects_of, reader, snapshot_of};
 use super::thief::{Thief, entry_name};
 
 /// Entries of every kind that he has no right to, and garbage: all void. The other source goes on; revoked, he can write

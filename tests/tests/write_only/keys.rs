@@ -13,8 +13,8 @@ use strongroom_tests::sandbox::text;
 use strongroom_tests::services::aws::{object, refused};
 
 use super::Way;
-use super::common::{PRUNE, auditor, dump, reader};
 use super::estate::{Estate, PREFIX};
+use super::fixtures::{PRUNE, auditor, dump, reader};
 use super::thief::entry_name;
 
 /// Keys under names of recipients of his: nobody takes them for what they are not, nobody wraps anything for them, and

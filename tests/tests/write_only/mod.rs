@@ -8,8 +8,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
 pub mod estate;
+mod fixtures;
 pub mod forging;
 pub mod keys;
 pub mod poison;

@@ -11,8 +11,8 @@ use strongroom_keys::seal::sign_footer;
 use strongroom_tests::noise::noise;
 
 use super::Way;
-use super::common::{auditor, dump, reader, snapshot_of};
 use super::estate::Estate;
+use super::fixtures::{auditor, dump, reader, snapshot_of};
 use super::thief::Thief;
 
 /// An index object and a snapshot of his that say where the next dump of `b` lies already: in a pack of his.

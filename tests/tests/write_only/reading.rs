@@ -12,8 +12,8 @@ use strongroom_keys::unlock::key_name;
 use strongroom_repository::Repository;
 
 use super::Way;
-use super::common::{MARKER, dump};
 use super::estate::Estate;
+use super::fixtures::{MARKER, dump};
 use super::thief::Thief;
 
 /// `backup`, `snapshots`, `ls` and `check` need no right that the role lacks; what reads or administers says which

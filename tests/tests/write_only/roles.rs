@@ -6,8 +6,8 @@ use strongroom_tests::proxy::iam::roles::Role;
 use strongroom_tests::services::aws::{object, refused};
 
 use super::Way;
-use super::common::{PRUNE, auditor, dump, reader};
 use super::estate::{Estate, PREFIX};
+use super::fixtures::{PRUNE, auditor, dump, reader};
 use super::thief::CREATE_ONLY;
 
 /// The roles restore, audit and prune do what they are for with exactly their policies.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use strongroom_tests::services::aws::{object, refused};
 
 use super::Way;
-use super::common::dump;
 use super::estate::{Estate, PREFIX};
+use super::fixtures::dump;
 use super::thief::CREATE_ONLY;
 
 /// Every kind of object, the newest entry and checkpoint among them, against every request that replaces or deletes.

@@ -194,7 +194,9 @@ impl FilesRun<'_, '_, '_> {
             file.refresh(walked).map_err(|error| unreadable("read metadata of", &error))?;
         }
         let xattrs = file.xattrs().map_err(|error| unreadable("read extended attributes of", &error))?;
-        self.lane.against(self.sink.base(&walked.entry.path)).map_err(FileError::Run)?;
+        if walked.size >= DELTA_BYTES {
+            self.lane.against(self.sink.base(&walked.entry.path)).map_err(FileError::Run)?;
+        }
         while let Some(extent) = file.next_extent().map_err(|error| unreadable("find holes of", &error))? {
             match extent {
                 Extent::Hole { length, .. } => self.lane.hole(length).map_err(FileError::Run)?,
@@ -212,6 +214,9 @@ impl FilesRun<'_, '_, '_> {
         Ok(if changed { Outcome::Changed(xattrs) } else { Outcome::Read(xattrs) })
     }
 }
+
+/// Shortest file that may be stored as what differs from what it was, bytes: for less it is not worth looking that up.
+const DELTA_BYTES: u64 = 64 << 10;
 
 enum FileError {
     Vanished,

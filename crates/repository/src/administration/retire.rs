@@ -227,5 +227,5 @@ fn fill(chunks: Vec<ChunkRecord>, reader: &Reader<'_>) -> Result<FrameJob, Repos
         }
         plain.extend_from_slice(read.as_bytes());
     }
-    Ok(FrameJob { plain, chunks, base: None })
+    Ok(FrameJob { plain, chunks, ..FrameJob::default() })
 }

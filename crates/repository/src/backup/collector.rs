@@ -22,6 +22,8 @@ pub(crate) const FRAME_BYTES: usize = 1 << 20;
 
 /// Plain bytes of a full frame that may be a delta: zstd finds all of a prefix that is not much longer.
 const DELTA_FRAME_BYTES: usize = 512 << 10;
+/// Known bytes between two new chunks of a frame that may be a delta, at most about so many.
+const FAR_BYTES: u64 = 2 << 20;
 
 /// Receives a lane's batches until the lane ends; `take` gets its entries in order.
 pub(crate) fn collect(
@@ -125,7 +127,12 @@ impl<'r, 'a> Collector<'r, 'a> {
 
     fn add(&mut self, item: ListItem, bytes: &[u8]) -> Result<(), RepositoryError> {
         let limit = if self.base.is_some() { DELTA_FRAME_BYTES } else { FRAME_BYTES };
-        if self.frame.plain.len() + bytes.len() > limit || self.frame.chunks.len() >= usize::from(u16::MAX) {
+        // Far apart from each other, chunks have no region in common.
+        let gap = self.frame.starts.last().map_or(0, |last| self.offset.saturating_sub(*last));
+        if gap > FAR_BYTES
+            || self.frame.plain.len() + bytes.len() > limit
+            || self.frame.chunks.len() >= usize::from(u16::MAX)
+        {
             self.end_frame()?;
         }
         if self.frame.plain.capacity() == 0 {
@@ -133,7 +140,10 @@ impl<'r, 'a> Collector<'r, 'a> {
         }
         self.frame.plain.extend_from_slice(bytes);
         self.frame.chunks.push(ChunkRecord { id: item.id, length: item.length });
-        self.frame.base = self.base.clone().map(|base| (base, self.offset));
+        if let Some(base) = &self.base {
+            self.frame.base.get_or_insert_with(|| Arc::clone(base));
+            self.frame.starts.push(self.offset - u64::from(item.length));
+        }
         self.run.count_new(bytes.len() as u64);
         Ok(())
     }

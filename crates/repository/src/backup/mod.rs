@@ -139,7 +139,8 @@ impl Repository {
         engine: impl FnOnce(&Sink<'_, '_>) -> Result<(), E>,
     ) -> Result<Written, E> {
         let reader = Reader::new(self);
-        let base = parent.filter(|_| options.delta).and_then(|parent| base_snapshot(&self.state, parent));
+        let wanted = options.delta && options.compression_level != 0;
+        let base = parent.filter(|_| wanted).and_then(|parent| base_snapshot(&self.state, parent));
         let mut run = Run::new(self, options.compression_level, monitor)?;
         run.deltas = base.map(|_| &reader);
         // Content of a parent that another writer signed may be taken over only where others' packs are trusted.

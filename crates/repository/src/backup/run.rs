@@ -25,7 +25,7 @@ use super::collector;
 use super::failure::Failure;
 use super::pending::Pending;
 use crate::cache::Cache;
-use crate::delta::{Base, Prefix};
+use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::open::vault_recipient;
@@ -155,13 +155,13 @@ impl<'a> Run<'a> {
     }
 
     /// What a frame of new chunks may be compressed against. Whatever cannot be read of it costs space, and no more.
-    pub(super) fn prefix(&self, base: &Base, end: u64, plain: &[u8]) -> Option<Prefix> {
+    pub(super) fn prefix(&self, base: &Base, new: &New<'_>) -> Option<Prefix> {
         let reader = self.deltas.filter(|_| !self.has_failed_to_read.load(Ordering::Relaxed))?;
         // Asked for only when there is something to be stored.
         if !*self.may_read_bases.get_or_init(|| reader.repository().may_read_bases()) {
             return None;
         }
-        base.find(reader, end, plain).unwrap_or_else(|error| {
+        base.find(reader, new).unwrap_or_else(|error| {
             self.goes_without_deltas(&error);
             None
         })

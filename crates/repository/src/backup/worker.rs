@@ -12,7 +12,7 @@ use strongroom_keys::random;
 
 use super::lane::{Batch, Item};
 use super::run::Run;
-use crate::delta::{Base, Prefix};
+use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
 use crate::pack_writer::SealedFrame;
 use crate::zstd::Compressor;
@@ -39,8 +39,10 @@ pub(crate) struct HashedChunk {
 pub(crate) struct FrameJob {
     pub(crate) plain: Vec<u8>,
     pub(crate) chunks: Vec<ChunkRecord>,
-    /// What the stream was before, and how much of it precedes the end of the last chunk.
-    pub(crate) base: Option<(Arc<Base>, u64)>,
+    /// What the stream was before.
+    pub(crate) base: Option<Arc<Base>>,
+    /// Where in it each chunk begins, if it has a base.
+    pub(crate) starts: Vec<u64>,
 }
 
 /// A frame's bytes as they are sealed, and what they need to be opened.
@@ -121,7 +123,8 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
 
     pub(crate) fn seal_data(&mut self, job: FrameJob) -> Result<SealedFrame, RepositoryError> {
         let (key, reference) = self.run.data_key()?;
-        let prefix = job.base.as_ref().and_then(|(base, end)| self.run.prefix(base, *end, &job.plain));
+        let new = New { plain: &job.plain, chunks: &job.chunks, starts: &job.starts };
+        let prefix = job.base.as_ref().and_then(|base| self.run.prefix(base, &new));
         let frame = self.seal(&job.plain, job.chunks, prefix.as_ref(), key, reference)?;
         self.run.frame_buffers.give(job.plain);
         Ok(frame)

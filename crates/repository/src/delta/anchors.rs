@@ -40,7 +40,8 @@ pub(super) fn anchors(bytes: &[u8]) -> Vec<Anchor> {
         hash = (hash << 1).wrapping_add(GEAR[usize::from(*byte)]);
         if hash & MASK == 0 {
             // The middle bits: the upper ones are all the same.
-            found.push(Anchor { hash: (hash >> 16) as u32, at });
+            let [_, _, a, b, c, d, _, _] = hash.to_le_bytes();
+            found.push(Anchor { hash: u32::from_le_bytes([a, b, c, d]), at });
         }
     }
     found

@@ -1,7 +1,8 @@
 //! Finding what new bytes were before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,8 +17,9 @@ use crate::error::RepositoryError;
 use crate::reader::Reader;
 use crate::tree::ListCursor;
 
-/// How far around the place where bytes are expected they are looked for, first and then, bytes.
-const REACHES: [u64; 2] = [512 << 10, 16 << 20];
+/// How far around the place where bytes are expected they are looked for, one after the other, in bytes; and which part
+/// of the anchors (1 in so many) must be found there.
+const REACHES: [(u64, usize); 3] = [(512 << 10, 3), (4 << 20, 4), (16 << 20, 12)];
 /// Most bytes of a prefix; the format allows 8 MiB.
 const PREFIX_LIMIT_BYTES: usize = 4 << 20;
 /// Deepest frame that a delta may build on: its own depth is at most one more. The format allows 8.
@@ -30,7 +32,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 /// The content that a stream had in an earlier snapshot.
 pub struct Base {
     content: Content,
-    /// By how much further back (or ahead, negative) the bytes found last were.
+    /// By how much further on (or, negative, back) the bytes found last were.
     drift: AtomicI64,
     known: Mutex<LruCache<ChunkId, Option<Arc<Known>>>>,
 }
@@ -75,24 +77,21 @@ impl Base {
         Self { content, drift: AtomicI64::new(0), known: Mutex::new(LruCache::new(REMEMBERED)) }
     }
 
-    /// The part of the base that looks most like `plain`, whose last byte is the last before `end` in the new stream;
-    /// `None` when nothing does.
-    pub(crate) fn find(
-        &self,
-        reader: &Reader<'_>,
-        end: u64,
-        plain: &[u8],
-    ) -> Result<Option<Prefix>, RepositoryError> {
-        let wanted = anchors(plain);
-        let start = end.saturating_sub(plain.len() as u64);
-        let expected = start.saturating_add_signed(self.drift.load(Ordering::Relaxed));
-        for (reach, share) in REACHES.into_iter().zip([4, 16]) {
-            let from = expected.saturating_sub(reach);
-            let to = expected.saturating_add(plain.len() as u64).saturating_add(reach);
+    /// The part of the base that looks most like these new chunks; `None` when nothing does.
+    pub(crate) fn find(&self, reader: &Reader<'_>, new: &New<'_>) -> Result<Option<Prefix>, RepositoryError> {
+        let wanted = new.anchors();
+        let Some(span) = new.span() else { return Ok(None) };
+        let drift = self.drift.load(Ordering::Relaxed);
+        for (reach, share) in REACHES {
+            let from = span.start.saturating_add_signed(drift).saturating_sub(reach);
+            let to = span.end.saturating_add_signed(drift).saturating_add(reach);
             let mut candidates = self.candidates(reader, from, to)?;
-            let found = self.vote(&wanted, start, &mut candidates);
-            if found > 0 && found * share >= wanted.len() {
-                return prefix(reader, candidates, plain.len());
+            let mut drifts = vote(&wanted, &mut candidates);
+            if !drifts.is_empty() && drifts.len() * share >= wanted.len() {
+                let middle = drifts.len() / 2;
+                let (_, drift, _) = drifts.select_nth_unstable(middle);
+                self.drift.store(*drift, Ordering::Relaxed);
+                return prefix(reader, candidates, new.plain.len());
             }
         }
         Ok(None)
@@ -132,29 +131,60 @@ impl Base {
         remembered().put(item.id, known.clone());
         Ok(known)
     }
+}
 
-    /// Counts for each candidate how many anchors are its; gives how many are anybody's.
-    fn vote(&self, wanted: &[Anchor], start: u64, candidates: &mut [Candidate]) -> usize {
-        let mut places = HashMap::new();
-        for (at, candidate) in candidates.iter().enumerate() {
-            for anchor in &candidate.known.anchors {
-                places.entry(anchor.hash).or_insert((at, candidate.start + u64::from(anchor.at)));
-            }
-        }
-        let mut found = 0;
-        let mut drift = None;
-        for anchor in wanted {
-            if let Some((at, position)) = places.get(&anchor.hash) {
-                candidates[*at].votes += 1;
-                found += 1;
-                drift = Some(position.cast_signed() - (start + u64::from(anchor.at)).cast_signed());
-            }
-        }
-        if let Some(drift) = drift.filter(|_| found * 4 >= wanted.len()) {
-            self.drift.store(drift, Ordering::Relaxed);
+/// New chunks of a stream, and where in it each begins.
+pub(crate) struct New<'n> {
+    pub(crate) plain: &'n [u8],
+    pub(crate) chunks: &'n [ChunkRecord],
+    pub(crate) starts: &'n [u64],
+}
+
+impl New<'_> {
+    /// Their anchors: hash, and place in the stream.
+    fn anchors(&self) -> Vec<(u32, u64)> {
+        let mut found = Vec::new();
+        let mut left = self.plain;
+        for (chunk, start) in self.chunks.iter().zip(self.starts) {
+            let Some((bytes, rest)) = left.split_at_checked(chunk.length as usize) else { break };
+            found
+                .extend(anchors(bytes).into_iter().map(|anchor| (anchor.hash, start + u64::from(anchor.at))));
+            left = rest;
         }
         found
     }
+
+    /// From the first byte of the first to the last byte of the last.
+    fn span(&self) -> Option<Range<u64>> {
+        let (first, last) = (self.starts.first()?, self.starts.last()?);
+        Some(*first..last + u64::from(self.chunks.last()?.length))
+    }
+}
+
+/// Counts for each candidate how many of the anchors are its. Gives for each of them how much further on it was.
+///
+/// Anchors that are in several places tell nothing: text repeats itself.
+fn vote(wanted: &[(u32, u64)], candidates: &mut [Candidate]) -> Vec<i64> {
+    let mut places: Vec<(u32, usize, u64)> = Vec::new();
+    for (at, candidate) in candidates.iter().enumerate() {
+        let start = candidate.start;
+        places.extend(
+            candidate.known.anchors.iter().map(|anchor| (anchor.hash, at, start + u64::from(anchor.at))),
+        );
+    }
+    places.sort_unstable();
+    let mut drifts = Vec::with_capacity(wanted.len());
+    for (hash, position) in wanted {
+        let first = places.partition_point(|(known, _, _)| known < hash);
+        if let [(known, at, place), rest @ ..] = &places[first..]
+            && known == hash
+            && rest.first().is_none_or(|(next, _, _)| next != hash)
+        {
+            candidates[*at].votes += 1;
+            drifts.push(place.cast_signed() - position.cast_signed());
+        }
+    }
+    drifts
 }
 
 /// The candidates with the most votes, in their order in the base, within the limits.

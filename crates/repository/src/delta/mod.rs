@@ -8,7 +8,7 @@ mod anchors;
 mod base;
 
 pub use base::Base;
-pub(crate) use base::Prefix;
+pub(crate) use base::{New, Prefix};
 
 use crate::state::{Snapshot, State};
 
