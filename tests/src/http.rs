@@ -1,11 +1,12 @@
 //! Just enough HTTP/1.1 to talk to the servers that tests start, and to stand in front of them.
 //!
-//! Blocking, a thread a connection, no TLS: everything here is on the loopback. [`connection`] reads and writes
-//! messages, [`server`] answers or passes them on, and [`send`] is a client of one request a connection.
+//! Blocking, a thread a connection: everything here is on the loopback. [`connection`] reads and writes messages,
+//! [`server`] answers or passes them on, and [`send`] is a client of one request a connection. Only [`tls`] encrypts.
 
 pub mod connection;
 pub mod message;
 pub mod server;
+pub mod tls;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

@@ -516,11 +516,14 @@ fn bad_credentials_and_clocks_are_told_apart() {
     assert_eq!(attempts, 2);
 }
 
-/// Runs the test below in a process with that environment and nothing else.
+/// Has the test below run in a process with that environment and nothing else, which then says what is generated.
 fn in_environment(variables: &[(&str, &str)]) -> String {
     let mut child = Command::new(std::env::current_exe().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    child.args(["--exact", "with_what_the_environment_says", "--nocapture"]).env_clear().env(CHILD, "1");
+    child
+        .args(["--exact", "the_environment_is_asked_for_what_options_leave_out", "--nocapture"])
+        .env_clear()
+        .env(CHILD, "1");
     child.env("HOME", folder.path()).env("AWS_EC2_METADATA_DISABLED", "true").envs(variables.iter().copied());
     let output = child.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -531,13 +534,9 @@ fn in_environment(variables: &[(&str, &str)]) -> String {
 /// Set in that process.
 const CHILD: &str = "STRONGROOM_TEST_CHILD";
 
-/// Says what AWS is asked with; by itself, in this process, it has nothing to say.
-#[test]
-#[allow(clippy::print_stdout, reason = "how the other test learns of it")]
-fn with_what_the_environment_says() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
+/// Says what AWS answers to what the environment asks it with.
+#[allow(clippy::print_stdout, reason = "how the test learns of it")]
+fn say_what_is_generated() {
     let retry = KmsRetryPolicy { first_delay: Duration::ZERO, ..KmsRetryPolicy::default() };
     let kms = AwsKms::new(AwsKmsOptions { retry, ..AwsKmsOptions::default() });
     match kms.generate("alias/environment", &context()) {
@@ -548,6 +547,9 @@ fn with_what_the_environment_says() {
 
 #[test]
 fn the_environment_is_asked_for_what_options_leave_out() {
+    if std::env::var_os(CHILD).is_some() {
+        return say_what_is_generated();
+    }
     let front = Front::start(
         None,
         [Reply::Json(json!({ "KeyId": ARN, "Plaintext": "A".repeat(43) + "=", "CiphertextBlob": "AQID" }))],

@@ -2,7 +2,6 @@
 //! that answer as no good one does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,6 +19,7 @@ use strongroom_store::{
 use strongroom_tests::http::Answer;
 use strongroom_tests::http::message::Response;
 use strongroom_tests::http::server::{Next, Server};
+use strongroom_tests::http::tls::TlsServer;
 use strongroom_tests::services::aws::{AwsClient, Credentials, REGION, accepted, object};
 use strongroom_tests::services::minio::Minio;
 use strongroom_tests::services::moto::{self, Moto};
@@ -417,44 +417,12 @@ fn nobody_there_is_unreachable() {
     }
 }
 
-/// Speaks TLS with that certificate, and answers every request that there is no such key.
-fn tls_server(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.der().clone()], key.into())
-        .unwrap();
-    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
-    let endpoint = format!("https://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
-            let mut request = Vec::new();
-            let mut byte = [0];
-            // Whoever does not trust the certificate ends it here.
-            while !request.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
-                request.push(byte[0]);
-            }
-            let text = "<Error><Code>NoSuchKey</Code></Error>";
-            let head =
-                format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close", text.len());
-            let _ended = write!(stream, "{head}\r\n\r\n{text}").and_then(|()| stream.flush());
-        }
-    });
-    endpoint
-}
-
 #[test]
 fn a_private_authority_has_to_be_named() {
-    let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let endpoint = tls_server(&certificate);
+    let TlsServer { endpoint, certificate } = TlsServer::start().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("ca.pem");
-    std::fs::write(&bundle, certificate.cert.pem()).unwrap();
+    std::fs::write(&bundle, certificate).unwrap();
     let open = |ca_bundle| {
         let config = config_trusting(&endpoint, &Credentials::new("a", "b"), ca_bundle);
         S3Store::with_config(&config, "some-bucket", "p", &StoreOptions::default()).unwrap()

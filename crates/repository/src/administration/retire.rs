@@ -9,7 +9,7 @@ use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{KeyId, PackId, RecipientId, SourceTag};
 use strongroom_store::ObjectName;
 
-use crate::backup::{FrameJob, FrameSealer, Run};
+use crate::backup::{FrameJob, FrameSealer, Run, put};
 use crate::cache::description;
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
@@ -125,9 +125,7 @@ impl Repository {
             let mut index =
                 IndexWriter::new(&*self.store, self.metadata_key()?, self.signer()?, &*self.random, tag);
             let mut store = |pack: FinishedPack| -> Result<(), RepositoryError> {
-                let _ = self.store.put_if_absent(&names::pack(pack.kind, pack.id)?, &pack.bytes)?;
-                let length = pack.bytes.len() as u64;
-                resealed.packs.push(PackRef { kind: pack.kind, id: pack.id, length });
+                resealed.packs.push(put(&*self.store, &pack)?);
                 let said = description(&pack.indexed.header, &pack.indexed.footer);
                 resealed.descriptions.push(Attestation { pack: pack.id, description: said });
                 index.push(pack.indexed)

@@ -36,6 +36,7 @@ pub(crate) use self::run::Run;
 pub use self::sink::Sink;
 use self::sink::TreeState;
 use self::storer::Stored;
+pub(crate) use self::storer::put;
 pub(crate) use self::worker::{FrameJob, FrameSealer};
 use crate::delta::base_snapshot;
 use crate::error::RepositoryError;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use crossbeam_channel::{Receiver, Sender};
 use strongroom_format::entry::PackRef;
 use strongroom_format::registry::ObjectKind;
+use strongroom_store::Store;
 
 use super::run::Run;
 use crate::error::RepositoryError;
@@ -44,13 +45,20 @@ pub(crate) fn store(
     stored: &Mutex<Stored<'_>>,
 ) -> Result<(), RepositoryError> {
     while let Some(pack) = run.failure.receive(packs)? {
-        let _ = run.store.put_if_absent(&names::pack(pack.kind, pack.id)?, &pack.bytes)?;
+        let reference = put(run.store, &pack)?;
         let mut stored = stored.lock().map_err(|_| RepositoryError::Cancelled)?;
-        stored.bytes += pack.bytes.len() as u64;
-        stored.packs.push(PackRef { kind: pack.kind, id: pack.id, length: pack.bytes.len() as u64 });
+        stored.bytes += reference.length;
+        stored.packs.push(reference);
         stored.index.push(pack.indexed)?;
     }
     Ok(())
+}
+
+/// Stores a pack, durably.
+pub(crate) fn put(store: &dyn Store, pack: &FinishedPack) -> Result<PackRef, RepositoryError> {
+    // Every pack has a salt of its own: a name that is taken is our own, after an answer that was lost.
+    let _ = store.put_if_absent(&names::pack(pack.kind, pack.id)?, &pack.bytes)?;
+    Ok(PackRef { kind: pack.kind, id: pack.id, length: pack.bytes.len() as u64 })
 }
 
 /// What has been stored, durably.

@@ -39,13 +39,6 @@ pub struct PruneOptions {
     pub dry_run: bool,
 }
 
-impl Default for PruneOptions {
-    fn default() -> Self {
-        let day = Duration::from_secs(24 * 60 * 60);
-        Self { grace: day, orphan_age: 7 * day, dry_run: false }
-    }
-}
-
 /// Objects and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
