@@ -11,52 +11,118 @@ use crate::error::RepositoryError;
 /// smaller frames.
 const WINDOW_LOG: u32 = 23;
 
+/// The level that is tried beside a higher one: several times as fast, and on text full of hashes and numbers, as
+/// databases dump it, no worse.
+const FAST_LEVEL: i32 = 1;
+/// By one part in so many a frame of the fast level may be the larger one.
+const FAST_TOLERANCE: usize = 100;
+/// After so many frames both levels are tried again: the first number at first, the second where nothing changes.
+const TRIAL_INTERVALS: (u32, u32) = (4, 32);
+
+/// The highest level at which a delta is tried at the fast level first; and the logarithm of that one's hash table, which
+/// finds all of a prefix that is some times as long as the frame.
+const FAST_DELTA_LEVEL_LIMIT: i32 = 3;
+const FAST_DELTA_HASH_LOG: u32 = 17;
+/// A delta is obviously better than the frame by itself when it is shorter than one part in so many.
+pub(crate) const OBVIOUS: usize = 12;
+
 /// Compresses frames.
 pub(crate) struct Compressor {
-    context: CCtx<'static>,
     level: i32,
+    strong: CCtx<'static>,
+    fast: CCtx<'static>,
+    trial: Trial,
+    other: Vec<u8>,
+}
+
+/// Which level serves the frames that come now.
+struct Trial {
+    is_fast: bool,
+    interval: u32,
+    left: u32,
+}
+
+impl Trial {
+    /// Whether the next frame is to be compressed at both levels.
+    fn is_due(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0
+    }
+
+    fn decide(&mut self, is_fast: bool) {
+        let (shortest, longest) = TRIAL_INTERVALS;
+        self.interval = if is_fast == self.is_fast { longest.min(self.interval * 2) } else { shortest };
+        self.left = self.interval;
+        self.is_fast = is_fast;
+    }
 }
 
 impl Compressor {
+    /// Compresses at `level`, or at a lower one as long as that makes frames no larger.
     pub(crate) fn new(level: i32) -> Result<Self, RepositoryError> {
-        let mut context = CCtx::create();
-        set_parameters(&mut context, level)?;
-        Ok(Self { context, level })
+        let trial = Trial { is_fast: false, interval: TRIAL_INTERVALS.0, left: 1 };
+        Ok(Self { level, strong: context(level)?, fast: context(FAST_LEVEL)?, trial, other: Vec::new() })
     }
 
     /// Compresses `plain` into `out`, which is cleared; `false` when it does not shrink and is better stored raw.
     pub(crate) fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<bool, RepositoryError> {
-        self.compress_against(&[], plain, out)
+        if self.level > FAST_LEVEL && self.trial.is_due() {
+            compress(&mut self.strong, plain, out)?;
+            compress(&mut self.fast, plain, &mut self.other)?;
+            self.trial.decide(self.other.len() <= out.len() + out.len() / FAST_TOLERANCE);
+            if self.other.len() < out.len() {
+                std::mem::swap(out, &mut self.other);
+            }
+        } else {
+            let context = if self.trial.is_fast { &mut self.fast } else { &mut self.strong };
+            compress(context, plain, out)?;
+        }
+        Ok(is_worth_it(plain, out))
     }
 
     /// The same, against what a reader has already: its prefix.
     pub(crate) fn compress_against(
-        &mut self,
+        &self,
         prefix: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<bool, RepositoryError> {
-        out.clear();
-        out.reserve(zstd_safe::compress_bound(plain.len()));
-        if prefix.is_empty() {
-            self.context.compress2(out, plain).map_err(failed)?;
-        } else {
-            self.with_prefix(prefix, plain, out)?;
+        // Where little differs, no level finds more than the fast one.
+        if self.level <= FAST_DELTA_LEVEL_LIMIT {
+            let mut fast = context(FAST_LEVEL)?;
+            fast.set_parameter(CParameter::HashLog(FAST_DELTA_HASH_LOG)).map_err(failed)?;
+            fast.ref_prefix(prefix).map_err(failed)?;
+            compress(&mut fast, plain, out)?;
+            if out.len() * OBVIOUS <= plain.len() {
+                return Ok(is_worth_it(plain, out));
+            }
         }
-        // zstd leaves out the single-segment form only where the window is smaller than the content; such a frame
-        // would not be readable, so it is stored raw.
-        let readable = u32::try_from(plain.len()).is_ok_and(|length| zstd_frame::check(out, length).is_ok());
-        Ok(out.len() < plain.len() && readable)
-    }
-
-    /// A prefix serves one frame only.
-    fn with_prefix(&mut self, prefix: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), RepositoryError> {
-        let mut context = CCtx::create();
-        set_parameters(&mut context, self.level)?;
+        // A context borrows its prefix for good, so each delta has one of its own.
+        let mut context = context(self.level)?;
         context.ref_prefix(prefix).map_err(failed)?;
-        context.compress2(out, plain).map_err(failed)?;
-        Ok(())
+        compress(&mut context, plain, out)?;
+        Ok(is_worth_it(plain, out))
     }
+}
+
+fn compress(context: &mut CCtx<'_>, plain: &[u8], out: &mut Vec<u8>) -> Result<(), RepositoryError> {
+    out.clear();
+    out.reserve(zstd_safe::compress_bound(plain.len()));
+    context.compress2(out, plain).map(drop).map_err(failed)
+}
+
+/// zstd leaves out the single-segment form only where the window is smaller than the content; such a frame would not be
+/// readable, so it is stored raw.
+fn is_worth_it(plain: &[u8], compressed: &[u8]) -> bool {
+    let is_readable =
+        u32::try_from(plain.len()).is_ok_and(|length| zstd_frame::check(compressed, length).is_ok());
+    compressed.len() < plain.len() && is_readable
+}
+
+fn context<'p>(level: i32) -> Result<CCtx<'p>, RepositoryError> {
+    let mut context = CCtx::create();
+    set_parameters(&mut context, level)?;
+    Ok(context)
 }
 
 fn set_parameters(context: &mut CCtx<'_>, level: i32) -> Result<(), RepositoryError> {
@@ -169,6 +235,94 @@ mod tests {
                 .decompress(&payload, &base[..base.len() - 1], 1 << 20)
                 .map_or(true, |other| other != plain)
         );
+    }
+
+    /// Rows as a database dumps them: hashes and numbers.
+    fn rows(length: usize) -> Vec<u8> {
+        let mut rows = Vec::with_capacity(length + 100);
+        for id in 0_u64.. {
+            if rows.len() >= length {
+                break;
+            }
+            let hash = blake3::hash(&id.to_le_bytes()).to_hex();
+            rows.extend_from_slice(format!("{id}\t{}\tcompleted\t{}\n", &hash[..32], id % 97).as_bytes());
+        }
+        rows.truncate(length);
+        rows
+    }
+
+    /// Program text, of which the higher level makes much less.
+    fn text(length: usize) -> Vec<u8> {
+        let source = [include_str!("reader.rs"), include_str!("state.rs"), include_str!("zstd.rs")].concat();
+        (0_u32..).flat_map(|n| source.replace("self", &format!("s{n}")).into_bytes()).take(length).collect()
+    }
+
+    fn lengths(level: i32, frames: &[&[u8]]) -> usize {
+        let mut context = context(level).unwrap();
+        let mut out = Vec::new();
+        let mut total = 0;
+        for frame in frames {
+            super::compress(&mut context, frame, &mut out).unwrap();
+            total += out.len();
+        }
+        total
+    }
+
+    #[test]
+    fn the_fast_level_serves_where_it_is_no_worse_and_only_there() {
+        let (rows, text) = (rows(6 << 20), text(6 << 20));
+        for (data, is_fast) in [(&rows, true), (&text, false)] {
+            let frames: Vec<_> = data.chunks(128 << 10).collect();
+            let (fast, strong) = (lengths(FAST_LEVEL, &frames), lengths(3, &frames));
+            assert_eq!(fast <= strong + strong / FAST_TOLERANCE, is_fast, "{fast} and {strong} bytes");
+            let mut compressor = Compressor::new(3).unwrap();
+            let mut out = Vec::new();
+            let mut total = 0;
+            for frame in frames {
+                assert!(compressor.compress(frame, &mut out).unwrap());
+                assert_eq!(
+                    Decompressor::new().decompress(&out, &[], frame.len().try_into().unwrap()).unwrap(),
+                    frame
+                );
+                total += out.len();
+            }
+            assert_eq!(compressor.trial.is_fast, is_fast);
+            assert!(total <= strong + strong / FAST_TOLERANCE, "{total} of {strong}");
+        }
+    }
+
+    #[test]
+    fn another_kind_of_data_is_noticed() {
+        let (rows, text) = (rows(8 << 20), text(4 << 20));
+        let mut compressor = Compressor::new(3).unwrap();
+        let mut out = Vec::new();
+        for frame in rows.chunks(128 << 10) {
+            compressor.compress(frame, &mut out).unwrap();
+        }
+        assert!(compressor.trial.is_fast);
+        let frames: Vec<_> = text.chunks(128 << 10).collect();
+        let total: usize = frames.iter().fold(0, |total, frame| {
+            compressor.compress(frame, &mut out).unwrap();
+            total + out.len()
+        });
+        assert!(!compressor.trial.is_fast);
+        let (longest, strong) = (TRIAL_INTERVALS.1 as usize, lengths(3, &frames));
+        let until_noticed = lengths(FAST_LEVEL, &frames[..longest]);
+        assert!(total <= until_noticed + lengths(3, &frames[longest..]).max(strong / 100), "{total}");
+    }
+
+    #[test]
+    fn a_delta_of_much_change_is_no_longer_than_at_the_level_itself() {
+        let rows = rows(512 << 10);
+        let mut changed = rows.clone();
+        changed.iter_mut().step_by(97).for_each(|byte| *byte ^= 1);
+        let mut out = Vec::new();
+        Compressor::new(3).unwrap().compress_against(&rows, &changed, &mut out).unwrap();
+        let mut context = context(3).unwrap();
+        context.ref_prefix(&rows).unwrap();
+        let mut expected = Vec::new();
+        super::compress(&mut context, &changed, &mut expected).unwrap();
+        assert!(out.len() <= expected.len().max(changed.len() / OBVIOUS));
     }
 
     #[test]

@@ -15,10 +15,7 @@ use super::run::Run;
 use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
 use crate::pack_writer::SealedFrame;
-use crate::zstd::Compressor;
-
-/// A delta of so small a part is taken without a look at what the frame would be by itself.
-const OBVIOUS: usize = 12;
+use crate::zstd::{Compressor, OBVIOUS};
 
 /// A batch whose chunks are named; `new` tells which are to be stored.
 pub(crate) struct Hashed {
