@@ -225,9 +225,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         Some(RepositoryError::Fingerprint { .. }) => {
             "if it is the repository you mean, correct the pinned fingerprint; else somebody put another one in its place"
         }
-        Some(RepositoryError::Cache { .. }) => {
-            "the cache may be deleted at any time; --no-cache does without"
-        }
+        Some(error) if error.is_of_cache() => "the cache may be deleted at any time; --no-cache does without",
         Some(RepositoryError::Interrupted) => "nothing was committed; run it again",
         _ => match store_error(error) {
             Some(StoreError::NoSpace { .. }) => {

@@ -5,6 +5,8 @@ use strongroom_format::{ChunkId, FormatError, KeyId, PackId, SnapshotId};
 use strongroom_keys::KeysError;
 use strongroom_store::StoreError;
 
+use crate::cache::CacheError;
+
 /// Why something could not be done with a repository.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -175,6 +177,14 @@ pub enum RepositoryError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// A file of the local cache failed so.
+    #[error("the local cache {path} failed")]
+    CacheFile {
+        /// Where the cache is.
+        path: String,
+        /// Why.
+        source: CacheError,
+    },
     /// No signing key with the needed role is at hand.
     #[error("no signing key at hand that the policy lists with the role `{role}`")]
     NoSigner {
@@ -315,6 +325,12 @@ impl RepositoryError {
     #[must_use]
     pub fn is_no_access(&self) -> bool {
         matches!(self, Self::Store(_) | Self::DataKey { .. })
+    }
+
+    /// Whether it is the local cache that failed, which may be deleted and done without.
+    #[must_use]
+    pub fn is_of_cache(&self) -> bool {
+        matches!(self, Self::Cache { .. } | Self::CacheFile { .. })
     }
 
     pub(crate) fn damaged(object: impl std::fmt::Display) -> impl FnOnce(KeysError) -> Self {

@@ -72,7 +72,7 @@ impl Repository {
         match self.cache.remember_head(self.state.number, self.state.entry_hash) {
             Ok(()) => Ok(()),
             // Memory of the head guards against rollback; a full cache disk must not stop a backup.
-            Err(RepositoryError::Cache { .. }) => self.cache.replace_by_memory(&self.fingerprint()),
+            Err(error) if error.is_of_cache() => self.cache.replace_by_memory(&self.fingerprint()),
             Err(error) => Err(error),
         }
     }

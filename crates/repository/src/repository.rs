@@ -29,6 +29,9 @@ use crate::names;
 use crate::state::{Snapshot, State, describe};
 use crate::versions::whole_version;
 
+/// Packs that say of themselves what they hold, added to the cache together.
+pub(crate) const ADDED_AT_ONCE: usize = 64;
+
 /// What a repository is opened with.
 pub struct OpenOptions {
     /// Passphrases, keys and services at hand.
@@ -220,8 +223,8 @@ impl Repository {
         let mut damaged = Vec::new();
         let result = self.synchronize_cache(&mut damaged);
         let result = match result {
-            Err(RepositoryError::Cache { path, source }) => {
-                self.warnings.push(format!("the cache {path} failed ({source}); working without it"));
+            Err(error) if error.is_of_cache() => {
+                self.warnings.push(format!("{}; working without it", describe(&error)));
                 self.cache.replace_by_memory(&self.fingerprint())?;
                 damaged.clear();
                 self.synchronize_cache(&mut damaged)
@@ -258,14 +261,18 @@ impl Repository {
         damaged: &mut Vec<String>,
     ) -> Result<(), RepositoryError> {
         let me = self.signer.as_ref().map(Signer::id);
-        for pack in cache.undescribed(&self.state)? {
-            match self.read_footer(&pack) {
-                Ok((stored, entry)) => {
-                    let verified = self.footer_verifies(&entry);
-                    cache.add(&self.state, me, (stored, entry, verified))?;
+        for packs in cache.undescribed(&self.state)?.chunks(ADDED_AT_ONCE) {
+            let mut described = Vec::with_capacity(packs.len());
+            for pack in packs {
+                match self.read_footer(pack) {
+                    Ok((stored, entry)) => {
+                        let verified = self.footer_verifies(&entry);
+                        described.push((stored, entry, verified));
+                    }
+                    Err(error) => damaged.push(format!("{}; what it holds cannot be read", describe(&error))),
                 }
-                Err(error) => damaged.push(format!("{}; what it holds cannot be read", describe(&error))),
             }
+            cache.add(&self.state, me, described)?;
         }
         Ok(())
     }

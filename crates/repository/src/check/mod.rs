@@ -24,7 +24,7 @@ use strongroom_store::{ObjectName, StoreError};
 
 use self::finding::{Cause, Findings};
 pub use self::finding::{Finding, FindingKind, Severity};
-use crate::cache::{Cache, Location, PackNumber};
+use crate::cache::{Location, PackNumber};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::names;
@@ -164,7 +164,7 @@ impl Repository {
         self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
         checker.config()?;
         checker.journal()?;
-        let (cache, _) = Cache::open(None, &self.fingerprint())?;
+        let cache = self.cache.beside(&self.fingerprint())?;
         checker.list_packs()?;
         checker.index(&cache)?;
         checker.list_keys()?;

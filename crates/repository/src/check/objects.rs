@@ -18,6 +18,7 @@ use super::{Checker, FindingKind, Severity};
 use crate::cache::{Cache, DescribedPack, Location, PackNumber, description};
 use crate::error::RepositoryError;
 use crate::names;
+use crate::repository::ADDED_AT_ONCE;
 use crate::state::describe;
 
 /// Objects of a kind that nothing names.
@@ -153,6 +154,7 @@ impl Checker<'_> {
     fn undescribed(&mut self, cache: &Cache) -> Result<(), RepositoryError> {
         let mut named = Vec::new();
         let mut count = 0_u64;
+        let mut described = Vec::new();
         for pack in cache.undescribed(&self.state)? {
             self.go_on()?;
             let name = self.pack_name(pack.kind, pack.id);
@@ -166,7 +168,10 @@ impl Checker<'_> {
             match self.repository.read_footer(&pack) {
                 Ok((stored, entry)) => {
                     let verified = self.repository.footer_verifies(&entry);
-                    cache.add(&self.state, None, (stored, entry, verified))?;
+                    described.push((stored, entry, verified));
+                    if described.len() == ADDED_AT_ONCE {
+                        cache.add(&self.state, None, std::mem::take(&mut described))?;
+                    }
                     if !verified {
                         let detail = "its footer is signed by nobody the policy lists";
                         self.damage(FindingKind::SignatureInvalid, name, detail);
@@ -182,6 +187,7 @@ impl Checker<'_> {
                 }
             }
         }
+        cache.add(&self.state, None, described)?;
         if count > 0 {
             let detail = format!(
                 "{count} packs that no index object describes: {}{}",

@@ -109,7 +109,7 @@ impl Repository {
             true => self.state.number,
             false => self.note("prune", None, &note_of(options))?,
         };
-        let (index, _) = Cache::open(None, &self.fingerprint())?;
+        let index = self.cache.beside(&self.fingerprint())?;
         let mut report = PruneReport::default();
         let listing = Listing::read(&*self.origin, &self.state)?;
         let now_ms = self.entry_time_ms(noted)?.max(if options.dry_run { listing.newest_ms } else { 0 });
