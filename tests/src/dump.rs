@@ -1,4 +1,4 @@
-//! A plain `pg_dump` of a platform's database that never existed: the input of the race and of large tests.
+//! A plain `pg_dump` of a platform's database that never existed: the input of large tests.
 //!
 //! The bytes are a function of [`Dump`]'s fields alone, on every machine. They compress about 3:1 with zstd at
 //! level 3, as such dumps do: a quarter is chance (UUIDs, hashes, amounts), the rest is repetition.

@@ -1,8 +1,8 @@
 //! What the end-to-end tests stand on: real servers and realistic data.
 //!
 //! It tests nothing itself (the tests are in `tests/tests/`, one file a subject), and knows nothing of
-//! Strongroom's crates: the tests drive the `strongroom` binary as an operator does, and `cargo xtask race`
-//! uses the same data for the binary and its rivals.
+//! Strongroom's crates: the tests drive the `strongroom` binary as an operator does, and the race
+//! (`benches/race`) takes its servers from here.
 //!
 //! Servers are owned values: [`services::postgres::Postgres::start`] gives a server of its own to whoever asks,
 //! on a free loopback port with its data in a temporary folder, and dropping it stops it. Object stores and KMS can

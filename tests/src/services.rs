@@ -17,6 +17,7 @@ pub mod minio;
 pub mod moto;
 pub mod postgres;
 mod process;
+pub mod redis;
 pub mod tools;
 
 /// Names the file in which skipped tests leave a line each; `cargo xtask test` sets it and counts the lines.

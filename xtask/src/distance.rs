@@ -10,12 +10,12 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use strongroom_race::measure::{self, Measurement, Streams};
 use strongroom_tests::dump::Dump;
 use strongroom_tests::proxy::delay::DelayProxy;
 use strongroom_tests::services::minio::Minio;
 
 use crate::checkout::{cargo, output, root};
-use crate::race::measure::{self, Measurement, Streams};
 use crate::services::{MINIO, TIME};
 
 #[derive(clap::Args)]
@@ -62,8 +62,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 endpoint: proxy.endpoint(),
             };
             let runs = place.run(&time, &data)?;
-            for (operation, run) in runs.iter().enumerate() {
-                let Measurement { seconds: took, cpu_seconds, peak_mib, .. } = *run;
+            for (operation, run) in runs.into_iter().enumerate() {
+                let Measurement { seconds: took, cpu_seconds, peak_mib, .. } = run;
                 let what = OPERATIONS[operation];
                 eprintln!(
                     "{:>4} ms  {what:20} {took:7.2} s  {cpu_seconds:6.2} s CPU  {peak_mib:5} MiB",
@@ -99,7 +99,7 @@ impl Place {
             output(&mut Command::new("sync"))?;
             measure::run(time, &self.command(arguments), streams)
         };
-        let none = Streams { feed: None, expect: None };
+        let none = Streams::default();
         let backup = measured(
             &["backup", "stdin", "--quiet", "--name", "dump"],
             Streams { feed: Some(data), ..none },

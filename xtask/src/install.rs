@@ -1,5 +1,7 @@
 //! Installing by the machine's own package clients: Debian's packages for the system, PyPI's in virtual
-//! environments of the tools folder, Go's and Node's in folders of it that name their version.
+//! environments of the tools folder, all others in folders of it that name their version.
+
+mod release;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::checkout::{output, tools_folder};
+use crate::checkout::{cargo, output, tools_folder};
+pub(crate) use release::ReleasePackage;
 
 /// Written into a virtual environment last: an interrupted install has none and is done again.
 const STAMP: &str = "installed";
@@ -91,6 +94,37 @@ impl GoProgram {
             // What is built runs here: nothing of this machine's other settings for cross-compiling.
             install.args(["install", &module]).env("GOBIN", folder).env_remove("GOOS").env_remove("GOARCH");
             output(&mut install).map(drop)
+        })
+    }
+}
+
+/// A program that is built of a crate, into `NAME-VERSION/bin/` of the tools folder.
+pub(crate) struct CargoProgram {
+    /// The name of the program.
+    pub(crate) name: &'static str,
+    /// The crate.
+    pub(crate) package: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+}
+
+impl CargoProgram {
+    /// The program, if it is there.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        let folder = tools_folder().ok()?.join(format!("{}-{}", self.name, self.version));
+        Some(folder.join("bin").join(self.name)).filter(|program| program.is_file())
+    }
+
+    /// Builds it, unless another run does so meanwhile.
+    pub(crate) fn install(&self) -> Result<()> {
+        let what = format!("the crate {} {} (minutes)", self.package, self.version);
+        install_versioned(self.name, self.version, &what, |folder| {
+            let mut install = cargo()?;
+            install.args(["install", "--quiet", "--locked", "--version", self.version, "--root"]).arg(folder);
+            // Not among this checkout's own.
+            install.arg("--target-dir").arg(folder.join("target")).arg(self.package);
+            output(&mut install)?;
+            std::fs::remove_dir_all(folder.join("target")).context("cannot remove what was built on the way")
         })
     }
 }

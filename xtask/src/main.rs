@@ -33,8 +33,8 @@ enum Command {
     Services(services::Arguments),
     /// Check the house rules that the compiler does not
     Tidy,
-    /// Race strongroom against restic and borg over the same data
-    Race(race::Arguments),
+    /// Race strongroom against restic, rustic and borg over the same data
+    Race(strongroom_race::Arguments),
     /// Measure what a slow way to the store costs
     Distance(distance::Arguments),
     /// Write the vectors of the specification, or compare them

@@ -1,6 +1,6 @@
 //! `cargo xtask services`: the real servers and tools, how they are had, and where they are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -12,8 +12,9 @@ use strongroom_tests::services::gcs::{self, Gcs};
 use strongroom_tests::services::minio::{self, Minio};
 use strongroom_tests::services::moto::{self, Moto};
 use strongroom_tests::services::postgres::{self, Postgres};
+use strongroom_tests::services::redis::{self, Redis};
 
-use crate::install::{self, GoProgram, NodePackage, PythonEnvironment};
+use crate::install::{self, CargoProgram, GoProgram, NodePackage, PythonEnvironment, ReleasePackage};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -112,13 +113,33 @@ pub(crate) const PYTHON: Service = Service {
     serve: None,
 };
 
+/// The program `redis-server`.
+pub(crate) const REDIS: Service = Service {
+    name: "redis",
+    needed_by: "race",
+    source: "Debian redis-server",
+    find: || redis::find_program().ok(),
+    install: || install::debian(&["redis-server"]),
+    serve: Some(serve_redis),
+};
+
 /// The restic of the race.
 pub(crate) const RESTIC: Service = Service {
     name: "restic",
     needed_by: "race",
-    source: "Debian restic",
-    find: || install::on_path("restic"),
-    install: || install::debian(&["restic"]),
+    source: "Debian 13's restic (0.18), unpacked into the tools folder",
+    find: || RESTIC_PACKAGE.find("usr/bin/restic"),
+    install: || RESTIC_PACKAGE.install(),
+    serve: None,
+};
+
+/// The rustic of the race.
+pub(crate) const RUSTIC: Service = Service {
+    name: "rustic",
+    needed_by: "race",
+    source: "the crate rustic-rs, built here (minutes)",
+    find: || RUSTIC_PROGRAM.find(),
+    install: || RUSTIC_PROGRAM.install(),
     serve: None,
 };
 
@@ -132,6 +153,19 @@ pub(crate) const BORG: Service = Service {
     serve: None,
 };
 
+/// The archive of the tree that is raced over.
+pub(crate) const LINUX_SOURCES: Service = Service {
+    name: "linux",
+    needed_by: "race",
+    source: "Debian 12's linux-source-6.1, unpacked into the tools folder",
+    find: || {
+        let installed = Path::new("/").join(LINUX_ARCHIVE);
+        Some(installed).filter(|path| path.is_file()).or_else(|| LINUX_PACKAGE.find(LINUX_ARCHIVE))
+    },
+    install: || LINUX_PACKAGE.install(),
+    serve: None,
+};
+
 /// GNU time, which measures the race.
 pub(crate) const TIME: Service = Service {
     name: "time",
@@ -142,7 +176,29 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 9] = [&POSTGRES, &MINIO, &MOTO, &AZURITE, &GCS, &PYTHON, &RESTIC, &BORG, &TIME];
+const SERVICES: [&Service; 12] = [
+    &POSTGRES,
+    &MINIO,
+    &MOTO,
+    &AZURITE,
+    &GCS,
+    &PYTHON,
+    &REDIS,
+    &RESTIC,
+    &RUSTIC,
+    &BORG,
+    &LINUX_SOURCES,
+    &TIME,
+];
+
+const RESTIC_PACKAGE: ReleasePackage = ReleasePackage { name: "restic", release: "trixie" };
+
+const RUSTIC_PROGRAM: CargoProgram = CargoProgram { name: "rustic", package: "rustic-rs", version: "0.11.4" };
+
+const LINUX_PACKAGE: ReleasePackage = ReleasePackage { name: "linux-source-6.1", release: "bookworm" };
+
+/// From the root of the package.
+const LINUX_ARCHIVE: &str = "usr/src/linux-source-6.1.tar.xz";
 
 const MOTO_PYTHON: PythonEnvironment =
     PythonEnvironment { name: moto::ENVIRONMENT, requirements: &[moto::REQUIREMENT] };
@@ -216,6 +272,10 @@ fn is_set(variable: &str) -> bool {
 
 fn serve_postgres() -> Result<()> {
     serve(|| Ok(Postgres::start()?.map(|server| (server.url("postgres"), server))))
+}
+
+fn serve_redis() -> Result<()> {
+    serve(|| Ok(Redis::start()?.map(|server| (server.url(), server))))
 }
 
 fn serve_minio() -> Result<()> {

@@ -84,6 +84,11 @@ impl Process {
         self.address
     }
 
+    /// Where its data is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// `http://127.0.0.1:PORT`
     pub(super) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
