@@ -51,6 +51,9 @@ pub(crate) struct Global {
     /// Say nothing but errors and results
     #[arg(long, short = 'q', global = true)]
     pub(crate) quiet: bool,
+    /// Say at the end, on standard error, how long each stage took
+    #[arg(long, global = true)]
+    pub(crate) timings: bool,
     /// When to show progress
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "WHEN")]
     pub(crate) progress: Progress,

@@ -37,6 +37,7 @@ pub mod reader;
 mod repository;
 pub mod restore;
 pub mod select;
+mod stage;
 pub mod state;
 mod statements;
 pub mod statistics;
@@ -47,5 +48,9 @@ pub mod versions;
 pub mod zstd;
 
 pub use error::RepositoryError;
+
+/// The target of tracing's spans that are stages: what a run spends its time on.
+pub const STAGE_TARGET: &str = "strongroom::stage";
+
 pub use init::{InitOptions, Made, init};
 pub use repository::{OpenOptions, Repository};

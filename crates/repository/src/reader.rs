@@ -20,6 +20,7 @@ use crate::cache::{Cache, Location, PackEntry};
 use crate::error::RepositoryError;
 use crate::names;
 use crate::repository::Repository;
+use crate::stage::stage;
 use crate::state::describe;
 use crate::tree::NodeSource;
 use crate::versions::whole_version;
@@ -396,7 +397,10 @@ impl<'a> Reader<'a> {
         let name = names::pack(pack.kind, pack.id)?;
         let read = match self.fetched(location) {
             Some(sealed) => Ok(sealed),
-            None => self.store.get_range(&name, range.start, range.end - range.start),
+            None => {
+                let _fetching = stage!("fetch");
+                self.store.get_range(&name, range.start, range.end - range.start)
+            }
         };
         let opened =
             read.map_err(RepositoryError::from).and_then(|sealed| self.open_frame(&pack, &record, &sealed));
@@ -434,7 +438,9 @@ impl<'a> Reader<'a> {
             let pack = self.pack(self.cache, false, *first).ok()?;
             let (start, end) = (self.frame_range(*first)?.start, self.frame_range(*last)?.end);
             let name = names::pack(pack.kind, pack.id).ok()?;
+            let fetching = stage!("fetch");
             let bytes = self.store.get_range(&name, start, end.checked_sub(start)?).ok()?;
+            drop(fetching);
             for location in frames {
                 let range = self.frame_range(*location)?;
                 let at = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
@@ -484,6 +490,7 @@ impl<'a> Reader<'a> {
             .keys
             .get(usize::from(record.key))
             .ok_or_else(|| inconsistent("a frame names no key"))?;
+        let opening = stage!("open");
         let mut payload = Vec::with_capacity(sealed.len());
         if pack.kind == ObjectKind::DataPack {
             self.repository.data_key(key)?.open(&bound, sealed, &mut payload).map_err(damaged)?;
@@ -491,6 +498,7 @@ impl<'a> Reader<'a> {
             let metadata = self.repository.metadata.get(key.id).map_err(damaged)?;
             metadata.node_key().open(&bound, sealed, &mut payload).map_err(damaged)?;
         }
+        drop(opening);
         let plain = match record.codec {
             Codec::Raw => payload,
             Codec::Zstd => {
@@ -501,7 +509,9 @@ impl<'a> Reader<'a> {
                     .unwrap_or_else(PoisonError::into_inner)
                     .pop()
                     .unwrap_or_default();
+                let decompressing = stage!("decompress");
                 let plain = decompressor.decompress(&payload, &prefix, record.plain_length);
+                drop(decompressing);
                 self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).push(decompressor);
                 plain.map_err(damaged)?
             }
@@ -533,6 +543,7 @@ impl<'a> Reader<'a> {
     }
 
     fn verify(&self, kind: ObjectKind, records: &[ChunkRecord], plain: Vec<u8>) -> Option<Frame> {
+        let _hashing = stage!("hash");
         let identity = &self.repository.identity;
         let mut chunks = HashMap::with_capacity(records.len());
         let mut at = 0;

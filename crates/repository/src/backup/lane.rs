@@ -13,6 +13,7 @@ use super::worker::Hashed;
 use crate::delta::Base;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
+use crate::stage::stage;
 
 /// Plain bytes of a batch.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
@@ -119,6 +120,7 @@ impl<'a> Lane<'a> {
             if self.data.is_empty() {
                 self.data = self.buffer()?;
             }
+            let reading = stage!("read");
             let read = match reader.read(&mut self.data[self.filled..]) {
                 Ok(read) => read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
@@ -129,13 +131,16 @@ impl<'a> Lane<'a> {
                 }
                 Err(source) => return Err(RepositoryError::Read { path: name.to_string(), source }),
             };
+            drop(reading);
             self.filled += read;
             total += read as u64;
             self.monitor.advance(read as u64);
+            let chunking = stage!("chunk");
             while let Some(length) = self.chunker.next_cut(&self.data[self.cut..self.filled], read == 0) {
                 self.cut += length;
                 self.items.push(Item::Chunk(u32::try_from(length).unwrap_or(u32::MAX)));
             }
+            drop(chunking);
             // Room must be left for the next read: what is not cut yet is shorter than the largest chunk.
             if self.cut >= BATCH_BYTES || self.items.len() >= BATCH_ITEMS || self.filled == self.data.len() {
                 self.send()?;

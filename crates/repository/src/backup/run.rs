@@ -31,6 +31,7 @@ use crate::monitor::Monitor;
 use crate::open::vault_recipient;
 use crate::reader::Reader;
 use crate::repository::Repository;
+use crate::stage::stage;
 use crate::state::describe;
 
 /// Batches under way besides those that lanes hold.
@@ -140,6 +141,7 @@ impl<'a> Run<'a> {
     /// For each ID whether the caller is to store it: it is in no pack that may be trusted, and no other thread
     /// has taken it on.
     pub(super) fn look_up(&self, kind: ObjectKind, ids: &[ChunkId]) -> Result<Vec<bool>, RepositoryError> {
+        let _looking_up = stage!("look up");
         // A cache that fails here costs space, not safety: what is not found is stored again.
         let known = self.cache.trusted(kind, ids).unwrap_or_else(|error| {
             tracing::warn!(%error, "the cache failed; chunks are stored again");
@@ -161,6 +163,7 @@ impl<'a> Run<'a> {
         if !*self.may_read_bases.get_or_init(|| reader.repository().may_read_bases()) {
             return None;
         }
+        let _finding = stage!("find base");
         base.find(reader, new).unwrap_or_else(|error| {
             self.goes_without_deltas(&error);
             None

@@ -12,6 +12,7 @@ use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::names;
 use crate::pack_writer::{FinishedPack, PackWriter, SealedFrame};
+use crate::stage::stage;
 
 /// Assembles packs until no more frames come.
 pub(crate) fn assemble(
@@ -23,6 +24,7 @@ pub(crate) fn assemble(
     let mut data = new(ObjectKind::DataPack)?;
     let mut nodes = new(ObjectKind::MetadataPack)?;
     while let Some((kind, frame)) = run.failure.receive(frames)? {
+        let _packing = stage!("pack");
         let pack = if kind == ObjectKind::DataPack { &mut data } else { &mut nodes };
         if !pack.fits(&frame) {
             let full = std::mem::replace(pack, new(kind)?);
@@ -56,6 +58,7 @@ pub(crate) fn store(
 
 /// Stores a pack, durably.
 pub(crate) fn put(store: &dyn Store, pack: &FinishedPack) -> Result<PackRef, RepositoryError> {
+    let _storing = stage!("store");
     // Every pack has a salt of its own: a name that is taken is our own, after an answer that was lost.
     let _ = store.put_if_absent(&names::pack(pack.kind, pack.id)?, &pack.bytes)?;
     Ok(PackRef { kind: pack.kind, id: pack.id, length: pack.bytes.len() as u64 })

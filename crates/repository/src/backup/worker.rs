@@ -15,6 +15,7 @@ use super::run::Run;
 use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
 use crate::pack_writer::SealedFrame;
+use crate::stage::stage;
 use crate::zstd::{Compressor, OBVIOUS};
 
 /// A batch whose chunks are named; `new` tells which are to be stored.
@@ -84,6 +85,7 @@ pub(crate) fn work(
 }
 
 fn hash(run: &Run<'_>, batch: Batch) -> Result<Hashed, RepositoryError> {
+    let hashing = stage!("hash");
     let mut at = 0;
     let mut ids = Vec::with_capacity(batch.items.len());
     let mut lengths = Vec::with_capacity(batch.items.len());
@@ -94,6 +96,7 @@ fn hash(run: &Run<'_>, batch: Batch) -> Result<Hashed, RepositoryError> {
             at += *length as usize;
         }
     }
+    drop(hashing);
     let is_new = run.look_up(ObjectKind::DataPack, &ids)?;
     let chunks = ids
         .iter()
@@ -152,7 +155,10 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
         reference: KeyRef,
     ) -> Result<SealedFrame, RepositoryError> {
         let run = self.run;
+        let compressing = stage!("compress");
         let Payload { codec, bytes: payload, prefix } = self.compress(plain, prefix)?;
+        drop(compressing);
+        let _sealing = stage!("seal");
         let bases = prefix.map(|prefix| prefix.chunks.clone()).unwrap_or_default();
         let length = |value: usize| {
             u32::try_from(value).map_err(|_| RepositoryError::Unstorable {

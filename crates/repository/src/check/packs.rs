@@ -20,6 +20,7 @@ use crate::cache::{Cache, Location, PackEntry, PackNumber, description};
 use crate::error::RepositoryError;
 use crate::names;
 use crate::reader::Reader;
+use crate::stage::stage;
 use crate::state::describe;
 
 /// What reading one pack gave.
@@ -133,7 +134,10 @@ impl Checker<'_> {
     ) -> Result<Read, RepositoryError> {
         let name = names::pack(pack.kind, pack.id)?;
         let mut read = Read::default();
-        let bytes = match self.fetch(&name, PACK_LIMIT_BYTES)? {
+        let fetching = stage!("fetch");
+        let fetched = self.fetch(&name, PACK_LIMIT_BYTES)?;
+        drop(fetching);
+        let bytes = match fetched {
             Ok(bytes) => bytes,
             Err((FindingKind::Frozen, _)) => {
                 read.is_frozen = true;
@@ -147,7 +151,10 @@ impl Checker<'_> {
         };
         read.bytes = bytes.len() as u64;
         self.monitor.advance(read.bytes);
-        if content_hash(&bytes).0 != pack.id.0 {
+        let hashing = stage!("hash");
+        let hash = content_hash(&bytes);
+        drop(hashing);
+        if hash.0 != pack.id.0 {
             read.object.push((FindingKind::HashMismatch, "its bytes do not hash to its name".into()));
         }
         if !open && read.object.is_empty() {
@@ -271,9 +278,11 @@ impl Checker<'_> {
             };
             let (chunks, bases) = (entry.footer.chunks_of(record), entry.footer.bases_of(record));
             let author = entry.footer.authors.get(usize::from(record.author));
+            let verifying = stage!("verify signatures");
             let verified = self
                 .author_key(author.copied())
                 .and_then(|public| verify_author(&public, &BoundRecord::new(record, chunks, bases), sealed));
+            drop(verifying);
             if let Err(error) = verified {
                 read.frames.push((place, format!("its author's signature: {}", describe(&error))));
                 continue;

@@ -14,6 +14,7 @@ use super::{Checker, FindingKind};
 use crate::cache::Cache;
 use crate::error::RepositoryError;
 use crate::reader::Reader;
+use crate::stage::stage;
 use crate::state::describe;
 use crate::tree::{Below, NodeSource};
 
@@ -67,6 +68,7 @@ impl Checker<'_> {
     pub(super) fn trees(&mut self, cache: &Cache, reader: &Reader<'_>) -> Result<(), RepositoryError> {
         let snapshots = self.state.snapshots.clone();
         self.monitor.begin("walking trees", None);
+        let _walking = stage!("walk trees");
         let mut walk =
             Walk { checker: self, cache, reader, visited: Visited::default(), wanting: Wanting::default() };
         for snapshot in &snapshots {

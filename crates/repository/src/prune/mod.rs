@@ -23,6 +23,7 @@ use crate::monitor::Monitor;
 use crate::names;
 use crate::reader::Reader;
 use crate::repository::Repository;
+use crate::stage::stage;
 use crate::state::State;
 
 /// How often a prune plans again because others wrote meanwhile.
@@ -206,6 +207,7 @@ impl Repository {
         let reader = Reader::by_index(self, index);
         let mut live = Live::new(index, &reader, monitor)?;
         monitor.begin("marking what snapshots need", None);
+        let _marking = stage!("mark");
         for snapshot in &self.state.snapshots {
             live.mark(snapshot)?;
         }
@@ -260,6 +262,7 @@ impl Repository {
                 report.young.add(stored.info.length_bytes);
             }
         }
+        let _deleting = stage!("delete");
         monitor.begin("deleting", Some(delete.iter().map(|(_, bytes)| bytes).sum()));
         for (name, bytes) in delete {
             if monitor.is_cancelled() {

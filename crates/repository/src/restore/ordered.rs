@@ -12,6 +12,7 @@ use crate::cache::Location;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::reader::{ChunkBytes, Reader};
+use crate::stage::stage;
 use crate::tree::ListCursor;
 
 /// Bounds of a run: items that lie in one frame, or in frames one behind the other, which are fetched together.
@@ -158,6 +159,7 @@ fn write_runs(
         early.insert(number, result);
         while let Some(result) = early.remove(&next) {
             next += 1;
+            let writing = stage!("write");
             for (item, chunk) in result? {
                 match chunk {
                     Some(chunk) => out.write_all(chunk.as_bytes()),
@@ -166,6 +168,7 @@ fn write_runs(
                 .map_err(|source| RepositoryError::Write { source })?;
                 monitor.advance(item.length.into());
             }
+            drop(writing);
             let _ = permits.try_recv();
             if monitor.is_cancelled() {
                 return Err(RepositoryError::Interrupted);

@@ -12,6 +12,7 @@ use crate::cache::Location;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::reader::Reader;
+use crate::stage::stage;
 use crate::tree::ListCursor;
 
 const WINDOW_JOBS: usize = 4096;
@@ -220,6 +221,7 @@ impl<T: ContentTarget> Worker<'_, T> {
         });
         match chunk {
             Ok(chunk) => {
+                let _writing = stage!("write");
                 if !self.target.write_at(&job.file, job.offset, chunk.as_bytes()) {
                     self.end.stop();
                 }
