@@ -68,6 +68,23 @@ impl Handle<'_> {
         }
     }
 
+    /// Whether the owner is this one already. A file that was there before is not asked: giving it to its owner again
+    /// takes its privileges away.
+    fn is_owned_by(self, owner: (u32, u32)) -> bool {
+        matches!(self, Self::Open(fd) if Status::of(fd).is_ok_and(|status| (status.uid, status.gid) == owner))
+    }
+
+    /// Whether there is an extended attribute of this name; where that cannot be told, there may be.
+    fn may_have_xattr(self, name: &[u8]) -> bool {
+        match self {
+            Self::Open(fd) => {
+                let no_room: &mut [u8] = &mut [];
+                rustix::fs::fgetxattr(fd, name, no_room).map_or_else(|error| error != Errno::NODATA, |_| true)
+            }
+            Self::Path(_) => true,
+        }
+    }
+
     fn set_xattr(self, name: &[u8], value: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Open(fd) => rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()),
@@ -123,7 +140,10 @@ pub(super) fn apply(
     mut warn: impl FnMut(Attribute, Errno),
 ) {
     let mut owned = false;
-    if changes_owner {
+    // Asking is several times as cheap as changing, which a file system writes to its journal.
+    if changes_owner && handle.is_owned_by(wanted) {
+        owned = true;
+    } else if changes_owner {
         match handle.set_owner(wanted.0, wanted.1) {
             Ok(()) => owned = true,
             Err(error) => warn(Attribute::Owner, error),
@@ -131,7 +151,7 @@ pub(super) fn apply(
     }
     let inherited = [(ACCESS_ACL, subject != Subject::Symlink), (DEFAULT_ACL, subject == Subject::Directory)];
     for (name, _) in inherited.into_iter().filter(|(_, possible)| *possible) {
-        if !metadata.xattrs.iter().any(|(own, _)| own == name) {
+        if !metadata.xattrs.iter().any(|(own, _)| own == name) && handle.may_have_xattr(name) {
             // Most have none, or lie where there are none.
             let _ = handle.remove_xattr(name);
         }

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
@@ -85,6 +86,8 @@ pub enum Created {
 pub struct TargetFile {
     file: File,
     path: EntryPath,
+    /// Where its last byte was written.
+    end: AtomicU64,
 }
 
 /// A name in an open folder of the target.
@@ -187,14 +190,18 @@ impl DirectoryTarget {
     /// # Errors
     /// `NoSpace`, `Io`.
     pub fn write_at(&self, file: &TargetFile, offset: u64, bytes: &[u8]) -> Result<(), TargetError> {
-        let failed = |error| self.refused("write", &file.path, error);
+        let write = |start: usize, end: usize| {
+            let at = offset + start as u64;
+            file.file
+                .write_all_at(&bytes[start..end], at)
+                .map_err(|error| self.refused("write", &file.path, error))?;
+            file.end.fetch_max(at + (end - start) as u64, Ordering::Relaxed);
+            Ok(())
+        };
         if !self.options.sparse {
-            return file.file.write_all_at(bytes, offset).map_err(failed);
+            return write(0, bytes.len());
         }
-        for (start, end) in runs_of_data(offset, bytes) {
-            file.file.write_all_at(&bytes[start..end], offset + start as u64).map_err(failed)?;
-        }
-        Ok(())
+        runs_of_data(offset, bytes).into_iter().try_for_each(|(start, end)| write(start, end))
     }
 
     /// Completes a file all of whose content was written: its length (so that it may end in a hole) and metadata.
@@ -203,9 +210,11 @@ impl DirectoryTarget {
     /// `NoSpace`, `Io`. Metadata that cannot be restored is a warning.
     #[expect(clippy::needless_pass_by_value, reason = "a finished file is not written to")]
     pub fn finish_file(&self, file: TargetFile, entry: &TreeEntry) -> Result<(), TargetError> {
-        file.file
-            .set_len(entry.bytes())
-            .map_err(|error| self.refused("set the length of", &file.path, error))?;
+        if file.end.load(Ordering::Relaxed) != entry.bytes() {
+            file.file
+                .set_len(entry.bytes())
+                .map_err(|error| self.refused("set the length of", &file.path, error))?;
+        }
         if let Some(metadata) = &entry.metadata {
             self.apply(Handle::Open(file.file.as_fd()), Subject::Other, &file.path, metadata);
         }
@@ -312,7 +321,11 @@ impl DirectoryTarget {
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(folder, name, flags, private)?;
-                return Ok(Created::File(TargetFile { file: file.into(), path: place.path.clone() }));
+                return Ok(Created::File(TargetFile {
+                    file: file.into(),
+                    path: place.path.clone(),
+                    end: AtomicU64::new(0),
+                }));
             }
             EntryKind::Symlink { target } => rustix::fs::symlinkat(&target[..], folder, name)?,
             EntryKind::CharacterDevice { major, minor } => {
