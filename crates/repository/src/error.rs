@@ -185,6 +185,20 @@ pub enum RepositoryError {
         /// Why.
         source: CacheError,
     },
+    /// The bound on memory is too low for a repository of this size.
+    #[error(
+        "{} MiB of memory are too little: an index of about {chunks} chunks takes {} MiB, with what the work itself needs",
+        bound_bytes >> 20,
+        needed_bytes.div_ceil(1 << 20)
+    )]
+    TooLittleMemory {
+        /// The bound that was given.
+        bound_bytes: u64,
+        /// The least that does.
+        needed_bytes: u64,
+        /// Chunks of the repository, about.
+        chunks: u64,
+    },
     /// No signing key with the needed role is at hand.
     #[error("no signing key at hand that the policy lists with the role `{role}`")]
     NoSigner {

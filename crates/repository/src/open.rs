@@ -87,6 +87,7 @@ impl Repository {
             before_gap: None,
             state,
             cache,
+            memory_bytes: options.memory_bytes,
             data_keys: std::sync::Mutex::default(),
             random: options.random,
             clock: options.clock,

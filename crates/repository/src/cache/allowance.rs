@@ -19,6 +19,10 @@ impl Allowance {
         Self { bytes }
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The least that an index of so many chunks and packs can do with: without filters.
     pub(crate) fn least_bytes(chunks: u64, packs: u64) -> u64 {
         let least = Self::of(0);

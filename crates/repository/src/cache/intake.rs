@@ -73,7 +73,7 @@ impl<'a> Intake<'a> {
             let trusted = own || self.state.policy.trust == Trust::All;
             self.packs.push(NewPack { stored, kind: entry.kind.number(), trusted, chunks });
             // An index object counts when all of its packs are in.
-            if self.bytes >= self.place.allowance.intake_bytes() {
+            if self.bytes >= self.place.allowance().intake_bytes() {
                 self.flush()?;
             }
         }

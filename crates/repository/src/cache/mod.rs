@@ -18,10 +18,13 @@ mod merge;
 mod pack_table;
 mod run;
 mod run_files;
+#[doc(hidden)]
+pub mod scale;
 mod synchronize;
 mod view;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::{OptionalExtension, params};
@@ -77,7 +80,8 @@ pub(crate) type DescribedPack = (IndexedPack, PackEntry, bool);
 struct Place {
     database: Database,
     files: RunFiles,
-    allowance: Allowance,
+    /// Bytes that it may hold in memory.
+    allowed: AtomicU64,
     view: RwLock<Option<Arc<View>>>,
 }
 
@@ -132,7 +136,7 @@ impl Cache {
             RunFiles::Named(folder) => Some(&**folder),
             RunFiles::Unnamed { folder, .. } => folder.as_deref(),
         };
-        Self::temporary(folder, fingerprint, place.allowance)
+        Self::temporary(folder, fingerprint, place.allowance())
     }
 
     fn temporary(
@@ -154,10 +158,15 @@ impl Cache {
     /// Throws everything away and goes on without files that have names: for a cache whose disk is full, or whose pages
     /// are corrupt.
     pub(crate) fn replace_by_memory(&self, fingerprint: &str) -> Result<(), RepositoryError> {
-        let allowance = self.place().allowance;
+        let allowance = self.place().allowance();
         let fresh = self.told(Place::temporary(None, fingerprint, allowance))?;
         *self.place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
+    }
+
+    /// Says how much memory the index may take, from the next time that it is brought up to date.
+    pub(crate) fn allow(&self, allowance: Allowance) {
+        self.place().allowed.store(allowance.bytes(), Ordering::Relaxed);
     }
 
     /// Where the cache lies.
@@ -220,12 +229,16 @@ impl Cache {
 
 impl Place {
     fn new(database: Database, files: RunFiles, allowance: Allowance) -> Self {
-        Self { database, files, allowance, view: RwLock::default() }
+        Self { database, files, allowed: AtomicU64::new(allowance.bytes()), view: RwLock::default() }
     }
 
     fn temporary(folder: Option<&Path>, fingerprint: &str, allowance: Allowance) -> Result<Self, CacheError> {
         let database = Database::temporary(folder, fingerprint, allowance.database_bytes())?;
         Ok(Self::new(database, RunFiles::unnamed(folder), allowance))
+    }
+
+    fn allowance(&self) -> Allowance {
+        Allowance::of(self.allowed.load(Ordering::Relaxed))
     }
 
     /// What lookups go by.
@@ -237,7 +250,7 @@ impl Place {
         match &*view {
             Some(view) => Ok(Arc::clone(view)),
             None => {
-                let loaded = Arc::new(View::load(&self.database, &self.files, &self.allowance, None)?);
+                let loaded = Arc::new(View::load(&self.database, &self.files, &self.allowance(), None)?);
                 Ok(Arc::clone(view.insert(loaded)))
             }
         }
@@ -252,7 +265,7 @@ impl Place {
             return Ok(());
         }
         let old = view.take();
-        *view = Some(Arc::new(View::load(&self.database, &self.files, &self.allowance, old)?));
+        *view = Some(Arc::new(View::load(&self.database, &self.files, &self.allowance(), old)?));
         Ok(())
     }
 

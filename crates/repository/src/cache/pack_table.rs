@@ -7,29 +7,22 @@ use strongroom_format::registry::ObjectKind;
 use super::database::Sql;
 use super::error::CacheError;
 
-const IS_METADATA: u8 = 1;
-const IS_TRUSTED: u8 = 2;
-const GONE: u32 = u32::MAX;
+const IS_KNOWN: u8 = 1;
+const IS_METADATA: u8 = 2;
+const IS_TRUSTED: u8 = 4;
 /// A pack in memory, with room for growth, bytes.
 pub(super) const PACK_BYTES: u64 = 60;
 
 /// All packs that the cache knows.
 #[derive(Default, Clone)]
 pub(super) struct PackTable {
-    /// For each number where its pack is in `ids`.
+    /// By number: so few bytes that lookups find them in the processor's cache.
+    flags: Vec<u8>,
+    /// By number, where its ID is.
     places: Vec<u32>,
     ids: Vec<PackId>,
-    flags: Vec<u8>,
     /// Chunks and nodes that they hold.
     pub(super) chunks: u64,
-}
-
-/// A pack.
-#[derive(Clone, Copy)]
-pub(super) struct Known {
-    pub(super) id: PackId,
-    pub(super) kind: ObjectKind,
-    pub(super) is_trusted: bool,
 }
 
 impl PackTable {
@@ -37,30 +30,37 @@ impl PackTable {
     pub(super) fn read_new(&mut self, connection: &Connection) -> Result<(), CacheError> {
         let mut query = connection
             .prepare_cached("SELECT no, id, kind, trusted, chunks FROM pack WHERE no >= ?1 ORDER BY no")?;
-        let mut rows = query.query([self.places.len()])?;
+        let mut rows = query.query([self.flags.len()])?;
         while let Some(row) = rows.next()? {
-            let number: u32 = row.get(0)?;
+            let number = row.get::<_, u32>(0)? as usize;
             let id = PackId::try_from(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?);
             let kind = ObjectKind::try_from(row.get::<_, u64>(2)?);
             // What is damaged is as good as gone: its chunks are found elsewhere, or stored again.
             let (Ok(id), Ok(kind)) = (id, kind) else { continue };
-            let trusted: bool = row.get(3)?;
-            self.chunks += row.get::<_, u64>(4)?;
             let place = u32::try_from(self.ids.len()).map_err(|_| CacheError::Full)?;
-            self.places.resize(number as usize, GONE);
+            self.flags.resize(number, 0);
+            self.places.resize(number, 0);
+            self.flags.push(flags(kind) | if row.get(3)? { IS_TRUSTED } else { 0 });
             self.places.push(place);
             self.ids.push(id);
-            let is_metadata = kind == ObjectKind::MetadataPack;
-            self.flags.push(if is_metadata { IS_METADATA } else { 0 } | if trusted { IS_TRUSTED } else { 0 });
+            self.chunks += row.get::<_, u64>(4)?;
         }
         Ok(())
     }
 
-    pub(super) fn get(&self, number: u32) -> Option<Known> {
-        let place = *self.places.get(number as usize)? as usize;
-        let flags = self.flags.get(place)?;
-        let kind = if flags & IS_METADATA != 0 { ObjectKind::MetadataPack } else { ObjectKind::DataPack };
-        Some(Known { id: *self.ids.get(place)?, kind, is_trusted: flags & IS_TRUSTED != 0 })
+    /// Whether there is a pack of this number and kind.
+    pub(super) fn is_known(&self, number: u32, kind: ObjectKind) -> bool {
+        self.flags.get(number as usize).is_some_and(|found| found & !IS_TRUSTED == flags(kind))
+    }
+
+    /// Whether there is one, and it may be trusted.
+    pub(super) fn is_trusted(&self, number: u32, kind: ObjectKind) -> bool {
+        self.flags.get(number as usize).is_some_and(|found| *found == flags(kind) | IS_TRUSTED)
+    }
+
+    /// The ID of a pack that is known.
+    pub(super) fn id(&self, number: u32) -> Option<PackId> {
+        self.ids.get(*self.places.get(number as usize)? as usize).copied()
     }
 
     pub(super) fn ids(&self) -> &[PackId] {
@@ -68,8 +68,12 @@ impl PackTable {
     }
 
     pub(super) fn resident_bytes(&self) -> u64 {
-        (self.places.capacity() * 4 + self.ids.capacity() * 33) as u64
+        (self.flags.capacity() + self.places.capacity() * 4 + self.ids.capacity() * PackId::LENGTH) as u64
     }
+}
+
+fn flags(kind: ObjectKind) -> u8 {
+    IS_KNOWN | if kind == ObjectKind::MetadataPack { IS_METADATA } else { 0 }
 }
 
 /// The numbers that packs have.

@@ -12,7 +12,7 @@ use super::allowance::Allowance;
 use super::database::{self, Counter, Database};
 use super::error::CacheError;
 use super::locality::Locality;
-use super::pack_table::{Known, PackTable};
+use super::pack_table::PackTable;
 use super::run::{Record, Run, RunSummary};
 use super::run_files::RunFiles;
 use super::{Location, PackNumber};
@@ -105,10 +105,6 @@ impl View {
         self.runs.iter().map(|run| run.memory_bytes()).sum::<u64>() + self.packs.resident_bytes()
     }
 
-    fn known(&self, kind: ObjectKind, record: &Record) -> Option<Known> {
-        self.packs.get(record.pack).filter(|pack| pack.kind == kind)
-    }
-
     /// Every place where a chunk lies, by the packs' numbers.
     pub(super) fn locations(
         &self,
@@ -123,13 +119,14 @@ impl View {
         let is_only = candidates.peek().is_none() && !first.may_repeat(&id);
         if let Some(near) = near.filter(|_| is_only) {
             // It lies there, so it is in a run: in the only one that may have it, and there but once.
-            return Ok(self.known(kind, &near).map(|_| location(&near)).into_iter().collect());
+            let is_known = self.packs.is_known(near.pack, kind);
+            return Ok(is_known.then(|| location(&near)).into_iter().collect());
         }
         let mut records = Vec::new();
         for run in std::iter::once(first).chain(candidates) {
             run.find(&id, |record| records.push(record))?;
         }
-        records.retain(|record| self.known(kind, record).is_some());
+        records.retain(|record| self.packs.is_known(record.pack, kind));
         records.sort_unstable();
         if let Some(record) = records.first() {
             self.note(record, footer)?;
@@ -144,11 +141,10 @@ impl View {
         ids: &[ChunkId],
         footer: ReadFooter<'_>,
     ) -> Result<Vec<Option<PackId>>, CacheError> {
-        let mut found = vec![None; ids.len()];
-        let trusted =
-            |record: &Record| self.known(kind, record).filter(|pack| pack.is_trusted).map(|pack| pack.id);
-        self.locality.get(ids, |at, record| found[at] = trusted(&record));
+        let mut found: Vec<Option<u32>> = vec![None; ids.len()];
+        let is_trusted = |record: &Record| self.packs.is_trusted(record.pack, kind);
         let mut wanted = Vec::with_capacity(ids.len());
+        self.look_near(ids, &mut found, is_trusted);
         for run in &self.runs {
             // Filters first: a processor asks many of them at once.
             wanted.clear();
@@ -158,25 +154,30 @@ impl View {
                 next += 1;
                 let mut ended_in = None;
                 run.find(&ids[at], |record| {
-                    if found[at].is_none()
-                        && let Some(pack) = trusted(&record)
-                    {
-                        found[at] = Some(pack);
+                    if ended_in.is_none() && is_trusted(&record) {
                         ended_in = Some(record);
                     }
                 })?;
-                if let Some(record) = ended_in
-                    && self.note(&record, footer)?
-                {
+                let Some(record) = ended_in else { continue };
+                found[at] = Some(record.pack);
+                if self.note(&record, footer)? {
                     // What comes next may have been noted just now.
-                    self.locality.get(ids, |at, record| found[at] = found[at].or_else(|| trusted(&record)));
+                    self.look_near(ids, &mut found, is_trusted);
                     wanted.drain(..next);
                     next = 0;
                     wanted.retain(|at| found[*at].is_none());
                 }
             }
         }
-        Ok(found)
+        Ok(found.into_iter().map(|number| self.packs.id(number?)).collect())
+    }
+
+    fn look_near(&self, ids: &[ChunkId], found: &mut [Option<u32>], is_trusted: impl Fn(&Record) -> bool) {
+        self.locality.get(ids, |at, record| {
+            if found[at].is_none() && is_trusted(&record) {
+                found[at] = Some(record.pack);
+            }
+        });
     }
 
     /// Notes where a lookup ended; says whether its neighbours were noted too.

@@ -1,20 +1,20 @@
 //! A line of a run's table: where the records of its IDs begin, and a filter of these IDs.
 //!
 //! ```text
-//! first record 4 | counts of the quarters 4 | filter 56
+//! first record 4 | counts of the parts 8 | filter 52
 //! ```
-//! The highest bit of a count says that an ID occurs more than once in the quarter. Counts of `ff` say that the line is
+//! The highest bit of a count says that an ID occurs more than once in the part. Counts of `ff` say that the line is
 //! not divided: it has more records than counts can say.
 
 use strongroom_format::ChunkId;
 
-use super::{QUARTER_RECORDS, QUARTERS};
+use super::{PART_RECORDS, PARTS};
 
-const HEAD_BYTES: usize = 8;
-const FILTER_BITS: u32 = 448;
+const HEAD_BYTES: usize = 4 + PARTS;
+const FILTER_BITS: u32 = 416;
 /// Bits that an ID sets.
 const PROBES: usize = 6;
-const UNDIVIDED: [u8; QUARTERS] = [0xFF; QUARTERS];
+const UNDIVIDED: [u8; PARTS] = [0xFF; PARTS];
 const REPEATS: u8 = 0x80;
 
 /// A line as it is stored, and looked at: one of the processor's cache lines.
@@ -26,9 +26,9 @@ pub(crate) struct Line(pub(super) [u8; Line::BYTES]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head(pub(super) [u8; HEAD_BYTES]);
 
-/// The records of a quarter.
+/// The records of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Quarter {
+pub(super) struct Part {
     /// Records of the line before it.
     pub(super) before: u64,
     pub(super) records: usize,
@@ -65,16 +65,22 @@ impl Line {
 impl Head {
     pub(crate) const BYTES: usize = HEAD_BYTES;
 
-    /// `start`: the line's first record; for each quarter its records, and whether an ID is repeated. Without them the
+    /// `start`: the line's first record; for each part its records, and whether an ID is repeated. Without them the
     /// line is not divided.
-    pub(super) fn new(start: u32, quarters: Option<[(usize, bool); QUARTERS]>) -> Self {
+    pub(super) fn new(start: u32, parts: Option<[(usize, bool); PARTS]>) -> Self {
         let mut head = [0; HEAD_BYTES];
         head[..4].copy_from_slice(&start.to_le_bytes());
         let count = |(records, repeats): (usize, bool)| {
-            let count = u8::try_from(records).ok().filter(|_| records <= QUARTER_RECORDS)?;
+            let count = u8::try_from(records).ok().filter(|_| records <= PART_RECORDS)?;
             Some(if repeats { count | REPEATS } else { count })
         };
-        let counts = quarters.and_then(|[a, b, c, d]| Some([count(a)?, count(b)?, count(c)?, count(d)?]));
+        let counts = parts.and_then(|parts| {
+            let mut counts = [0; PARTS];
+            for (out, part) in counts.iter_mut().zip(parts) {
+                *out = count(part)?;
+            }
+            Some(counts)
+        });
         head[4..].copy_from_slice(&counts.unwrap_or(UNDIVIDED));
         Self(head)
     }
@@ -85,14 +91,14 @@ impl Head {
     }
 
     /// `None` when the line is not divided.
-    pub(super) fn quarter(&self, quarter: usize) -> Option<Quarter> {
+    pub(super) fn part(&self, part: usize) -> Option<Part> {
         let [_, _, _, _, counts @ ..] = self.0;
         if counts == UNDIVIDED {
             return None;
         }
-        let before = counts[..quarter].iter().map(|count| u64::from(count & !REPEATS)).sum();
-        let count = counts[quarter];
-        Some(Quarter { before, records: usize::from(count & !REPEATS), repeats: count & REPEATS != 0 })
+        let before = counts[..part].iter().map(|count| u64::from(count & !REPEATS)).sum();
+        let count = counts[part];
+        Some(Part { before, records: usize::from(count & !REPEATS), repeats: count & REPEATS != 0 })
     }
 }
 

@@ -1,13 +1,13 @@
 //! A run: which chunk lies where, sorted by ID, in a file that never changes once it is written.
 //!
 //! ```text
-//! header | table: a line of 64 bytes for about 48 records | records, and a checksum for each quarter of a line's
+//! header | table: a line of 64 bytes for about 48 records | records, and a checksum for each eighth of a line's
 //! ```
-//! The IDs are keyed hashes, so the first bits of one tell its line and quarter. The table is held in memory: it says
-//! where the records of a quarter begin, and its filter tells most IDs that are not there. What is left costs one read
-//! of about 12 records. IDs that somebody chose to lie together make that slow, not wrong.
+//! The IDs are keyed hashes, so the first bits of one tell its line and part. The table is held in memory: it says
+//! where the records of a part begin, and its filter tells most IDs that are not there. What is left costs one read
+//! of about 6 records. IDs that somebody chose to lie together make that slow, not wrong.
 //!
-//! The table's checksum is verified when a run is opened, that of a quarter whenever it is read.
+//! The table's checksum is verified when a run is opened, that of a part whenever it is read.
 
 mod line;
 mod medium;
@@ -28,11 +28,12 @@ const MAGIC: [u8; 8] = *b"STRNRUN1";
 const HEADER_BYTES: usize = 64;
 const RECORD_BYTES: usize = 40;
 const CHECKSUM_BYTES: usize = 4;
-const QUARTERS: usize = 4;
+/// Parts of a line, each read at once.
+const PARTS: usize = 8;
 /// Records that a line is made for.
 const LINE_RECORDS: u64 = 48;
-/// Most records of a quarter; a line that has more in one is not divided.
-const QUARTER_RECORDS: usize = 126;
+/// Most records of a part; a line that has more in one is not divided.
+const PART_RECORDS: usize = 126;
 
 /// That a chunk lies in a frame of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,13 +82,13 @@ struct Layout {
 }
 
 impl Layout {
-    /// The line and quarter of an ID; both grow with it.
+    /// The line and part of an ID; both grow with it.
     fn place(&self, id: &ChunkId) -> (u64, usize) {
         let [a, b, c, d, e, f, g, h, ..] = id.0;
         let prefix = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        let scaled = (u128::from(prefix) * u128::from(self.lines * QUARTERS as u64)) >> 64;
+        let scaled = (u128::from(prefix) * u128::from(self.lines * PARTS as u64)) >> 64;
         let at = u64::try_from(scaled).unwrap_or_default();
-        (at / QUARTERS as u64, usize::try_from(at % QUARTERS as u64).unwrap_or_default())
+        (at / PARTS as u64, usize::try_from(at % PARTS as u64).unwrap_or_default())
     }
 
     fn records(&self) -> u64 {
@@ -96,7 +97,7 @@ impl Layout {
 
     /// The offset of a line's first record, which is the run's record `start`.
     fn records_of(&self, line: u64, start: u64) -> u64 {
-        self.records() + start * RECORD_BYTES as u64 + line * (QUARTERS * CHECKSUM_BYTES) as u64
+        self.records() + start * RECORD_BYTES as u64 + line * (PARTS * CHECKSUM_BYTES) as u64
     }
 
     fn file_bytes(&self) -> u64 {

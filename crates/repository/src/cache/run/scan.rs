@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::line::{Head, Line};
 use super::{
-    CHECKSUM_BYTES, HEADER_BYTES, Layout, Medium, QUARTERS, RECORD_BYTES, Record, RunSummary, damaged,
+    CHECKSUM_BYTES, HEADER_BYTES, Layout, Medium, PARTS, RECORD_BYTES, Record, RunSummary, damaged,
     line_count,
 };
 use crate::cache::error::CacheError;
 
 /// Records given out before the checksum behind them is seen, of lines that are not divided.
-const PART_RECORDS: u64 = 1024;
+const GIVEN_RECORDS: u64 = 1024;
 
 /// The records of a run. All are right when it ends without an error.
 pub(crate) struct Scan {
@@ -138,25 +138,25 @@ impl Scan {
         if head.start() != self.read {
             return Err(damaged("its table"));
         }
-        for quarter in 0..QUARTERS {
-            let Some(quarter) = head.quarter(quarter) else {
+        for part in 0..PARTS {
+            let Some(part) = head.part(part) else {
                 self.fill_undivided(records, crc32fast::Hasher::new())?;
                 return Ok(true);
             };
-            let length = quarter.records * RECORD_BYTES;
+            let length = part.records * RECORD_BYTES;
             let bytes = self.records.take(length + CHECKSUM_BYTES)?;
             let (records, checksum) = bytes.split_at(length);
             if crc32fast::hash(records).to_le_bytes() != checksum {
                 return Err(damaged("its records"));
             }
             self.ready.extend(records.as_chunks::<RECORD_BYTES>().0.iter().map(Record::decode));
-            self.read += quarter.records as u64;
+            self.read += part.records as u64;
         }
         Ok(true)
     }
 
     fn fill_undivided(&mut self, left: u64, mut hasher: crc32fast::Hasher) -> Result<(), CacheError> {
-        let count = left.min(PART_RECORDS);
+        let count = left.min(GIVEN_RECORDS);
         let bytes = self.records.take(usize::try_from(count).unwrap_or_default() * RECORD_BYTES)?;
         hasher.update(bytes);
         self.ready.extend(bytes.as_chunks::<RECORD_BYTES>().0.iter().map(Record::decode));
@@ -165,7 +165,7 @@ impl Scan {
             self.undivided = Some((left - count, hasher));
             return Ok(());
         }
-        let checksums = self.records.take(QUARTERS * CHECKSUM_BYTES)?;
+        let checksums = self.records.take(PARTS * CHECKSUM_BYTES)?;
         if checksums[..CHECKSUM_BYTES] != hasher.finalize().to_le_bytes() {
             return Err(damaged("its records"));
         }

@@ -86,11 +86,11 @@ fn the_filter_tells_most_ids_that_are_not_there() {
     let wrong = others.filter(|id| run.may_hold(id)).count();
     assert!(wrong < 3_000, "{wrong} of 100,000");
     assert!(Run::resident_bytes(100_000, true) < 134_000);
-    assert!(Run::resident_bytes(100_000, false) < 17_000);
+    assert!(Run::resident_bytes(100_000, false) < 26_000);
 }
 
 #[test]
-fn more_records_of_one_id_than_a_quarter_has_room_for() {
+fn more_records_of_one_id_than_a_part_has_room_for() {
     let chosen = ChunkId([7; 32]);
     let mut records = hashed(3000);
     records.extend((0..5000).map(|pack| Record { id: chosen, pack, frame: 0 }));
@@ -107,11 +107,12 @@ fn more_records_of_one_id_than_a_quarter_has_room_for() {
 /// Whatever is damaged: an error, or what was written; never another place.
 fn assert_never_wrong(bytes: Vec<u8>, summary: RunSummary, records: &BTreeSet<Record>, case: &str) {
     let medium = Arc::new(Medium::Memory(bytes));
-    if let Ok(scanned) = scan(&medium, summary) {
+    let scanned = scan(&medium, summary);
+    let mut failed = usize::from(scanned.is_err());
+    if let Ok(scanned) = scanned {
         assert!(scanned.iter().eq(records), "{case}");
     }
     let Ok(run) = Run::open(1, medium, summary, true) else { return };
-    let mut failed = 0;
     for record in records {
         match find(&run, &record.id) {
             Ok(found) => assert_eq!(found, [*record], "{case}"),

@@ -2,8 +2,7 @@
 
 use super::line::{Head, Line};
 use super::{
-    HEADER_BYTES, Layout, Medium, QUARTER_RECORDS, QUARTERS, RECORD_BYTES, Record, RunSummary, damaged,
-    line_count,
+    HEADER_BYTES, Layout, Medium, PART_RECORDS, PARTS, RECORD_BYTES, Record, RunSummary, damaged, line_count,
 };
 use crate::cache::error::CacheError;
 
@@ -42,15 +41,25 @@ impl Buffer {
 
     fn put(&mut self, bytes: &[u8], medium: &mut Medium) -> Result<(), CacheError> {
         self.bytes.extend_from_slice(bytes);
-        if self.bytes.len() >= BUFFER_BYTES { self.flush(medium) } else { Ok(()) }
+        // Where offsets are round, so that the system keeps large pieces of it in memory.
+        let beyond = self.offset + self.bytes.len() as u64;
+        match self.bytes.len().checked_sub(usize::try_from(beyond % BUFFER_BYTES as u64).unwrap_or_default())
+        {
+            Some(length) if self.bytes.len() >= BUFFER_BYTES => self.write(length, medium),
+            _ => Ok(()),
+        }
     }
 
     fn flush(&mut self, medium: &mut Medium) -> Result<(), CacheError> {
+        self.write(self.bytes.len(), medium)
+    }
+
+    fn write(&mut self, length: usize, medium: &mut Medium) -> Result<(), CacheError> {
         medium
-            .write_all_at(&self.bytes, self.offset)
+            .write_all_at(&self.bytes[..length], self.offset)
             .map_err(CacheError::file("a run of the index cannot be written"))?;
-        self.offset += self.bytes.len() as u64;
-        self.bytes.clear();
+        self.offset += length as u64;
+        self.bytes.drain(..length);
         Ok(())
     }
 }
@@ -88,7 +97,7 @@ impl RunWriter {
         self.entries = self.entries.checked_add(1).ok_or(CacheError::Full)?;
         self.line.note(&record.id);
         self.pending.push(record);
-        if self.undivided.is_some() || self.pending.len() > QUARTERS * QUARTER_RECORDS {
+        if self.undivided.is_some() || self.pending.len() > PARTS * PART_RECORDS {
             self.spill()?;
         }
         Ok(())
@@ -106,21 +115,21 @@ impl RunWriter {
     }
 
     fn end_line(&mut self) -> Result<(), CacheError> {
-        let quarters = match self.undivided {
+        let parts = match self.undivided {
             Some(_) => None,
-            None => self.quarters(),
+            None => self.parts(),
         };
-        match quarters {
-            Some(quarters) => self.put_quarters(&quarters)?,
+        match parts {
+            Some(parts) => self.put_parts(&parts)?,
             None => {
                 self.spill()?;
                 let checksum = self.undivided.take().unwrap_or_default().finalize();
-                let mut checksums = [0; QUARTERS * super::CHECKSUM_BYTES];
+                let mut checksums = [0; PARTS * super::CHECKSUM_BYTES];
                 checksums[..super::CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
                 self.records.put(&checksums, &mut self.medium)?;
             }
         }
-        self.line.set_head(Head::new(self.start, quarters));
+        self.line.set_head(Head::new(self.start, parts));
         // Hashed by the buffer: a line at a time is too little for the hash to be fast.
         if self.table.bytes.len() + Line::BYTES > BUFFER_BYTES {
             self.flush_table()?;
@@ -132,22 +141,22 @@ impl RunWriter {
         Ok(())
     }
 
-    /// The records of each quarter and whether an ID is repeated; `None` when there are too many.
-    fn quarters(&self) -> Option<[(usize, bool); QUARTERS]> {
-        let mut quarters = [(0, false); QUARTERS];
+    /// The records of each part and whether an ID is repeated; `None` when there are too many.
+    fn parts(&self) -> Option<[(usize, bool); PARTS]> {
+        let mut parts = [(0, false); PARTS];
         let mut last = None;
         for record in &self.pending {
-            let (count, repeats) = &mut quarters[self.layout.place(&record.id).1];
+            let (count, repeats) = &mut parts[self.layout.place(&record.id).1];
             *count += 1;
             *repeats |= last.replace(record.id) == Some(record.id);
         }
-        quarters.iter().all(|(count, _)| *count <= QUARTER_RECORDS).then_some(quarters)
+        parts.iter().all(|(count, _)| *count <= PART_RECORDS).then_some(parts)
     }
 
-    fn put_quarters(&mut self, quarters: &[(usize, bool); QUARTERS]) -> Result<(), CacheError> {
+    fn put_parts(&mut self, parts: &[(usize, bool); PARTS]) -> Result<(), CacheError> {
         let mut records = self.pending.drain(..);
-        let mut bytes = Vec::with_capacity(QUARTER_RECORDS * RECORD_BYTES);
-        for (count, _) in quarters {
+        let mut bytes = Vec::with_capacity(PART_RECORDS * RECORD_BYTES);
+        for (count, _) in parts {
             bytes.clear();
             records.by_ref().take(*count).for_each(|record| bytes.extend_from_slice(&record.encode()));
             let checksum = crc32fast::hash(&bytes);
