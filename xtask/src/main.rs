@@ -7,6 +7,7 @@
 mod checkout;
 mod distance;
 mod fuzz;
+mod index_scale;
 mod install;
 mod race;
 mod services;
@@ -37,6 +38,8 @@ enum Command {
     Race(strongroom_race::Arguments),
     /// Measure what a slow way to the store costs
     Distance(distance::Arguments),
+    /// Measure a very large index, and a listing of very many snapshots
+    IndexScale(index_scale::Arguments),
     /// Write the vectors of the specification, or compare them
     Vectors(vectors::Arguments),
     /// Fuzz the decoders (needs a nightly toolchain)
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Race(arguments) => race::run(&arguments),
         Command::Distance(arguments) => distance::run(&arguments),
+        Command::IndexScale(arguments) => index_scale::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
     };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use strongroom_repository::memory::MemoryBound;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
@@ -43,6 +44,9 @@ pub(crate) struct Global {
     /// Keep no cache on disk
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,
+    /// Most memory to take: 512M, 2G. A repository that needs more is refused before anything begins
+    #[arg(long, env = "STRONGROOM_MEMORY", global = true, value_name = "SIZE", default_value = "512MiB", value_parser = parse_memory)]
+    pub(crate) memory: u64,
     #[command(flatten)]
     pub(crate) store: StoreArguments,
     /// One JSON object a line on standard output
@@ -139,6 +143,11 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "write a number of bytes, or one with K, M or G")?;
     number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".into())
+}
+
+/// Set to nothing means not set.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    if text.is_empty() { Ok(MemoryBound::DEFAULT_BYTES) } else { parse_bytes(text) }
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

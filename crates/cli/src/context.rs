@@ -9,6 +9,7 @@ use strongroom_keys::kms::KmsTrouble;
 use strongroom_keys::random::OsRandom;
 use strongroom_keys::unlock::Credential;
 use strongroom_repository::clock::SystemClock;
+use strongroom_repository::memory::MemoryBound;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::{OpenOptions, Repository, RepositoryError};
@@ -103,7 +104,22 @@ impl<'a> Context<'a> {
 
     /// Threads that read stored data: many where each waits for a network.
     pub(crate) fn readers(&self, jobs: Option<usize>) -> usize {
-        if self.is_remote() { workers(jobs).max(16) } else { workers(jobs) }
+        let wanted = if self.is_remote() { workers(jobs).max(16) } else { workers(jobs) };
+        wanted.min(self.memory().threads())
+    }
+
+    /// Threads that work on data, as many as there is memory for.
+    pub(crate) fn workers(&self, jobs: Option<usize>) -> usize {
+        workers(jobs).min(self.memory().threads())
+    }
+
+    /// Threads that each hold a pack.
+    pub(crate) fn pack_readers(&self, jobs: Option<usize>) -> usize {
+        workers(jobs).min(self.memory().threads() / 2).max(self.uploads())
+    }
+
+    fn memory(&self) -> MemoryBound {
+        MemoryBound::new(self.global.memory, self.uploads())
     }
 
     fn is_remote(&self) -> bool {
@@ -183,6 +199,7 @@ impl<'a> Context<'a> {
             cache_folder: self.cache_folder(),
             fingerprint: self.global.fingerprint.clone(),
             origin: Some(Arc::clone(origin)),
+            memory: self.memory(),
             reads_content,
             writer: Some(self.global.writer.clone().unwrap_or_else(host_name)),
             ..OpenOptions::new(credentials, Arc::new(OsRandom), Arc::new(SystemClock))

@@ -153,6 +153,7 @@ fn code(error: &anyhow::Error) -> u8 {
         _ => {}
     }
     match repository_error(error) {
+        Some(RepositoryError::TooLittleMemory { .. }) => return USAGE,
         Some(
             RepositoryError::Unlock { .. }
             | RepositoryError::NoSigner { .. }
@@ -226,6 +227,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             "if it is the repository you mean, correct the pinned fingerprint; else somebody put another one in its place"
         }
         Some(error) if error.is_of_cache() => "the cache may be deleted at any time; --no-cache does without",
+        Some(RepositoryError::TooLittleMemory { .. }) => {
+            "give more with --memory (STRONGROOM_MEMORY); nothing was begun"
+        }
         Some(RepositoryError::Interrupted) => "nothing was committed; run it again",
         _ => match store_error(error) {
             Some(StoreError::NoSpace { .. }) => {

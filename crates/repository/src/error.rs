@@ -187,7 +187,7 @@ pub enum RepositoryError {
     },
     /// The bound on memory is too low for a repository of this size.
     #[error(
-        "{} MiB of memory are too little: an index of about {chunks} chunks takes {} MiB, with what the work itself needs",
+        "{} MiB of memory is too little: this repository of about {chunks} chunks needs about {} MiB",
         bound_bytes >> 20,
         needed_bytes.div_ceil(1 << 20)
     )]

@@ -27,7 +27,7 @@ mod index_writer;
 mod init;
 mod journal;
 mod keyring;
-mod memory;
+pub mod memory;
 pub mod monitor;
 mod names;
 mod object_lock;
@@ -54,5 +54,4 @@ pub use error::RepositoryError;
 pub const STAGE_TARGET: &str = "strongroom::stage";
 
 pub use init::{InitOptions, Made, init};
-pub use memory::DEFAULT_MEMORY_BYTES;
 pub use repository::{OpenOptions, Repository};

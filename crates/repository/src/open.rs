@@ -87,7 +87,7 @@ impl Repository {
             before_gap: None,
             state,
             cache,
-            memory_bytes: options.memory_bytes,
+            memory: options.memory,
             data_keys: std::sync::Mutex::default(),
             random: options.random,
             clock: options.clock,

@@ -25,7 +25,7 @@ use crate::cache::{Cache, PackEntry, decode_packs};
 use crate::clock::Clock;
 use crate::error::RepositoryError;
 use crate::keyring::{Keyring, MetadataKeys};
-use crate::memory::{self, DEFAULT_MEMORY_BYTES};
+use crate::memory::MemoryBound;
 use crate::names;
 use crate::state::{Snapshot, State, describe};
 use crate::versions::whole_version;
@@ -46,8 +46,8 @@ pub struct OpenOptions {
     pub writer: Option<String>,
     /// Folder of local caches; `None` for a cache in memory.
     pub cache_folder: Option<PathBuf>,
-    /// The bound on what the process holds in memory, bytes.
-    pub memory_bytes: u64,
+    /// The bound on what the process holds in memory.
+    pub memory: MemoryBound,
     /// The fingerprint that `config` must have.
     pub fingerprint: Option<String>,
     /// Random bytes.
@@ -66,7 +66,7 @@ impl OpenOptions {
             reads_content: false,
             writer: None,
             cache_folder: None,
-            memory_bytes: DEFAULT_MEMORY_BYTES,
+            memory: MemoryBound::default(),
             fingerprint: None,
             random,
             clock,
@@ -91,7 +91,7 @@ pub struct Repository {
     /// The entry of the newest checkpoint that is known; 0 without one.
     pub(crate) checkpointed: u64,
     pub(crate) cache: Cache,
-    pub(crate) memory_bytes: u64,
+    pub(crate) memory: MemoryBound,
     pub(crate) data_keys: Mutex<HashMap<KeyId, Arc<FrameKey>>>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -225,7 +225,7 @@ impl Repository {
     /// # Errors
     /// `TooLittleMemory`, before anything is loaded; `Store`; `Cache` when even a cache in memory fails.
     pub fn load_index(&mut self) -> Result<(), RepositoryError> {
-        self.cache.allow(memory::allowance(self.memory_bytes, &self.state)?);
+        self.cache.allow(self.memory.allowance(&self.state)?);
         let mut damaged = Vec::new();
         let result = self.synchronize_cache(&mut damaged);
         let result = match result {
@@ -239,6 +239,15 @@ impl Repository {
         };
         self.warnings.append(&mut damaged);
         result
+    }
+
+    /// An index with nothing in it yet, for those who do not believe what lies here: on the cache's disk, for as long
+    /// as it is used.
+    ///
+    /// # Errors
+    /// `TooLittleMemory`; `Cache`.
+    pub(crate) fn empty_index(&self) -> Result<Cache, RepositoryError> {
+        self.cache.beside(&self.fingerprint(), self.memory.allowance(&self.state)?)
     }
 
     fn synchronize_cache(&self, damaged: &mut Vec<String>) -> Result<(), RepositoryError> {

@@ -11,7 +11,7 @@ use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::{BackupCommand, BackupCommon, BackupFiles, BackupStdin};
-use crate::context::{Context, TOOL, host_name, user_name, workers};
+use crate::context::{Context, TOOL, host_name, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
 use crate::render;
 
@@ -102,7 +102,7 @@ fn run(
         force,
         delta: !common.no_delta,
         compression_level: common.compression,
-        workers: workers(common.jobs),
+        workers: context.workers(common.jobs),
         uploads: context.uploads(),
     };
     context.terminal.begin("backing up", None);

@@ -8,7 +8,7 @@ use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity}
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::Check;
-use crate::context::{Context, workers};
+use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome, PARTLY};
 use crate::output::line;
 use crate::render;
@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         read_data: arguments.read_data,
         sample_percent: arguments.sample,
         keys: arguments.keys,
-        workers: workers(arguments.jobs).max(context.uploads()),
+        workers: context.pack_readers(arguments.jobs),
     };
     let all: u64 = repository.state().packs.values().map(|pack| pack.length).sum();
     let total = match arguments.sample {

@@ -130,13 +130,13 @@ impl Cache {
     }
 
     /// An empty cache for as long as this process, on the disk where this one is.
-    pub(crate) fn beside(&self, fingerprint: &str) -> Result<Self, RepositoryError> {
+    pub(crate) fn beside(&self, fingerprint: &str, allowance: Allowance) -> Result<Self, RepositoryError> {
         let place = self.place();
         let folder = match &place.files {
             RunFiles::Named(folder) => Some(&**folder),
             RunFiles::Unnamed { folder, .. } => folder.as_deref(),
         };
-        Self::temporary(folder, fingerprint, place.allowance())
+        Self::temporary(folder, fingerprint, allowance)
     }
 
     fn temporary(
@@ -344,3 +344,6 @@ pub(crate) fn decode_packs(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,13 +25,13 @@ use super::{Cache, DescribedPack, PackEntry};
 use crate::clock::FixedClock;
 use crate::error::RepositoryError;
 use crate::init::{InitOptions, init};
-use crate::memory;
+use crate::memory::MemoryBound;
 use crate::repository::{OpenOptions, Repository};
 use crate::state::State;
 
 /// Chunks of a pack, a frame and a chunk's bytes, as a stream of 64 KiB chunks has them.
 const PACK_CHUNKS: u64 = 266;
-const FRAME_CHUNKS: u64 = 16;
+const FRAME_CHUNKS: usize = 16;
 const CHUNK_BYTES: u32 = 62_000;
 /// Packs of an index object of 8 MiB.
 const INDEX_PACKS: u64 = 700;
@@ -74,7 +74,7 @@ impl GeneratedIndex {
             let index = IndexRef { id: IndexId(id(3, number)), source_tag: SourceTag([0; 16]), length };
             state.indexes.insert(index.id, index);
         }
-        let allowance = memory::allowance(memory_bytes, &state)?;
+        let allowance = MemoryBound::new(memory_bytes, 2).allowance(&state)?;
         let cache = Cache::open_within(folder, "0000 0000", allowance)?.0;
         Ok(Self { chunks, cache, state })
     }
@@ -119,7 +119,7 @@ impl GeneratedIndex {
         let [place] = &places[..] else { return Ok(false) };
         let pack = self.cache.pack(place.pack)?;
         Ok(pack.is_some_and(|pack| pack.id == PackId(id(2, number / PACK_CHUNKS)))
-            && u64::from(place.frame) == number % PACK_CHUNKS / FRAME_CHUNKS)
+            && u64::from(place.frame) == number % PACK_CHUNKS / FRAME_CHUNKS as u64)
     }
 
     /// What lookups go by.
@@ -154,18 +154,28 @@ fn id(of: u64, number: u64) -> [u8; 32] {
 
 fn pack(number: u64, chunks: u64) -> (IndexedPack, PackEntry) {
     let first = number * PACK_CHUNKS;
-    let records: Vec<ChunkRecord> = (first..(first + PACK_CHUNKS).min(chunks))
-        .map(|number| ChunkRecord { id: chunk(number), length: CHUNK_BYTES })
-        .collect();
+    let held = (first..(first + PACK_CHUNKS).min(chunks)).map(chunk);
+    pack_of(PackId(id(2, number)), ObjectKind::DataPack, held, FRAME_CHUNKS)
+}
+
+/// A pack that holds these chunks, as an index object describes it.
+pub(super) fn pack_of(
+    id: PackId,
+    kind: ObjectKind,
+    chunks: impl Iterator<Item = ChunkId>,
+    frame_chunks: usize,
+) -> (IndexedPack, PackEntry) {
+    let records: Vec<ChunkRecord> = chunks.map(|id| ChunkRecord { id, length: CHUNK_BYTES }).collect();
     let mut frames = Vec::new();
-    for (frame, part) in (0_u32..).zip(records.chunks(FRAME_CHUNKS as usize)) {
+    let mut first_chunk = 0;
+    for part in records.chunks(frame_chunks) {
         let chunk_count = u16::try_from(part.len()).unwrap_or_default();
         let plain_length = u32::from(chunk_count) * CHUNK_BYTES;
         frames.push(FrameRecord {
             sealed_length: plain_length + FRAME_OVERHEAD,
             plain_length,
             prefix_length: 0,
-            first_chunk: frame * FRAME_CHUNKS as u32,
+            first_chunk,
             first_base: 0,
             chunk_count,
             base_count: 0,
@@ -175,6 +185,7 @@ fn pack(number: u64, chunks: u64) -> (IndexedPack, PackEntry) {
             depth: 0,
             closure: 0,
         });
+        first_chunk += u32::from(chunk_count);
     }
     let sealed: u64 = frames.iter().map(|frame| u64::from(frame.sealed_length)).sum();
     let mut footer = Footer {
@@ -192,20 +203,19 @@ fn pack(number: u64, chunks: u64) -> (IndexedPack, PackEntry) {
     let sealed_footer = footer.unpadded_length().next_multiple_of(FOOTER_UNIT) + TAG_LENGTH;
     footer.pack_length = sealed + (HEADER_LENGTH + sealed_footer + TRAILER_LENGTH) as u64;
     let header = Header {
-        kind: ObjectKind::DataPack,
+        kind,
         repository: strongroom_format::RepositoryId([0; 16]),
         key: KeyId([0; 16]),
         salt: Salt([0; 32]),
         commitment: Commitment([0; 32]),
     }
     .encode();
-    let id = PackId(id(2, number));
     let stored = IndexedPack { id, header, footer: footer.encode().unwrap_or_default() };
-    (stored, PackEntry { id, kind: ObjectKind::DataPack, header, footer })
+    (stored, PackEntry { id, kind, header, footer })
 }
 
 /// The state of a new repository.
-fn empty_state() -> Result<State, RepositoryError> {
+pub(super) fn empty_state() -> Result<State, RepositoryError> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let random = Arc::new(SeededRandom::new(b"a made-up index"));
     let key = || -> Result<Secret, KeysError> { Ok(Secret::new([1; 32])) };

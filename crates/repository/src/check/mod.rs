@@ -140,7 +140,7 @@ impl Repository {
     ///
     /// # Errors
     /// `Store` when the store itself fails, not when an object does; `Interrupted`; `NewerFormat` and
-    /// `UnknownFeature`; `Cache` when not even a cache in memory works.
+    /// `UnknownFeature`; `TooLittleMemory`; `Cache` when not even a cache in memory works.
     pub fn check(
         &self,
         options: &CheckOptions,
@@ -164,7 +164,7 @@ impl Repository {
         self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
         checker.config()?;
         checker.journal()?;
-        let cache = self.cache.beside(&self.fingerprint())?;
+        let cache = self.empty_index()?;
         checker.list_packs()?;
         checker.index(&cache)?;
         checker.list_keys()?;

@@ -97,7 +97,7 @@ impl Repository {
     ///
     /// # Errors
     /// `NoSigner` without the role maintain; `NotPrunable` when it is not certain what is needed; `Store`, with the
-    /// right that is missing where the store lets nothing be deleted; `Contention`, `Interrupted`.
+    /// right that is missing where the store lets nothing be deleted; `Contention`, `Interrupted`, `TooLittleMemory`.
     pub fn prune(
         &mut self,
         options: &PruneOptions,
@@ -110,7 +110,7 @@ impl Repository {
             true => self.state.number,
             false => self.note("prune", None, &note_of(options))?,
         };
-        let index = self.cache.beside(&self.fingerprint())?;
+        let index = self.empty_index()?;
         let mut report = PruneReport::default();
         let listing = Listing::read(&*self.origin, &self.state)?;
         let now_ms = self.entry_time_ms(noted)?.max(if options.dry_run { listing.newest_ms } else { 0 });
@@ -122,6 +122,8 @@ impl Repository {
         }
         self.delete_retired(options, monitor, &listing, &plan, now_ms, &mut report)?;
         if !options.dry_run {
+            // One index at a time.
+            drop(index);
             self.load_index()?;
         }
         Ok(report)
