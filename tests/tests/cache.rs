@@ -107,6 +107,27 @@ fn the_cache_of_another_repository_is_not_believed() {
 }
 
 #[test]
+fn a_bound_on_memory_that_is_too_low_is_refused_before_anything_begins() {
+    let sandbox = Sandbox::new();
+    let bytes = noise(2_000_000, 1);
+    let _id = sandbox.backup_stream("kept", &bytes);
+    for arguments in [&["restore", "latest", "--target", "target"][..], &["check"], &["prune"], &["stats"]] {
+        let refused = sandbox.run([arguments, &["--memory", "64MiB"]].concat()).assert_code(2);
+        let _said = refused.assert_says(["64 MiB of memory is too little", "needs about", "--memory"]);
+    }
+    let refused =
+        sandbox.feed(["backup", "stdin", "--name", "kept", "--memory", "20M"], &bytes).assert_code(2);
+    let _said = refused.assert_says(["20 MiB of memory is too little"]);
+    assert!(!sandbox.path("target").exists());
+    assert_eq!(sandbox.run(["snapshots", "--json"]).assert_code(0).all("snapshot").len(), 1);
+    // The least that does.
+    let again = ["backup", "stdin", "--name", "kept", "--json", "--memory", "128M"];
+    assert_eq!(sandbox.feed(again, &bytes).assert_code(0).one("backup")["new_bytes"], 0);
+    let _checked = sandbox.run(["check", "--read-data", "--memory", "128M"]).assert_code(0);
+    let _wrong = sandbox.run(["stats", "--memory", "much"]).assert_code(2);
+}
+
+#[test]
 fn a_cache_folder_that_cannot_be_is_done_without() {
     let sandbox = Sandbox::new();
     let bytes = noise(2_000_000, 1);

@@ -48,7 +48,7 @@ struct Report {
 }
 
 impl Report {
-    fn line(&mut self, what: &str, measured: String, limit: &str, holds: bool, is_of_time: bool) {
+    fn line(&mut self, what: &str, measured: &str, limit: &str, holds: bool, is_of_time: bool) {
         let verdict = match (holds, is_of_time && self.untimed) {
             (_, true) => "",
             (true, false) => "PASS",
@@ -104,19 +104,19 @@ fn index(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<()
     let bound = format!("at most {} MiB", arguments.memory_mib);
     println!("{chunks} chunks, in {} runs; {} on disk\n", found.number("runs")?, mebibytes(bytes as f64));
     let seconds = built.number("seconds")?;
-    report.line("load all of it", format!("{seconds:.1} s"), "", true, true);
+    report.line("load all of it", &format!("{seconds:.1} s"), "", true, true);
     for (what, said) in [("  peak of memory", &built), ("look up: peak of memory", &found)] {
         let peak = said.number("peak")?;
-        report.line(what, mebibytes(peak), &bound, peak <= memory as f64, false);
+        report.line(what, &mebibytes(peak), &bound, peak <= memory as f64, false);
     }
-    report.line("  of that, the journal's state", mebibytes(found.number("state")?), "", true, false);
+    report.line("  of that, the journal's state", &mebibytes(found.number("state")?), "", true, false);
     let resident = found.number("resident")?;
     let each = resident / entries;
     let limit = format!("at most {BYTES_A_CHUNK} bytes each");
-    report.line("  and the index", format!("{each:.2} bytes each"), &limit, each <= BYTES_A_CHUNK, false);
+    report.line("  and the index", &format!("{each:.2} bytes each"), &limit, each <= BYTES_A_CHUNK, false);
     let open = found.number("open")?;
     let limit = format!("below {OPEN_SECONDS} s");
-    report.line("open, warm", format!("{open:.2} s"), &limit, open < OPEN_SECONDS, true);
+    report.line("open, warm", &format!("{open:.2} s"), &limit, open < OPEN_SECONDS, true);
     for (what, name) in [
         ("chunks that are there, in no order", "hits"),
         ("chunks that are not", "misses"),
@@ -124,7 +124,7 @@ fn index(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<()
     ] {
         let rate = found.number(name)?;
         let limit = format!("at least {:.0} M/s", LOOKUPS_A_SECOND / 1e6);
-        report.line(what, format!("{:.2} M/s", rate / 1e6), &limit, rate >= LOOKUPS_A_SECOND, true);
+        report.line(what, &format!("{:.2} M/s", rate / 1e6), &limit, rate >= LOOKUPS_A_SECOND, true);
     }
     Ok(())
 }
@@ -157,7 +157,7 @@ fn listing(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<
     let median = seconds[seconds.len() / 2];
     let limit = format!("below {:.0} ms", LISTING_SECONDS * 1e3);
     let what = format!("list {} snapshots", arguments.snapshots);
-    report.line(&what, format!("{:.0} ms", median * 1e3), &limit, median < LISTING_SECONDS, true);
+    report.line(&what, &format!("{:.0} ms", median * 1e3), &limit, median < LISTING_SECONDS, true);
     Ok(())
 }
 

@@ -27,6 +27,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Chunks that a worker looks up together: those of a batch of 1 MiB.
 const TOGETHER: usize = 16;
 
+/// Sources that snapshots are of.
+const SOURCES: u64 = 1000;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -159,7 +162,7 @@ fn snapshots(folder: &Path, count: &str) -> Result<()> {
     let started = Instant::now();
     for number in 0..count {
         let options = BackupOptions {
-            source: format!("db-{}", number % 10),
+            source: format!("db-{}", number % SOURCES),
             engine: "stdin".into(),
             host: "scale".into(),
             user: "scale".into(),

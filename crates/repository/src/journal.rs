@@ -3,7 +3,7 @@
 use strongroom_format::checkpoint::CHECKPOINT_LIMIT_BYTES;
 use strongroom_format::entry::{ENTRY_LIMIT_BYTES, JournalEntry, Statement};
 use strongroom_format::registry::{ObjectKind, Roles};
-use strongroom_format::{ContentHash, Salt, body};
+use strongroom_format::{ContentHash, FormatError, Salt, body};
 use strongroom_keys::random;
 use strongroom_store::{ObjectName, PutOutcome, StoreError};
 
@@ -218,14 +218,20 @@ impl Repository {
                 self.checkpointed = self.state.number;
                 self.cache.remember_start(Some(self.checkpointed));
             }
-            Err(error) => tracing::warn!(%error, number = self.state.number, "writing a checkpoint failed"),
+            Err(error) => {
+                tracing::warn!(%error, number = self.state.number, "writing a checkpoint failed");
+                // What is too large now is no smaller at the next entry.
+                if matches!(error, RepositoryError::Unstorable { .. }) {
+                    self.checkpointed = self.state.number;
+                }
+            }
         }
     }
 
     /// Stores the folded state, signed in the role *maintain*.
     ///
     /// # Errors
-    /// `NoSigner`, `Store`, `Seal`.
+    /// `NoSigner`, `Store`, `Seal`; `Unstorable` when it is longer than readers accept.
     pub fn write_checkpoint(&self) -> Result<(), RepositoryError> {
         self.require_role(Roles::MAINTAIN, "maintain")?;
         let signer = self.signer()?;
@@ -239,9 +245,13 @@ impl Repository {
             .metadata_key()?
             .seal(ObjectKind::Checkpoint, name.as_str(), body::OBJECT_FLOOR_BYTES, &content, signer, salt)
             .map_err(|source| RepositoryError::Seal { what: "a checkpoint", source })?;
-        if bytes.len() as u64 <= CHECKPOINT_LIMIT_BYTES {
-            let _ = self.store.put_if_absent(&name, &bytes)?;
+        let length = bytes.len() as u64;
+        if length > CHECKPOINT_LIMIT_BYTES {
+            let source =
+                FormatError::Limit { what: "checkpoint", value: length, limit: CHECKPOINT_LIMIT_BYTES };
+            return Err(RepositoryError::Unstorable { what: "a checkpoint".into(), source });
         }
+        let _ = self.store.put_if_absent(&name, &bytes)?;
         Ok(())
     }
 }

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_the_work_takes_is_within_the_bound_from_the_least_that_does() {
-        for mebibytes in 116..4096 {
+        for mebibytes in 117..4096 {
             let bound = MemoryBound::new(mebibytes << 20, 2);
             assert!(bound.work_bytes() + Allowance::least_bytes(0, 0) <= bound.bytes, "{mebibytes} MiB");
         }

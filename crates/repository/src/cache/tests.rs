@@ -29,7 +29,12 @@ struct Model {
 fn chunk(number: u16) -> ChunkId {
     // Some of them as near together as can be.
     match number.checked_sub(u16::MAX - 8) {
-        Some(last) => ChunkId([&[0x77; 31][..], &[last as u8]].concat().try_into().unwrap()),
+        Some(last) => {
+            let [low, _] = last.to_le_bytes();
+            let mut id = [0x77; 32];
+            id[31] = low;
+            ChunkId(id)
+        }
         None => ChunkId(*blake3::hash(&number.to_le_bytes()).as_bytes()),
     }
 }
@@ -80,8 +85,11 @@ impl Model {
         let packs = packs.filter(|(_, of_metadata, _)| *of_metadata == is_metadata);
         let mut places = BTreeSet::new();
         for (number, _, chunks) in packs {
-            let frames = chunks.iter().enumerate().filter(|(_, chunk)| **chunk == wanted);
-            places.extend(frames.map(|(at, _)| (PackId([*number; 32]), (at / FRAME_CHUNKS) as u32)));
+            for (frame, chunks) in (0_u32..).zip(chunks.chunks(FRAME_CHUNKS)) {
+                if chunks.contains(&wanted) {
+                    places.insert((PackId([*number; 32]), frame));
+                }
+            }
         }
         places
     }
