@@ -149,6 +149,14 @@ pub enum RepositoryError {
         /// The pack.
         pack: PackId,
     },
+    /// A pack that this run counted chunks in turned out to be gone or damaged. From now on this host counts none in it.
+    #[error(
+        "pack {pack}, which this backup relies on, is gone or damaged: run the backup again, it stores anew what was in it, and run `strongroom check --read-data` to see which snapshots are touched"
+    )]
+    PackBroken {
+        /// The pack.
+        pack: PackId,
+    },
     /// The snapshot that this run took unchanged files over from was forgotten meanwhile.
     #[error(
         "snapshot {parent}, which unchanged files were taken over from, was forgotten by another host meanwhile: nothing was lost, run the backup again"

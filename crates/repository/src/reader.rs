@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lru::LruCache;
 use strongroom_format::node::Node;
@@ -82,6 +82,8 @@ pub struct Reader<'a> {
     decompressors: Mutex<Vec<Decompressor>>,
     /// Frames that do not open, and why: each is fetched once, not once a chunk.
     damaged: Mutex<HashMap<(bool, Location), String>>,
+    /// Packs that are gone, or of which some frame does not open.
+    broken: Mutex<BTreeSet<PackId>>,
 }
 
 struct Frames {
@@ -119,6 +121,7 @@ impl<'a> Reader<'a> {
             fetched: Mutex::default(),
             decompressors: Mutex::default(),
             damaged: Mutex::default(),
+            broken: Mutex::default(),
         }
     }
 
@@ -409,6 +412,9 @@ impl<'a> Reader<'a> {
             let older = if is_of_content(&error) { self.older_frame(&name, &pack, range) } else { None };
             older.map_or(Err(error), |sealed| self.open_frame(&pack, &record, &sealed))
         });
+        if opened.as_ref().is_err_and(is_of_content) {
+            self.broken().insert(pack.id);
+        }
         let frame = Arc::new(opened?);
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         frames.bytes += frame.plain.len();
@@ -420,6 +426,11 @@ impl<'a> Reader<'a> {
             frames.bytes -= old.plain.len();
         }
         Ok(frame)
+    }
+
+    /// Packs that were found to be gone or damaged.
+    pub(crate) fn broken(&self) -> MutexGuard<'_, BTreeSet<PackId>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a frame lies in its pack.

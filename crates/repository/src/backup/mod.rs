@@ -109,7 +109,7 @@ impl Repository {
     /// The snapshot exists, durably, exactly when this returns `Ok`. If `engine` fails, nothing is committed.
     ///
     /// # Errors
-    /// What `engine` fails with; `Store`, `NoSigner`, `Interrupted`, `PackRetired`, and others.
+    /// What `engine` fails with; `Store`, `NoSigner`, `Interrupted`, `PackRetired`, `PackBroken`, and others.
     pub fn backup<E: From<RepositoryError>>(
         &mut self,
         options: &BackupOptions,
@@ -227,6 +227,14 @@ impl Repository {
             unreadable: tree.unreadable,
         };
         let relied = run.relied.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let broken = reader.broken();
+        if !broken.is_empty() {
+            self.cache.distrust(&broken)?;
+            // Before it was found out, chunks were taken for present: they have gone by.
+            if let Some(pack) = broken.intersection(&relied).next() {
+                return Err(RepositoryError::PackBroken { pack: *pack }.into());
+            }
+        }
         let data_key = run.data_key.get().map(|(_, reference)| *reference);
         let reuses_parent = run.reuses_parent.load(Ordering::Relaxed);
         Ok(Written {

@@ -143,10 +143,16 @@ impl<'a> Run<'a> {
     pub(super) fn look_up(&self, kind: ObjectKind, ids: &[ChunkId]) -> Result<Vec<bool>, RepositoryError> {
         let _looking_up = stage!("look up");
         // A cache that fails here costs space, not safety: what is not found is stored again.
-        let known = self.cache.trusted(kind, ids).unwrap_or_else(|error| {
+        let mut known = self.cache.trusted(kind, ids).unwrap_or_else(|error| {
             tracing::warn!(%error, "the cache failed; chunks are stored again");
             vec![None; ids.len()]
         });
+        if let Some(reader) = self.deltas
+            && let broken = reader.broken()
+            && !broken.is_empty()
+        {
+            known.iter_mut().for_each(|pack| drop(pack.take_if(|pack| broken.contains(pack))));
+        }
         if known.iter().any(Option::is_some) {
             self.relied.lock().unwrap_or_else(PoisonError::into_inner).extend(known.iter().flatten());
         }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::error::CacheError;
 use super::run::RunSummary;
 
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 /// Numbers of packs and runs are never given twice: other processes may still go by the old ones. What lookups need of
 /// packs lies apart from the footers, which are long.
 const SCHEMA: &str = "
@@ -20,6 +20,7 @@ const SCHEMA: &str = "
     CREATE TABLE pack (
         no INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, description BLOB NOT NULL, kind INTEGER NOT NULL,
         trusted INTEGER NOT NULL, chunks INTEGER NOT NULL, UNIQUE (id, description));
+    CREATE TABLE broken (id BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE footer (no INTEGER PRIMARY KEY, header BLOB NOT NULL, footer BLOB NOT NULL);
     CREATE TABLE run (no INTEGER PRIMARY KEY, entries INTEGER NOT NULL, checksum BLOB NOT NULL);
     CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;

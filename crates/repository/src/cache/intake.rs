@@ -134,7 +134,7 @@ fn insert(transaction: &Transaction<'_>, pack: &NewPack) -> Result<Option<u32>, 
     let insert = |transaction: &Transaction<'_>| -> Sql<bool> {
         let inserted = transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO pack (id, description, kind, trusted, chunks) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR IGNORE INTO pack (id, description, kind, trusted, chunks) VALUES (?1, ?2, ?3, ?4 AND NOT EXISTS (SELECT 1 FROM broken WHERE id = ?1), ?5)",
             )?
             .execute(params![&stored.id.0[..], &description.0[..], kind, trusted, chunks])?;
         Ok(inserted > 0)

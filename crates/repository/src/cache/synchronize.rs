@@ -93,6 +93,22 @@ impl Cache {
         self.told(place.refresh())
     }
 
+    /// Takes packs that cannot be read for such, from now on: no chunk counts as present in them, so that it is stored
+    /// again. A cache that is made anew forgets it.
+    pub(crate) fn distrust(&self, packs: &BTreeSet<PackId>) -> Result<(), RepositoryError> {
+        let place = self.place();
+        let distrusted = place.database.write(|transaction| {
+            for pack in packs {
+                let id = &pack.0[..];
+                transaction.prepare_cached("INSERT OR IGNORE INTO broken VALUES (?1)")?.execute([id])?;
+                transaction.prepare_cached("UPDATE pack SET trusted = 0 WHERE id = ?1")?.execute([id])?;
+            }
+            Ok(changed_all(transaction)?)
+        });
+        self.told(distrusted)?;
+        self.told(place.refresh())
+    }
+
     /// Packs that count and that no index object describes.
     pub(crate) fn undescribed(&self, state: &State) -> Result<Vec<PackRef>, RepositoryError> {
         let view = self.told(self.place().view())?;
@@ -165,7 +181,8 @@ impl Place {
             let mut trusted = 0;
             {
                 let mut trust = transaction.prepare_cached(
-                    "UPDATE pack SET trusted = 1 WHERE id = ?1 AND description = ?2 AND trusted = 0",
+                    "UPDATE pack SET trusted = 1 WHERE id = ?1 AND description = ?2 AND trusted = 0
+                        AND id NOT IN (SELECT id FROM broken)",
                 )?;
                 for (pack, description) in &state.attested {
                     trusted += trust.execute(params![&pack.0[..], &description.0[..]])?;
