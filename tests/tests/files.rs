@@ -181,6 +181,33 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn a_sparse_terabyte_costs_nothing() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("source")).unwrap();
+    let file = File::create(sandbox.path("source/disk")).unwrap();
+    let data = noise(4096, 1);
+    let length = 1_u64 << 40;
+    if file.set_len(length).is_err() || fs::metadata(sandbox.path("source/disk")).unwrap().blocks() > 0 {
+        return unavailable("sparse terabytes", "this file system has none").unwrap();
+    }
+    file.write_all_at(&data, length / 2).unwrap();
+    let report = sandbox.backup(["files", "source"]);
+    assert_eq!(report["bytes"], length);
+    assert!(report["new_bytes"].as_u64().unwrap() < 1 << 20, "{report}");
+    let _restored = run(sandbox
+        .command(["restore", "latest", "--target", "target", "--subtree"])
+        .arg(sandbox.path("source")))
+    .assert_code(0);
+    let restored = File::open(sandbox.path("target/disk")).unwrap();
+    let metadata = restored.metadata().unwrap();
+    assert_eq!(metadata.len(), length);
+    assert!(metadata.blocks() * 512 < 1 << 20);
+    let mut found = vec![0; data.len()];
+    restored.read_exact_at(&mut found, length / 2).unwrap();
+    assert!(found == data);
+}
+
+#[test]
 fn attributes_and_access_lists_come_back() {
     let sandbox = Sandbox::new();
     let file = sandbox.write("source/file", "x");

@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const TOGETHER: usize = 16;
 
 /// Sources that snapshots are of.
-const SOURCES: u64 = 1000;
+const SOURCES: u64 = 10;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -344,7 +344,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_index_again(&self) -> Option<Cache> {
-        let (cache, _) = Cache::open(None, &self.repository.fingerprint()).ok()?;
+        let cache = self.repository.empty_index().ok()?;
         let load = |index: &_| {
             Ok(self.repository.read_index(index).map(|packs| self.repository.with_verdicts(packs)).ok())
         };

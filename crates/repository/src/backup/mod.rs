@@ -38,6 +38,7 @@ use self::sink::TreeState;
 use self::storer::Stored;
 pub(crate) use self::storer::put;
 pub(crate) use self::worker::{FrameJob, FrameSealer};
+use crate::cache::PackNumber;
 use crate::delta::base_snapshot;
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
@@ -101,6 +102,8 @@ struct Written {
     data_key: Option<KeyRef>,
     /// Whether parts of the parent's tree may have been taken over.
     reuses_parent: bool,
+    /// A pack that chunks were taken for present in, before it was found to be gone or damaged.
+    broken: Option<PackId>,
 }
 
 impl Repository {
@@ -230,11 +233,8 @@ impl Repository {
         let broken = reader.broken();
         if !broken.is_empty() {
             self.cache.distrust(&broken)?;
-            // Before it was found out, chunks were taken for present: they have gone by.
-            if let Some(pack) = broken.intersection(&relied).next() {
-                return Err(RepositoryError::PackBroken { pack: *pack }.into());
-            }
         }
+        let broken = broken.intersection(&relied).next().copied();
         let data_key = run.data_key.get().map(|(_, reference)| *reference);
         let reuses_parent = run.reuses_parent.load(Ordering::Relaxed);
         Ok(Written {
@@ -247,7 +247,31 @@ impl Repository {
             relied,
             data_key,
             reuses_parent,
+            broken,
         })
+    }
+
+    /// Adds the keys that data packs are sealed under, and those of the packs that bases of their frames lie in.
+    fn add_keys_of(
+        &self,
+        packs: &BTreeSet<PackId>,
+        keys: &mut BTreeMap<KeyId, KeyRef>,
+    ) -> Result<(), RepositoryError> {
+        let mut left = Vec::new();
+        for pack in packs {
+            left.extend(self.cache.numbers_of(*pack)?);
+        }
+        let mut seen: BTreeSet<PackNumber> = left.iter().copied().collect();
+        while let Some(number) = left.pop() {
+            let pack = self.cache.pack(number)?.filter(|pack| pack.kind == ObjectKind::DataPack);
+            let Some(pack) = pack else { continue };
+            keys.extend(pack.footer.keys.iter().map(|key| (key.id, *key)));
+            for base in &pack.footer.bases {
+                let places = self.cache.locations(ObjectKind::DataPack, base.id)?;
+                left.extend(places.iter().map(|place| place.pack).filter(|pack| seen.insert(*pack)));
+            }
+        }
+        Ok(())
     }
 
     fn commit(
@@ -258,6 +282,14 @@ impl Repository {
         parent: Option<&Snapshot>,
         written: Written,
     ) -> Result<BackupReport, RepositoryError> {
+        if let Some(pack) = written.broken {
+            // The data is gone by, so what is missing cannot be stored. By a prune, it may have been.
+            self.refresh()?;
+            return Err(match self.state.packs.contains_key(&pack) {
+                true => RepositoryError::PackBroken { pack },
+                false => RepositoryError::PackRetired { pack },
+            });
+        }
         let nonce = random::array(&*self.random)
             .map_err(|source| RepositoryError::Seal { what: "the manifest", source })?;
         let manifest = Manifest {
@@ -285,20 +317,15 @@ impl Repository {
                 reason: "it does not decode to itself".into(),
             });
         }
-        let mut keys: BTreeMap<KeyId, KeyRef> = parent
+        // What was taken over from the parent without a look may need any of its keys.
+        let inherited = parent.filter(|_| written.reuses_parent);
+        let mut keys: BTreeMap<KeyId, KeyRef> = inherited
             .into_iter()
             .flat_map(|parent| &parent.state.keys)
             .chain(&written.data_key)
             .map(|key| (key.id, *key))
             .collect();
-        for pack in &written.relied {
-            for number in self.cache.numbers_of(*pack)? {
-                if let Some(pack) = self.cache.pack(number)?.filter(|pack| pack.kind == ObjectKind::DataPack)
-                {
-                    keys.extend(pack.footer.keys.iter().map(|key| (key.id, *key)));
-                }
-            }
-        }
+        self.add_keys_of(&written.relied, &mut keys)?;
         let body = SnapshotBody {
             manifest: encoded,
             packs: written.packs,

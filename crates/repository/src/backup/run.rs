@@ -151,7 +151,9 @@ impl<'a> Run<'a> {
             && let broken = reader.broken()
             && !broken.is_empty()
         {
-            known.iter_mut().for_each(|pack| drop(pack.take_if(|pack| broken.contains(pack))));
+            for pack in &mut known {
+                pack.take_if(|pack| broken.contains(pack));
+            }
         }
         if known.iter().any(Option::is_some) {
             self.relied.lock().unwrap_or_else(PoisonError::into_inner).extend(known.iter().flatten());

@@ -110,7 +110,7 @@ impl<'a> Intake<'a> {
         });
         (self.packs, self.records, self.indexes, self.bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
         if runs? >= MANY {
-            self.place.merge(true)?;
+            self.place.merge(true).map_err(|error| self.place.condemn(error))?;
         }
         Ok(())
     }

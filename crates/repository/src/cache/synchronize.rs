@@ -73,8 +73,10 @@ impl Cache {
         if !missing.is_empty() || !gone.is_empty() || !is_retired_known {
             match place.merge(false) {
                 Ok(_) => {}
-                // Found again when the view is loaded.
-                Err(error) => tracing::warn!(%error, "runs of the index are not merged"),
+                Err(error) => {
+                    let error = place.condemn(error);
+                    tracing::warn!(%error, "runs of the index are not merged");
+                }
             }
         }
         Ok(())
@@ -177,6 +179,18 @@ impl Place {
         if state.policy.trust != Trust::Attested || state.attested.is_empty() {
             return Ok(());
         }
+        // Each time for all of them would take longer than all else that opening does.
+        let mut hasher = blake3::Hasher::new();
+        for (pack, description) in &state.attested {
+            hasher.update(&pack.0).update(&description.0);
+        }
+        let newest: Option<i64> = self
+            .database
+            .read(|connection| connection.query_row("SELECT max(no) FROM pack", [], |row| row.get(0)))?;
+        let done = [&hasher.finalize().as_bytes()[..], &newest.unwrap_or(0).to_le_bytes()].concat();
+        if self.database.meta("attested")?.as_deref() == Some(&done) {
+            return Ok(());
+        }
         self.database.write(|transaction| {
             let mut trusted = 0;
             {
@@ -191,6 +205,7 @@ impl Place {
             if trusted > 0 {
                 changed_all(transaction)?;
             }
+            transaction.execute("INSERT OR REPLACE INTO meta VALUES ('attested', ?1)", [&done])?;
             Ok(())
         })
     }
