@@ -377,7 +377,7 @@ class Whole(unittest.TestCase):
         journal = self.open()
         voids, damaged = ([number for number, _ in found] for found in (journal.voids, journal.damaged))
         self.assertEqual((voids, damaged), ([3, 4, 5], [2]))  # nobody who is listed has followed the stranger yet
-        policy = r.policy(more={14: 0})
+        policy = r.policy(more={127: 0})
         r.append(1, policy | {2: bytes(64)}, OWNER)
         self.assertEqual([number for number, _ in self.open().voids], [2, 3, 4, 5, 6])
         r.append(1, policy, OWNER)

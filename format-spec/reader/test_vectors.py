@@ -108,6 +108,7 @@ class Golden(unittest.TestCase):
         crypto.verify_object(author, crypto.KIND_POLICY, REPOSITORY + encoded, raw(vectors["policy"]["root_signature"]))
         policy = o.decode_policy(encoded)
         self.assertEqual((policy.sequence, policy.settled, policy.object_lock), (3, 41, (2, 30, 2555)))
+        self.assertEqual((policy.deltas, policy.base_keys), (0, 7))
         found = [(r.type, r.purposes, r.writer) for r in policy.recipients]
         self.assertEqual(found, [(2, 0x50, None), (4, 0x7E, None), (3, 0x2C, bytes([8]) * 16)])
         for recipient, label in zip(policy.recipients[1:], ("kms key id", "x25519 id")):

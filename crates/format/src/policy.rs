@@ -12,6 +12,12 @@ pub const KNOWN_FEATURES: [&str; 0] = [];
 /// Longest object lock: a century, which is what S3 takes.
 const LOCK_LIMIT_DAYS: u32 = 36_500;
 
+/// Most runs whose data keys a policy may let a host keep.
+pub const BASE_KEYS_LIMIT: u8 = 64;
+
+/// The number that says that no deltas are stored; that they may be is said by leaving it out.
+const NO_DELTAS: u64 = 0;
+
 /// One who may sign entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
@@ -90,6 +96,10 @@ pub struct Policy {
     pub settled: u64,
     /// For how long stores that can keep objects from being deleted are to do so.
     pub object_lock: Option<ObjectLock>,
+    /// Whether writers may store new chunks as what differs from an earlier snapshot.
+    pub deltas: bool,
+    /// The data keys of how many of its own last runs a host may keep that has no right to read; 0 to 64.
+    pub base_keys: u8,
 }
 
 /// How long objects are kept from being deleted or overwritten by anybody (S3 Object Lock).
@@ -131,6 +141,12 @@ impl Policy {
                     e.uint(lock.keys_days.into());
                 });
             }
+            if !self.deltas {
+                map.uint(14, NO_DELTAS);
+            }
+            if self.base_keys > 0 {
+                map.uint(15, self.base_keys.into());
+            }
         });
         encoder.into_bytes()
     }
@@ -138,14 +154,14 @@ impl Policy {
     /// Reads the signed bytes.
     ///
     /// # Errors
-    /// `Cbor`, `Missing`, `UnknownField`, `Unknown`; `Rule` for a signer that is listed twice. Features are for
-    /// [`Policy::unknown_feature`] to judge.
+    /// `Cbor`, `Missing`, `UnknownField`, `Unknown`, `Limit`; `Rule` for a signer that is listed twice, and for what is
+    /// left out where it says nothing. Features are for [`Policy::unknown_feature`] to judge.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let (mut sequence, mut root, mut signers, mut recipients, mut features) =
             (None, None, None, None, None);
         let (mut metadata, mut identity, mut vault, mut vault_public, mut trust, mut forgotten) =
             (None, None, None, None, None, None);
-        let (mut settled, mut object_lock) = (0, None);
+        let (mut settled, mut object_lock, mut deltas, mut base_keys) = (0, None, true, 0);
         let mut decoder = Decoder::new(bytes);
         decoder.map("policy", |key, value| {
             match key {
@@ -170,6 +186,8 @@ impl Policy {
                     }
                 }
                 13 => object_lock = Some(decode_lock(value)?),
+                14 => deltas = decode_deltas(value.uint()?)?,
+                15 => base_keys = decode_base_keys(value.uint()?)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -199,6 +217,8 @@ impl Policy {
             forgotten: forgotten.ok_or(missing("forgotten snapshots"))?,
             settled,
             object_lock,
+            deltas,
+            base_keys,
         })
     }
 
@@ -302,6 +322,27 @@ fn decode_lock(decoder: &mut Decoder<'_>) -> Result<ObjectLock, FormatError> {
     })
 }
 
+/// Only that there are to be none is ever written.
+fn decode_deltas(value: u64) -> Result<bool, FormatError> {
+    match value {
+        NO_DELTAS => Ok(false),
+        1 => Err(FormatError::Rule { what: "policy", rule: "that deltas are allowed is left out" }),
+        _ => Err(FormatError::Unknown { what: "whether deltas are allowed", value }),
+    }
+}
+
+fn decode_base_keys(value: u64) -> Result<u8, FormatError> {
+    match u8::try_from(value) {
+        Ok(0) => Err(FormatError::Rule { what: "policy", rule: "that no data keys are kept is left out" }),
+        Ok(runs) if runs <= BASE_KEYS_LIMIT => Ok(runs),
+        _ => Err(FormatError::Limit {
+            what: "runs whose data keys are kept",
+            value,
+            limit: BASE_KEYS_LIMIT.into(),
+        }),
+    }
+}
+
 fn bits(what: &'static str, value: u64, known: u8) -> Result<u8, FormatError> {
     u8::try_from(value).ok().filter(|value| value & !known == 0).ok_or(FormatError::Unknown { what, value })
 }
@@ -357,12 +398,37 @@ pub(crate) mod tests {
             forgotten: vec![SnapshotId([9; 32])],
             settled: 7,
             object_lock: Some(ObjectLock { mode: LockMode::Compliance, data_days: 30, keys_days: 2555 }),
+            deltas: false,
+            base_keys: 7,
         }
     }
 
     #[test]
     fn round_trip() {
         assert_eq!(Policy::decode(&example().encode()), Ok(example()));
+    }
+
+    #[test]
+    fn what_is_as_usual_is_left_out() {
+        let usual = Policy { deltas: true, base_keys: 0, ..example() };
+        assert_eq!(Policy::decode(&usual.encode()), Ok(usual.clone()));
+        // Fields 14 and 15, each a byte and its number.
+        assert_eq!(usual.encode().len() + 4, example().encode().len());
+        let last = |field, number| {
+            let mut bytes = usual.encode();
+            bytes[0] += 1;
+            bytes.extend_from_slice(&[field, number]);
+            Policy::decode(&bytes)
+        };
+        assert_eq!(last(14, 0), Ok(Policy { deltas: false, ..usual.clone() }));
+        assert!(matches!(last(14, 1), Err(FormatError::Rule { .. })));
+        assert!(matches!(last(14, 2), Err(FormatError::Unknown { value: 2, .. })));
+        assert!(matches!(last(15, 0), Err(FormatError::Rule { .. })));
+        assert_eq!(last(15, 1), Ok(Policy { base_keys: 1, ..usual.clone() }));
+        let most = Policy { base_keys: BASE_KEYS_LIMIT, ..usual.clone() };
+        assert_eq!(Policy::decode(&most.encode()), Ok(most));
+        let over = Policy { base_keys: BASE_KEYS_LIMIT + 1, ..usual.clone() };
+        assert!(matches!(Policy::decode(&over.encode()), Err(FormatError::Limit { value: 65, .. })));
     }
 
     #[test]

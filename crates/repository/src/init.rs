@@ -220,6 +220,8 @@ impl NewKeys {
             forgotten: Vec::new(),
             settled: 0,
             object_lock,
+            deltas: true,
+            base_keys: 0,
         })
     }
 }

@@ -103,11 +103,21 @@ def days(value):
     return value
 
 
+def no_deltas(value):
+    require(uint(value) != 1, "that deltas are allowed is left out")
+    return known("whether deltas are allowed", 0)(value)
+
+
+def base_keys(value):
+    require(1 <= uint(value) <= 64, "the runs whose data keys are kept are beyond the limits")
+    return value
+
+
 POLICY_FIELDS = record(
     "policy", sequence=uint, root=ID32, signers=many(SIGNER), recipients=many(RECIPIENT), features=many(text),
     metadata=KEY_REF, identity=KEY_REF, vault=KEY_REF, vault_public=ID32,
     trust=known("deduplication trust", 0, 1, 2), forgotten=many(ID32), settled=maybe(uint),
-    object_lock=maybe(row(known("object lock mode", 1, 2), days, days)),
+    object_lock=maybe(row(known("object lock mode", 1, 2), days, days)), deltas=maybe(no_deltas), base_keys=maybe(base_keys),
 )
 PACK_REF = row(known("pack kind", DATA_PACK, METADATA_PACK), ID32, uint)
 INDEX_REF = row(ID32, ID16, uint)

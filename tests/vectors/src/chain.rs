@@ -236,5 +236,7 @@ fn first_policy(vault: &Secret, recipients: &[&WrapTo; 2]) -> Result<Policy> {
         forgotten: Vec::new(),
         settled: 0,
         object_lock: None,
+        deltas: true,
+        base_keys: 0,
     })
 }

@@ -165,6 +165,8 @@ pub(crate) fn policy() -> Policy {
         forgotten: vec![SnapshotId([11; 32])],
         settled: 0,
         object_lock: None,
+        deltas: true,
+        base_keys: 0,
     }
 }
 
@@ -195,6 +197,8 @@ pub(crate) fn full_policy() -> Policy {
         recipients: [first.recipients.clone(), recipients].concat(),
         settled: 41,
         object_lock: Some(ObjectLock { mode: LockMode::Compliance, data_days: 30, keys_days: 2555 }),
+        deltas: false,
+        base_keys: 7,
         ..first
     }
 }

@@ -464,7 +464,8 @@ fn later_policies(short: &Chain) -> Result<Vec<(&'static str, Value)>> {
     let mut field = next.encode();
     ensure!(field[0] == 0xab, "a policy has eleven fields");
     field[0] = 0xac;
-    field.extend_from_slice(&[14, 0]);
+    // The last of those that are critical.
+    field.extend_from_slice(&[0x18, 127, 0]);
     let lost = KeyRef { id: KeyId([23; 16]), ..next.metadata };
     let lost = Policy { metadata: lost, ..next };
     let mut out = Vec::new();
