@@ -212,6 +212,8 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Say who may open the repository and who may write to it
     Key(Key),
+    /// Say how writers are to store what they back up
+    Policy(Policy),
     /// Look after the journal
     Journal(Journal),
     /// Mend what can be mended
@@ -362,6 +364,37 @@ pub(crate) enum RoleArgument {
     Maintain,
     Verify,
     Admin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Policy {
+    #[command(subcommand)]
+    pub(crate) action: PolicyAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyAction {
+    /// Show the rules in force
+    Show,
+    /// Change rules, for runs that begin from now on; what is not named stays
+    #[command(group = clap::ArgGroup::new("rules").required(true).multiple(true))]
+    Set {
+        /// Whether what changed a little may be stored as what differs from an earlier snapshot
+        #[arg(long, value_enum, value_name = "SWITCH", group = "rules")]
+        deltas: Option<Switch>,
+        /// Of how many of its own last runs a host that may not read can keep the data keys (`backup
+        /// --keep-base-keys`), so that it can store such deltas too: 0 (none) to 64. Who steals it can read what these
+        /// runs stored
+        #[arg(long, value_name = "RUNS", group = "rules",
+            value_parser = clap::value_parser!(u8).range(..=i64::from(strongroom_format::policy::BASE_KEYS_LIMIT)))]
+        keep_base_keys: Option<u8>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! Progress on a terminal, warnings on standard error.
+//! Progress on a terminal, notes and warnings on standard error.
 
 use std::sync::Mutex;
 
@@ -36,6 +36,14 @@ impl Terminal {
         self.bar().finish_and_clear();
     }
 
+    fn tell_machines(&self, kind: &str, message: &str) {
+        if self.json {
+            self.bar().suspend(|| {
+                crate::output::line!("{}", serde_json::json!({ "type": kind, "message": message }))
+            });
+        }
+    }
+
     /// Says something for people that is no warning.
     pub(crate) fn say(&self, message: &str) {
         if !self.quiet {
@@ -69,12 +77,13 @@ impl Monitor for Terminal {
         }
     }
 
+    fn note(&self, message: &str) {
+        self.tell_machines("note", message);
+        self.say(&format!("note: {message}"));
+    }
+
     fn warn(&self, message: &str) {
-        if self.json {
-            self.bar().suspend(|| {
-                crate::output::line!("{}", serde_json::json!({ "type": "warning", "message": message }))
-            });
-        }
+        self.tell_machines("warning", message);
         self.bar().suspend(|| eprintln!("warning: {message}"));
     }
 

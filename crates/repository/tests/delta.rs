@@ -3,59 +3,16 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use strongroom_format::SnapshotId;
-use strongroom_format::index::Index;
-use strongroom_format::pack::{Footer, FrameRecord};
-use strongroom_format::registry::{ObjectKind, Roles};
-use strongroom_repository::backup::{BackupOptions, BackupReport, Sink};
+use strongroom_format::registry::Roles;
+use strongroom_repository::RepositoryError;
+use strongroom_repository::backup::BackupOptions;
 use strongroom_repository::monitor::{Monitor, Silent};
 use strongroom_repository::prune::PruneOptions;
-use strongroom_repository::{Repository, RepositoryError};
-use strongroom_store::Store;
 use support::*;
-
-/// Rows of text; a row changes its last digits on days of its own, one in a hundred a day.
-fn table(day: u64) -> Vec<u8> {
-    let mut rows = String::new();
-    for row in 0..20_000_u64 {
-        let last = (1..=day).rev().find(|day| noise(day * 1_000_000 + row, 1)[0] < 3).unwrap_or(0);
-        let chance = blake3::hash(&row.to_le_bytes()).to_hex();
-        rows.push_str(&format!("{row:08}\t{chance}\tuser-{}@example.org\t{:06}\n", row % 977, last * 7919));
-    }
-    rows.into_bytes()
-}
-
-fn day(number: u64) -> Files {
-    files([("dump.sql", table(number))])
-}
-
-/// Every frame of data that the index describes.
-fn frames(store: &Arc<dyn Store>) -> Vec<FrameRecord> {
-    let keys = Keys::of(store);
-    let mut frames = Vec::new();
-    for name in names(&**store, "index/") {
-        let stored = read(&**store, &name);
-        let opened = keys.metadata.open(ObjectKind::Index, "", &stored).unwrap();
-        for pack in Index::decode(opened.body().unwrap().content).unwrap().packs {
-            if pack.decoded_header().unwrap().kind == ObjectKind::DataPack {
-                frames.extend(Footer::decode(&pack.footer).unwrap().frames);
-            }
-        }
-    }
-    frames
-}
-
-fn deltas(store: &Arc<dyn Store>) -> usize {
-    frames(store).iter().filter(|frame| frame.depth > 0).count()
-}
-
-/// New data of a backup, compressed and sealed, without what packs are padded with.
-fn sealed_bytes(store: &Arc<dyn Store>) -> u64 {
-    frames(store).iter().map(|frame| u64::from(frame.sealed_length)).sum()
-}
 
 #[test]
 fn what_changed_a_little_is_stored_as_what_differs() {
@@ -151,15 +108,6 @@ impl Monitor for Warnings {
     }
 }
 
-fn backup_with(
-    repository: &mut Repository,
-    options: &BackupOptions,
-    files: &Files,
-    monitor: &dyn Monitor,
-) -> Result<BackupReport, RepositoryError> {
-    repository.backup(options, monitor, |sink: &Sink<'_, '_>| write_files(sink, files))
-}
-
 /// A base that cannot be read costs space, and is said; the snapshot is good.
 #[test]
 fn a_damaged_base_is_gone_without() {
@@ -207,6 +155,7 @@ fn a_write_only_host_stores_whole_frames() {
         let warnings = Warnings::default();
         let report = backup_with(&mut host.open(&store), &options("db"), &day(number), &warnings).unwrap();
         assert!(restore(&mut open(&store), report.id) == day(number));
+        // It is as it should be: no warning.
         assert!(warnings.0.into_inner().unwrap().is_empty());
     }
     assert_eq!(deltas(&store), 0);

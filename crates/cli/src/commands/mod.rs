@@ -12,6 +12,7 @@ mod key;
 mod ls;
 mod object_lock;
 mod patterns;
+mod policy;
 mod prune;
 mod quickstart;
 mod repair;
@@ -50,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Forget(forget) => forget::run(&context, forget),
         Command::Prune(prune) => prune::run(&context, prune),
         Command::Key(key) => key::run(&context, &key.action),
+        Command::Policy(policy) => policy::run(&context, &policy.action),
         Command::Journal(journal) => journal::run(&context, &journal.action),
         Command::Repair(repair) => repair::run(&context, &repair.action),
         Command::ObjectLock(lock) => object_lock::run(&context, &lock.action),

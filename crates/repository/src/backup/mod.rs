@@ -67,7 +67,8 @@ pub struct BackupOptions {
     pub tags: Vec<String>,
     /// Whether the parent's unchanged files are read again.
     pub force: bool,
-    /// Whether new chunks may be stored as what differs from what the source was before, where that may be read.
+    /// Whether new chunks may be stored as what differs from what the source was before, where that may be read, and
+    /// the policy allows deltas.
     pub delta: bool,
     /// zstd level; 0 stores raw frames.
     pub compression_level: i32,
@@ -143,7 +144,7 @@ impl Repository {
         engine: impl FnOnce(&Sink<'_, '_>) -> Result<(), E>,
     ) -> Result<Written, E> {
         let reader = Reader::new(self);
-        let wanted = options.delta && options.compression_level != 0;
+        let wanted = options.delta && options.compression_level != 0 && self.state.policy.deltas;
         let base = parent.filter(|_| wanted).and_then(|parent| base_snapshot(&self.state, parent));
         let mut run = Run::new(self, options.compression_level, monitor)?;
         run.deltas = base.map(|_| &reader);

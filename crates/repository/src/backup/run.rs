@@ -37,6 +37,10 @@ use crate::state::describe;
 /// Batches under way besides those that lanes hold.
 const SPARE_BUFFERS: usize = 4;
 
+/// Said by a run that would store deltas, and may not.
+const MAY_NOT_READ: &str = "this host has no right to read what it stored before, so what changed is stored whole; \
+    with --no-delta it is so without a word";
+
 /// What the threads of a run share.
 pub(crate) struct Run<'a> {
     pub(super) store: &'a dyn Store,
@@ -167,8 +171,15 @@ impl<'a> Run<'a> {
     /// What a frame of new chunks may be compressed against. Whatever cannot be read of it costs space, and no more.
     pub(super) fn prefix(&self, base: &Base, new: &New<'_>) -> Option<Prefix> {
         let reader = self.deltas.filter(|_| !self.has_failed_to_read.load(Ordering::Relaxed))?;
-        // Asked for only when there is something to be stored.
-        if !*self.may_read_bases.get_or_init(|| reader.repository().may_read_bases()) {
+        // Asked for, and said, only when there is something to be stored.
+        let may_read = self.may_read_bases.get_or_init(|| {
+            let may_read = reader.repository().may_read_bases();
+            if !may_read {
+                self.monitor.note(MAY_NOT_READ);
+            }
+            may_read
+        });
+        if !may_read {
             return None;
         }
         let _finding = stage!("find base");

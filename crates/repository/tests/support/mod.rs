@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use strongroom_chunker::ChunkerParams;
 use strongroom_format::config::Config;
 use strongroom_format::entry::{JournalEntry, Statement};
+use strongroom_format::index::Index;
+use strongroom_format::pack::{Footer, FrameRecord};
 use strongroom_format::path::EntryPath;
 use strongroom_format::policy::Policy;
 use strongroom_format::registry::{ObjectKind, Purpose, Roles};
@@ -26,7 +28,7 @@ use strongroom_repository::administration::NewWriter;
 use strongroom_repository::backup::{BackupOptions, BackupReport, Sink};
 use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity};
 use strongroom_repository::clock::FixedClock;
-use strongroom_repository::monitor::Silent;
+use strongroom_repository::monitor::{Monitor, Silent};
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::tree::EntryCursor;
@@ -397,4 +399,55 @@ pub fn memory() -> (Arc<MemoryStore>, Arc<dyn Store>) {
     let memory = Arc::new(MemoryStore::new());
     let store: Arc<dyn Store> = Arc::clone(&memory) as Arc<dyn Store>;
     (memory, store)
+}
+
+/// Rows of text; a row changes its last digits on days of its own, one in a hundred a day.
+pub fn table(day: u64) -> Vec<u8> {
+    let mut rows = String::new();
+    for row in 0..20_000_u64 {
+        let last = (1..=day).rev().find(|day| noise(day * 1_000_000 + row, 1)[0] < 3).unwrap_or(0);
+        let chance = blake3::hash(&row.to_le_bytes()).to_hex();
+        rows.push_str(&format!("{row:08}\t{chance}\tuser-{}@example.org\t{:06}\n", row % 977, last * 7919));
+    }
+    rows.into_bytes()
+}
+
+/// What a database holds on a day.
+pub fn day(number: u64) -> Files {
+    files([("dump.sql", table(number))])
+}
+
+/// Every frame of data that the index describes.
+pub fn frames(store: &Arc<dyn Store>) -> Vec<FrameRecord> {
+    let keys = Keys::of(store);
+    let mut frames = Vec::new();
+    for name in names(&**store, "index/") {
+        let stored = read(&**store, &name);
+        let opened = keys.metadata.open(ObjectKind::Index, "", &stored).unwrap();
+        for pack in Index::decode(opened.body().unwrap().content).unwrap().packs {
+            if pack.decoded_header().unwrap().kind == ObjectKind::DataPack {
+                frames.extend(Footer::decode(&pack.footer).unwrap().frames);
+            }
+        }
+    }
+    frames
+}
+
+pub fn deltas(store: &Arc<dyn Store>) -> usize {
+    frames(store).iter().filter(|frame| frame.depth > 0).count()
+}
+
+/// New data of a backup, compressed and sealed, without what packs are padded with.
+pub fn sealed_bytes(store: &Arc<dyn Store>) -> u64 {
+    frames(store).iter().map(|frame| u64::from(frame.sealed_length)).sum()
+}
+
+/// A backup that tells `monitor` how it goes.
+pub fn backup_with(
+    repository: &mut Repository,
+    options: &BackupOptions,
+    files: &Files,
+    monitor: &dyn Monitor,
+) -> Result<BackupReport, RepositoryError> {
+    repository.backup(options, monitor, |sink: &Sink<'_, '_>| write_files(sink, files))
 }
