@@ -471,6 +471,11 @@ pub(crate) struct BackupCommon {
     /// Store what changed whole, not as what differs from an earlier snapshot
     #[arg(long)]
     pub(crate) no_delta: bool,
+    /// On a host that may not read what it stored: keep the data keys of its own last runs in its cache, as many as the
+    /// policy allows (`policy set`), to store what differs all the same. Who takes this host over can read what these
+    /// runs stored
+    #[arg(long, env = "STRONGROOM_KEEP_BASE_KEYS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) keep_base_keys: bool,
     /// Threads that hash, compress and encrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

@@ -83,6 +83,7 @@ fn backup(repository: &mut Repository, root: &std::path::Path, monitor: &dyn Mon
         tags: Vec::new(),
         force: false,
         delta: true,
+        keep_base_keys: false,
         compression_level: 1,
         workers: 1,
         uploads: 1,

@@ -15,6 +15,7 @@ mod error;
 pub mod frame;
 pub mod key_file;
 pub mod kms;
+pub mod local;
 pub mod random;
 pub mod seal;
 mod secret;

@@ -33,6 +33,7 @@ pub struct MetadataKey {
     journal: Secret,
     checkpoint: Secret,
     nodes: FrameKey,
+    local: Secret,
 }
 
 impl std::fmt::Debug for MetadataKey {
@@ -63,6 +64,7 @@ impl MetadataKey {
             journal: sub("strongroom 2026 v1 seal journal"),
             checkpoint: sub("strongroom 2026 v1 seal checkpoint"),
             nodes: FrameKey::new(id, repository, sub("strongroom 2026 v1 seal node frame")),
+            local: sub("strongroom 2026 v1 seal local"),
         }
     }
 
@@ -88,6 +90,11 @@ impl MetadataKey {
     #[must_use]
     pub fn node_key(&self) -> &FrameKey {
         &self.nodes
+    }
+
+    /// The subkey of what a host keeps for itself.
+    pub(crate) fn local(&self) -> &Secret {
+        &self.local
     }
 
     fn whole(kind: ObjectKind) -> Result<(), KeysError> {

@@ -151,6 +151,7 @@ pub fn quickstart(
         tags: Vec::new(),
         force: false,
         delta: true,
+        keep_base_keys: false,
         compression_level: 3,
         workers,
         uploads: 2,

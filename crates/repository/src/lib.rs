@@ -15,6 +15,7 @@
 
 pub mod administration;
 pub mod backup;
+mod base_keys;
 pub mod cache;
 pub mod check;
 pub mod clock;

@@ -102,6 +102,7 @@ impl Repository {
         repository.cache.remember_start((!is_far).then_some(begun));
         // Last, because the policy in force says who may sign.
         repository.signer = repository.keyring.signer(&repository.state.policy, options.writer.as_deref());
+        repository.drop_base_keys();
         let found = repository.keyring.unlocker().hints();
         if found != hints {
             repository.cache.remember_hints(&found);

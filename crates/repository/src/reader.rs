@@ -16,6 +16,7 @@ use strongroom_keys::KeysError;
 use strongroom_keys::frame::BoundRecord;
 use strongroom_store::{ObjectName, Store, StoreError};
 
+use crate::base_keys::OwnFrames;
 use crate::cache::{Cache, Location, PackEntry};
 use crate::error::RepositoryError;
 use crate::names;
@@ -84,6 +85,8 @@ pub struct Reader<'a> {
     damaged: Mutex<HashMap<(bool, Location), String>>,
     /// Packs that are gone, or of which some frame does not open.
     broken: Mutex<BTreeSet<PackId>>,
+    /// The frames of data that may be read, where not all may be.
+    own: Option<OwnFrames>,
 }
 
 struct Frames {
@@ -122,7 +125,18 @@ impl<'a> Reader<'a> {
             decompressors: Mutex::default(),
             damaged: Mutex::default(),
             broken: Mutex::default(),
+            own: None,
         }
+    }
+
+    /// The same, of frames of data with these only: no other key is asked for.
+    pub(crate) fn limited_to(self, own: Option<OwnFrames>) -> Self {
+        Self { own, ..self }
+    }
+
+    /// Whether it reads frames of its own writer only.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.own.is_some()
     }
 
     /// The repository.
@@ -195,7 +209,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<u8>, RepositoryError> {
         let pack = self.pack(self.cache, false, location)?;
         let record = pack.footer.frames.get(location.frame as usize).filter(|record| record.depth < below);
-        let Some(record) = record else { return Ok(None) };
+        let Some(record) = record.filter(|record| self.may_open(&pack, record)) else { return Ok(None) };
         if !frames.insert((pack.id, location.frame)) {
             return Ok(Some(record.depth));
         }
@@ -212,6 +226,12 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(Some(record.depth))
+    }
+
+    /// Whether a frame is not beyond what this reader is limited to.
+    fn may_open(&self, pack: &PackEntry, frame: &FrameRecord) -> bool {
+        let limit = self.own.as_ref().filter(|_| pack.kind == ObjectKind::DataPack);
+        limit.is_none_or(|own| own.key(&pack.footer, frame).is_some())
     }
 
     /// The length of a chunk as the index has it at this location.
@@ -396,6 +416,12 @@ impl<'a> Reader<'a> {
         if let Some(frame) = self.frames.lock().unwrap_or_else(PoisonError::into_inner).entries.get(&key) {
             return Ok(Arc::clone(frame));
         }
+        if !self.may_open(&pack, &record) {
+            return Err(RepositoryError::Inconsistent {
+                object: format!("pack {}", pack.id),
+                reason: "this host has not kept the key of a frame".into(),
+            });
+        }
         let range = pack.footer.frame_range(location.frame as usize).ok_or_else(missing)?;
         let name = names::pack(pack.kind, pack.id)?;
         let read = match self.fetched(location) {
@@ -504,7 +530,16 @@ impl<'a> Reader<'a> {
         let opening = stage!("open");
         let mut payload = Vec::with_capacity(sealed.len());
         if pack.kind == ObjectKind::DataPack {
-            self.repository.data_key(key)?.open(&bound, sealed, &mut payload).map_err(damaged)?;
+            match &self.own {
+                Some(own) => {
+                    let key =
+                        own.key(&pack.footer, record).ok_or_else(|| inconsistent("a key is not kept"))?;
+                    key.open(&bound, sealed, &mut payload).map_err(damaged)?;
+                }
+                None => {
+                    self.repository.data_key(key)?.open(&bound, sealed, &mut payload).map_err(damaged)?;
+                }
+            }
         } else {
             let metadata = self.repository.metadata.get(key.id).map_err(damaged)?;
             metadata.node_key().open(&bound, sealed, &mut payload).map_err(damaged)?;

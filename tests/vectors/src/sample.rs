@@ -124,6 +124,7 @@ fn options(source: &str, engine: &str) -> BackupOptions {
         tags: vec!["nightly".into()],
         force: false,
         delta: false,
+        keep_base_keys: false,
         compression_level: 3,
         workers: 1,
         uploads: 1,

@@ -101,6 +101,7 @@ fn run(
         tags: common.tag.clone(),
         force,
         delta: !common.no_delta,
+        keep_base_keys: common.keep_base_keys,
         compression_level: common.compression,
         workers: context.workers(common.jobs),
         uploads: context.uploads(),

@@ -28,7 +28,7 @@ use strongroom_format::node::{BlobRef, Node, TreeRef};
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{KeyId, PackId, SnapshotId, WriterId};
-use strongroom_keys::random;
+use strongroom_keys::{Secret, random};
 
 pub use self::lane::Lane;
 use self::nodes::NodeWriter;
@@ -38,8 +38,9 @@ use self::sink::TreeState;
 use self::storer::Stored;
 pub(crate) use self::storer::put;
 pub(crate) use self::worker::{FrameJob, FrameSealer};
+use crate::base_keys::BaseKeys;
 use crate::cache::PackNumber;
-use crate::delta::base_snapshot;
+use crate::delta::{base_snapshot, own_base_snapshot};
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::monitor::Monitor;
@@ -70,6 +71,9 @@ pub struct BackupOptions {
     /// Whether new chunks may be stored as what differs from what the source was before, where that may be read, and
     /// the policy allows deltas.
     pub delta: bool,
+    /// Whether a host that has no right to read keeps the data keys of its own last runs in its cache, as many as the
+    /// policy allows, to store what differs from what it stored itself.
+    pub keep_base_keys: bool,
     /// zstd level; 0 stores raw frames.
     pub compression_level: i32,
     /// Threads that hash, compress and seal.
@@ -101,6 +105,8 @@ struct Written {
     indexes: Vec<IndexRef>,
     relied: BTreeSet<PackId>,
     data_key: Option<KeyRef>,
+    /// The same key, where it is to be kept.
+    kept: Option<(KeyId, Secret)>,
     /// Whether parts of the parent's tree may have been taken over.
     reuses_parent: bool,
     /// A pack that chunks were taken for present in, before it was found to be gone or damaged.
@@ -132,22 +138,35 @@ impl Repository {
                 snapshot.manifest.source == options.source && snapshot.manifest.host == options.host
             })
             .cloned();
-        let written = self.write(options, monitor, parent.as_ref(), engine)?;
-        Ok(self.commit(options, monitor, started_ns, parent.as_ref(), written)?)
+        let keys = self.base_keys(options.keep_base_keys, monitor)?;
+        let mut written = self.write(options, monitor, &keys, parent.as_ref(), engine)?;
+        let kept = written.kept.take();
+        let report = self.commit(options, monitor, started_ns, parent.as_ref(), written)?;
+        if let Some((id, secret)) = kept {
+            self.keep_base_key(&keys, id, secret, monitor);
+        }
+        Ok(report)
     }
 
     fn write<E: From<RepositoryError>>(
         &self,
         options: &BackupOptions,
         monitor: &dyn Monitor,
+        keys: &BaseKeys,
         parent: Option<&Snapshot>,
         engine: impl FnOnce(&Sink<'_, '_>) -> Result<(), E>,
     ) -> Result<Written, E> {
-        let reader = Reader::new(self);
+        let own = self.own_frames(keys)?;
+        let limit = own.as_ref().map(|own| (own.author(), own.runs()));
+        let reader = Reader::new(self).limited_to(own);
         let wanted = options.delta && options.compression_level != 0 && self.state.policy.deltas;
-        let base = parent.filter(|_| wanted).and_then(|parent| base_snapshot(&self.state, parent));
+        let base = parent.filter(|_| wanted).and_then(|parent| match limit {
+            Some(limit) => own_base_snapshot(&self.state, parent, limit),
+            None => base_snapshot(&self.state, parent),
+        });
         let mut run = Run::new(self, options.compression_level, monitor)?;
         run.deltas = base.map(|_| &reader);
+        run.base_keys = Some(keys);
         // Content of a parent that another writer signed may be taken over only where others' packs are trusted.
         let reusable = parent.filter(|parent| {
             parent.state.signer == run.signer.id()
@@ -236,7 +255,11 @@ impl Repository {
             self.cache.distrust(&broken)?;
         }
         let broken = broken.intersection(&relied).next().copied();
-        let data_key = run.data_key.get().map(|(_, reference)| *reference);
+        let (mut data_key, mut kept) = (None, None);
+        if let Some(key) = run.data_key.into_inner() {
+            data_key = Some(key.reference);
+            kept = key.secret.map(|secret| (key.reference.id, secret));
+        }
         let reuses_parent = run.reuses_parent.load(Ordering::Relaxed);
         Ok(Written {
             tree: tree_ref,
@@ -247,6 +270,7 @@ impl Repository {
             indexes,
             relied,
             data_key,
+            kept,
             reuses_parent,
             broken,
         })

@@ -24,6 +24,7 @@ use strongroom_store::Store;
 use super::collector;
 use super::failure::Failure;
 use super::pending::Pending;
+use crate::base_keys::BaseKeys;
 use crate::cache::Cache;
 use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
@@ -36,10 +37,6 @@ use crate::state::describe;
 
 /// Batches under way besides those that lanes hold.
 const SPARE_BUFFERS: usize = 4;
-
-/// Said by a run that would store deltas, and may not.
-const MAY_NOT_READ: &str = "this host has no right to read what it stored before, so what changed is stored whole; \
-    with --no-delta it is so without a word";
 
 /// What the threads of a run share.
 pub(crate) struct Run<'a> {
@@ -61,14 +58,24 @@ pub(crate) struct Run<'a> {
     pub(super) pending_chunks: Pending,
     pub(super) pending_nodes: Pending,
     pub(super) relied: Mutex<BTreeSet<PackId>>,
-    pub(super) data_key: OnceLock<(FrameKey, KeyRef)>,
+    pub(super) data_key: OnceLock<DataKey>,
     pub(super) data_key_lock: Mutex<()>,
     pub(super) new_bytes: AtomicU64,
     pub(super) reuses_parent: AtomicBool,
     /// Reads what streams were before, where new chunks may be stored as what differs.
     pub(super) deltas: Option<&'a Reader<'a>>,
+    /// The keys of earlier runs, and whether this one's is to be kept.
+    pub(super) base_keys: Option<&'a BaseKeys>,
     may_read_bases: OnceLock<bool>,
     has_failed_to_read: AtomicBool,
+}
+
+/// The key that a run's frames are sealed under.
+pub(super) struct DataKey {
+    frames: FrameKey,
+    pub(super) reference: KeyRef,
+    /// Where it is to be kept.
+    pub(super) secret: Option<Secret>,
 }
 
 /// Buffers of frames, reused.
@@ -122,6 +129,7 @@ impl<'a> Run<'a> {
             new_bytes: AtomicU64::new(0),
             reuses_parent: AtomicBool::new(false),
             deltas: None,
+            base_keys: None,
             may_read_bases: OnceLock::new(),
             has_failed_to_read: AtomicBool::new(false),
         };
@@ -173,9 +181,9 @@ impl<'a> Run<'a> {
         let reader = self.deltas.filter(|_| !self.has_failed_to_read.load(Ordering::Relaxed))?;
         // Asked for, and said, only when there is something to be stored.
         let may_read = self.may_read_bases.get_or_init(|| {
-            let may_read = reader.repository().may_read_bases();
-            if !may_read {
-                self.monitor.note(MAY_NOT_READ);
+            let may_read = reader.is_limited() || reader.repository().may_read_bases();
+            if !may_read && let Some(keys) = self.base_keys {
+                self.monitor.note(&keys.why_whole());
             }
             may_read
         });
@@ -215,11 +223,14 @@ impl<'a> Run<'a> {
                     id: key.id,
                     commitment: commitment(&key.secret, repository, key.id, Purpose::Data),
                 };
-                let _ =
-                    self.data_key.set((FrameKey::from_data_key(key.id, repository, &key.secret), reference));
+                let _ = self.data_key.set(DataKey {
+                    frames: FrameKey::from_data_key(key.id, repository, &key.secret),
+                    reference,
+                    secret: self.base_keys.filter(|keys| keys.keeps()).map(|_| key.secret),
+                });
             }
         }
-        self.data_key.get().map(|(key, reference)| (key, *reference)).ok_or(RepositoryError::Cancelled)
+        self.data_key.get().map(|key| (&key.frames, key.reference)).ok_or(RepositoryError::Cancelled)
     }
 
     /// A data key, its wraps durable: out of the KMS that opens this host's other keys, where the policy says so, and

@@ -23,7 +23,7 @@ pub mod scale;
 mod synchronize;
 mod view;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -167,6 +167,14 @@ impl Cache {
     /// Says how much memory the index may take, from the next time that it is brought up to date.
     pub(crate) fn allow(&self, allowance: Allowance) {
         self.place().allowed.store(allowance.bytes(), Ordering::Relaxed);
+    }
+
+    /// The folder of this cache, if it is one that stays.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        match &self.place().files {
+            RunFiles::Named(folder) => Some(folder.clone()),
+            RunFiles::Unnamed { .. } => None,
+        }
     }
 
     /// Where the cache lies.

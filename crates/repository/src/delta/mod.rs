@@ -10,6 +10,8 @@ mod base;
 pub use base::Base;
 pub(crate) use base::{New, Prefix};
 
+use strongroom_format::WriterId;
+
 use crate::state::{Snapshot, State};
 
 /// Generations in which chains of deltas begin anew.
@@ -24,10 +26,26 @@ pub(crate) fn base_snapshot<'a>(state: &'a State, parent: &'a Snapshot) -> Optio
         return None;
     }
     let wanted = generation & (generation - 1);
-    let of_source = |snapshot: &&Snapshot| {
-        snapshot.manifest.generation == wanted
-            && snapshot.manifest.source == parent.manifest.source
-            && snapshot.manifest.host == parent.manifest.host
-    };
-    Some(state.snapshots.iter().rfind(of_source).unwrap_or(parent))
+    let base = of_source(state, parent).find(|snapshot| snapshot.manifest.generation == wanted);
+    Some(base.unwrap_or(parent))
+}
+
+/// The same for a writer that can read only what its own last runs stored: where that snapshot is none of these, its last
+/// one.
+pub(crate) fn own_base_snapshot<'a>(
+    state: &'a State,
+    parent: &'a Snapshot,
+    (writer, runs): (WriterId, usize),
+) -> Option<&'a Snapshot> {
+    let base = base_snapshot(state, parent)?;
+    let mut own = of_source(state, parent).filter(|snapshot| snapshot.state.signer == writer).take(runs);
+    let last = own.next()?;
+    Some(if own.any(|snapshot| snapshot.id() == base.id()) { base } else { last })
+}
+
+/// Snapshots of the same source and host, newest first.
+fn of_source<'a>(state: &'a State, parent: &'a Snapshot) -> impl Iterator<Item = &'a Snapshot> {
+    state.snapshots.iter().rev().filter(|snapshot| {
+        snapshot.manifest.source == parent.manifest.source && snapshot.manifest.host == parent.manifest.host
+    })
 }

@@ -81,6 +81,7 @@ pub fn options(source: &str) -> BackupOptions {
         tags: vec![],
         force: false,
         delta: true,
+        keep_base_keys: false,
         compression_level: 3,
         workers: 2,
         uploads: 2,
