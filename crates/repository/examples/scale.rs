@@ -171,6 +171,7 @@ fn snapshots(folder: &Path, count: &str) -> Result<()> {
             tags: vec![],
             force: false,
             delta: false,
+            keep_base_keys: false,
             compression_level: 3,
             workers: 1,
             uploads: 1,
