@@ -1,18 +1,19 @@
-//! The race: strongroom against restic, rustic and borg, over the same data, in the same run. `cargo xtask race` is the
-//! one command.
+//! The race: strongroom against restic, rustic and borg, over the same data, in the same run. `cargo xtask race` is
+//! the one command.
 //!
 //! It installs nothing: `cargo xtask` says where the programs are ([`Equipment`]). It never judges a tool by another
 //! machine's figures, save kopia, which is in no registry: its bar is the measured restic times what kopia took of
-//! restic's figure where both were measured ([`bars`](self)).
+//! restic's figure where both were measured (`bars`).
 //!
-//! What makes it fair: every tool encrypts and compresses with zstd at level 3, reads a stream from a pipe of 1 MiB,
-//! writes to a directory and has a cache of its own; repositories are new in each round; tools alternate within each
-//! operation, and start in another order each round; the disk is idle when an operation starts; every restore is
-//! compared, byte by byte, with what was backed up. What counts is the median, beside its range.
+//! What makes it fair: every tool encrypts and compresses with zstd at level 3 or its own default that comes to that,
+//! reads a stream from a pipe of 1 MiB, writes to a directory and has a cache of its own; repositories are new in
+//! each round; tools alternate within each operation, and start in another order each round; the disk is idle when an
+//! operation starts; every restore is compared, byte by byte, with what was backed up. What counts is the median,
+//! beside its range.
 //!
-//! The way through it: a [`Scenario`] makes its `data` (days of a database, of a tree, of a cache server), `rounds` runs
-//! the steps of each round by the commands of each `contender` under [`measure`], `standing` holds the figures against
-//! the `bars`, `table` prints them. Start reading at `rounds`.
+//! The way through it: a [`Scenario`] makes its `data` (days of a database, of a tree, of a cache server), `rounds`
+//! runs the steps of each round by the commands of each `contender` under [`measure`], `standing` holds the figures
+//! against the `bars`, `table` prints them. Start reading at `rounds`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it reports to whoever runs it")]
 
 mod arguments;

@@ -140,7 +140,7 @@ fn stages(said: &str) -> Option<BTreeMap<String, f64>> {
 }
 
 /// Whether both give the same bytes. Reads the second to its end even so, or its writer would fail of that.
-pub(crate) fn same_bytes(first: impl Read, mut second: impl Read) -> io::Result<bool> {
+fn same_bytes(first: impl Read, mut second: impl Read) -> io::Result<bool> {
     let mut first = BufReader::with_capacity(BUFFER_BYTES, first);
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut same = true;

@@ -11,6 +11,9 @@ use crate::results::Results;
 use crate::scenario::Scenario;
 use crate::spread::Spread;
 
+/// What is in no stage.
+const ELSEWHERE: &str = "no stage";
+
 /// A row of the table, with its figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Standing {
@@ -27,7 +30,7 @@ pub(crate) struct Standing {
     pub(crate) bound_by: Option<Stage>,
 }
 
-/// The stage that takes most of our threads' time.
+/// The stage that takes most of our threads' time, which is the time that they hold it, not only a processor's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Stage {
     pub(crate) name: String,
@@ -56,7 +59,8 @@ impl Standing {
             None => None,
         };
         let timed = row.operation.filter(|_| row.metric == Metric::Seconds);
-        let bound_by = timed.and_then(|operation| bounding(&results.stages(Tool::Strongroom, operation)));
+        let bound_by =
+            timed.and_then(|operation| bounding(&results.stages(Tool::Strongroom, operation), ours?));
         let label = row.operation.map_or("all of them", |operation| scenario.label(operation));
         let label = format!("{label}, {}", row.metric.unit());
         Self { label, metric: row.metric, figures, kopia, best_peer, ratio, bar: row.bar, reached, bound_by }
@@ -68,11 +72,16 @@ fn ratio(ours: f64, best: f64) -> Option<f64> {
     (best >= 0.01).then(|| ours / best)
 }
 
-/// The first of stages that come with the largest first.
-fn bounding(stages: &[(String, f64)]) -> Option<Stage> {
-    let (name, seconds) = stages.first()?;
+/// The first of stages that come with the largest first; or else what no stage accounts for, of so many seconds from start
+/// to end: two threads at once account for more than there are.
+fn bounding(stages: &[(String, f64)], seconds: f64) -> Option<Stage> {
+    let (name, largest) = stages.first()?;
     let all: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
-    (all > 0.0).then(|| Stage { name: name.clone(), seconds: *seconds, share: seconds / all })
+    let elsewhere = (seconds - all).max(0.0);
+    let (name, largest) =
+        if elsewhere > *largest { (ELSEWHERE, elsewhere) } else { (name.as_str(), *largest) };
+    let share = largest / (all + elsewhere);
+    (share > 0.0).then(|| Stage { name: name.to_owned(), seconds: largest, share })
 }
 
 #[cfg(test)]
@@ -116,6 +125,17 @@ mod tests {
         assert_eq!((stored.reached, stored.bound_by), (Some(false), None));
         assert_eq!(standing(Metric::PeakMib, Bar::AtMost(150.0), None).reached, Some(true));
         assert_eq!(standing(Metric::PeakMib, Bar::AtMost(149.0), None).reached, Some(false));
+    }
+
+    #[test]
+    fn what_no_stage_accounts_for_is_said() {
+        let stages = [("compress".to_owned(), 3.0), ("hash".to_owned(), 1.0)];
+        let named =
+            |seconds| bounding(&stages, seconds).map(|stage| (stage.name, stage.seconds, stage.share));
+        assert_eq!(named(2.0), Some(("compress".to_owned(), 3.0, 0.75)));
+        assert_eq!(named(6.0), Some(("compress".to_owned(), 3.0, 0.5)));
+        assert_eq!(named(10.0), Some((ELSEWHERE.to_owned(), 6.0, 0.6)));
+        assert_eq!(bounding(&[], 1.0), None);
     }
 
     #[test]

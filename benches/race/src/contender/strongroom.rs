@@ -48,12 +48,12 @@ pub(super) fn old_snapshots(mut command: Command, place: &Place<'_>) -> Result<V
     Ok(ids)
 }
 
-/// With `--json`, because its last line says how long each stage took.
+/// With `--timings`: how long each stage took.
 fn settled(mut command: Command, place: &Place<'_>) -> Command {
     command
         .env("STRONGROOM_REPO", place.repository())
         .env("STRONGROOM_KEY_FILE", place.key())
         .env("STRONGROOM_CACHE_DIR", place.cache())
-        .arg("--json");
+        .args(["--json", "--timings"]);
     command
 }

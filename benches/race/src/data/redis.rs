@@ -17,10 +17,11 @@ use super::chance::Chance;
 
 const DUMPS: [&str; 2] = ["1-before.rdb", "2-after.rdb"];
 /// How many users, with their session and feed, a megabyte of dump has.
-const USERS_PER_MEGABYTE: u64 = 1900;
+const USERS_PER_MEGABYTE: u64 = 3100;
 const SESSIONS: u64 = 1 << 32;
 /// Commands are sent in runs of this length.
 const RUN_BYTES: usize = 1 << 20;
+/// Of the dumps: whoever changes this file gets new ones.
 const RECIPE: &str = include_str!("redis.rs");
 
 pub(crate) fn prepare(megabytes: u32, cache: &Path) -> Result<Data> {

@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &str); 6] = [
     ("maintenance_work_mem", "256MB"),
 ];
 /// How many customers, with their accounts, transactions and events, a megabyte of dump has.
-const CUSTOMERS_PER_MEGABYTE: u32 = 190;
+const CUSTOMERS_PER_MEGABYTE: u32 = 186;
 
 pub(crate) fn prepare(megabytes: u32, cache: &Path) -> Result<Data> {
     let customers = (CUSTOMERS_PER_MEGABYTE * megabytes).to_string();

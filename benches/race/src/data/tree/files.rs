@@ -1,12 +1,10 @@
 //! What is in a tree, and whether another has the same.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, FileType};
+use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::measure::same_bytes;
 
 /// The regular files below a folder, relative to it, in order.
 pub(super) fn regular_files(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -25,7 +23,7 @@ pub(super) fn regular_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Fails unless both folders hold the same names, contents and links.
+/// Fails unless both folders hold the same names, contents and links. Files are read whole: a tree's are small.
 pub(crate) fn ensure_same(expected: &Path, found: &Path) -> Result<()> {
     let (names, other_names) = (entries(expected)?, entries(found)?);
     let unlike = || format!("{} is not as {}", found.display(), expected.display());
@@ -40,10 +38,9 @@ pub(crate) fn ensure_same(expected: &Path, found: &Path) -> Result<()> {
             let targets = (fs::read_link(&path)?, fs::read_link(&other)?);
             ensure!(targets.0 == targets.1, "{}: another target", unlike());
         } else if kind.is_file() {
-            let open =
-                |path: &Path| File::open(path).with_context(|| format!("cannot open {}", path.display()));
-            let same = same_bytes(open(&path)?, open(&other)?).with_context(unlike)?;
-            ensure!(same, "{}: another content", unlike());
+            let read =
+                |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+            ensure!(read(&path)? == read(&other)?, "{}: another content", unlike());
         }
     }
     Ok(())
