@@ -96,7 +96,7 @@ fn index(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<()
     let built = Said::of(&["build", &place, &chunks, &bound])?;
     // Loading leaves the files in the system's memory, which is what warm means.
     let found = Said::of(&["look-up", &place, &chunks, &bound, &arguments.lookups.to_string()])?;
-    let bytes = crate::race::measure::stored_bytes(&cache)?;
+    let bytes = strongroom_race::measure::stored_bytes(&cache)?;
     std::fs::remove_dir_all(&cache).context("cannot clean up")?;
     let entries = found.number("entries")?;
     ensure!(entries == arguments.chunks as f64, "{entries} of {chunks} chunks are in the index");
