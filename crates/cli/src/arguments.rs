@@ -382,9 +382,9 @@ pub(crate) enum PolicyAction {
         /// Whether what changed a little may be stored as what differs from an earlier snapshot
         #[arg(long, value_enum, value_name = "SWITCH", group = "rules")]
         deltas: Option<Switch>,
-        /// Of how many of its own last runs a host that may not read can keep the data keys (`backup
-        /// --keep-base-keys`), so that it can store such deltas too: 0 (none) to 64. Who steals it can read what these
-        /// runs stored
+        /// Of how many of its own last runs, whatever their source, a host that may not read can keep the data keys
+        /// (`backup --keep-base-keys`), so that it can store such deltas too: 0 (none) to 64. Who takes it over can read
+        /// what these runs stored
         #[arg(long, value_name = "RUNS", group = "rules",
             value_parser = clap::value_parser!(u8).range(..=i64::from(strongroom_format::policy::BASE_KEYS_LIMIT)))]
         keep_base_keys: Option<u8>,

@@ -346,6 +346,21 @@ fn a_file_that_is_damaged_or_anothers_is_said_and_replaced() {
     assert_clean(&estate.store);
 }
 
+/// Keys that cannot be kept are said, and no reason to fail.
+#[test]
+fn a_file_that_cannot_be_written_costs_deltas_only() {
+    let estate = Estate::new(3);
+    let _ = estate.days(0..1);
+    let file = estate.file();
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let (id, said) = estate.run(1, true);
+    let warnings = said.warnings();
+    assert!(warnings.len() == 2 && warnings[1].contains("is not kept"), "{warnings:?}");
+    assert!(restore(&mut open(&estate.store), id) == day(1));
+    assert_eq!(deltas(&estate.store), 0);
+}
+
 #[test]
 fn a_revoked_writers_keys_go_and_so_do_keys_without_deltas() {
     let estate = Estate::new(3);
