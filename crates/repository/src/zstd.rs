@@ -262,7 +262,7 @@ mod tests {
         let mut out = Vec::new();
         let mut total = 0;
         for frame in frames {
-            super::compress(&mut context, frame, &mut out).unwrap();
+            compress(&mut context, frame, &mut out).unwrap();
             total += out.len();
         }
         total
@@ -321,7 +321,7 @@ mod tests {
         let mut context = context(3).unwrap();
         context.ref_prefix(&rows).unwrap();
         let mut expected = Vec::new();
-        super::compress(&mut context, &changed, &mut expected).unwrap();
+        compress(&mut context, &changed, &mut expected).unwrap();
         assert!(out.len() <= expected.len().max(changed.len() / OBVIOUS));
     }
 
