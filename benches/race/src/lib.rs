@@ -11,6 +11,9 @@
 //! operation starts; every restore is compared, byte by byte, with what was backed up. What counts is the median,
 //! beside its range.
 //!
+//! What is not the same for all: strongroom opens its repository by a key file, as hosts that back up unattended do; the
+//! others know only passphrases, and derive a key from one each time they start, which short operations show.
+//!
 //! The way through it: a [`Scenario`] makes its `data` (days of a database, of a tree, of a cache server), `rounds`
 //! runs the steps of each round by the commands of each `contender` under [`measure`], `standing` holds the figures
 //! against the `bars`, `table` prints them. Start reading at `rounds`.
