@@ -33,7 +33,8 @@ pub mod monitor;
 mod names;
 mod object_lock;
 mod open;
-mod pack_writer;
+#[doc(hidden)]
+pub mod pack_writer;
 pub mod prune;
 pub mod reader;
 mod repository;

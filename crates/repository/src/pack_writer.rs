@@ -24,25 +24,25 @@ const DATA_FLOOR_BYTES: u64 = 256 << 10;
 const METADATA_FLOOR_BYTES: u64 = 16 << 10;
 
 /// A frame as it will be stored.
-pub(crate) struct SealedFrame {
+pub struct SealedFrame {
     /// Its record; place, key and author are filled in by the pack.
-    pub(crate) record: FrameRecord,
-    pub(crate) chunks: Vec<ChunkRecord>,
-    pub(crate) bases: Vec<ChunkRecord>,
-    pub(crate) key: KeyRef,
-    pub(crate) sealed: Vec<u8>,
+    pub record: FrameRecord,
+    pub chunks: Vec<ChunkRecord>,
+    pub bases: Vec<ChunkRecord>,
+    pub key: KeyRef,
+    pub sealed: Vec<u8>,
 }
 
 /// A pack ready to be stored.
-pub(crate) struct FinishedPack {
-    pub(crate) kind: ObjectKind,
-    pub(crate) id: PackId,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) indexed: IndexedPack,
+pub struct FinishedPack {
+    pub kind: ObjectKind,
+    pub id: PackId,
+    pub bytes: Vec<u8>,
+    pub indexed: IndexedPack,
 }
 
 /// A pack under construction.
-pub(crate) struct PackWriter {
+pub struct PackWriter {
     kind: ObjectKind,
     sealer: PackSealer,
     bytes: Vec<u8>,
@@ -54,7 +54,7 @@ pub(crate) struct PackWriter {
 }
 
 impl PackWriter {
-    pub(crate) fn new(
+    pub fn new(
         kind: ObjectKind,
         metadata: &MetadataKey,
         random: &dyn Random,
@@ -78,14 +78,14 @@ impl PackWriter {
     }
 
     /// Whether a frame still fits, with padding and footer, into a pack of the target length.
-    pub(crate) fn fits(&self, frame: &SealedFrame) -> bool {
+    pub fn fits(&self, frame: &SealedFrame) -> bool {
         let keys = self.keys.len() + usize::from(!self.keys.contains(&frame.key));
         let records = self.records() + frame.chunks.len() + frame.bases.len();
         let end = self.end(frame.sealed.len(), keys, self.frames.len() + 1, records);
         self.frames.is_empty() || end <= target(self.kind)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
@@ -98,7 +98,7 @@ impl PackWriter {
         self.bytes.len() + more + TAG_LENGTH + sealed_footer_length(keys, frames, records) + TRAILER_LENGTH
     }
 
-    pub(crate) fn push(&mut self, mut frame: SealedFrame) -> Result<(), RepositoryError> {
+    pub fn push(&mut self, mut frame: SealedFrame) -> Result<(), RepositoryError> {
         let index = |value: usize| u32::try_from(value).map_err(|_| too_long("frame records"));
         let key = self.keys.iter().position(|key| *key == frame.key).unwrap_or_else(|| {
             self.keys.push(frame.key);
@@ -117,7 +117,7 @@ impl PackWriter {
     }
 
     /// Pads, seals the footer and names the pack. A pack that is not the run's last is padded to the target.
-    pub(crate) fn finish(mut self, signer: &Signer, is_last: bool) -> Result<FinishedPack, RepositoryError> {
+    pub fn finish(mut self, signer: &Signer, is_last: bool) -> Result<FinishedPack, RepositoryError> {
         let seal = |source| RepositoryError::Seal { what: "a pack", source };
         let smallest = self.end(0, self.keys.len(), self.frames.len(), self.records());
         let floor = if self.kind == ObjectKind::DataPack { DATA_FLOOR_BYTES } else { METADATA_FLOOR_BYTES };

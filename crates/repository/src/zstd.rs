@@ -27,7 +27,7 @@ const FAST_DELTA_HASH_LOG: u32 = 17;
 pub(crate) const OBVIOUS: usize = 12;
 
 /// Compresses frames.
-pub(crate) struct Compressor {
+pub struct Compressor {
     level: i32,
     strong: CCtx<'static>,
     fast: CCtx<'static>,
@@ -59,13 +59,13 @@ impl Trial {
 
 impl Compressor {
     /// Compresses at `level`, or at a lower one as long as that makes frames no larger.
-    pub(crate) fn new(level: i32) -> Result<Self, RepositoryError> {
+    pub fn new(level: i32) -> Result<Self, RepositoryError> {
         let trial = Trial { is_fast: false, interval: TRIAL_INTERVALS.0, left: 1 };
         Ok(Self { level, strong: context(level)?, fast: context(FAST_LEVEL)?, trial, other: Vec::new() })
     }
 
     /// Compresses `plain` into `out`, which is cleared; `false` when it does not shrink and is better stored raw.
-    pub(crate) fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<bool, RepositoryError> {
+    pub fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<bool, RepositoryError> {
         if self.level > FAST_LEVEL && self.trial.is_due() {
             compress(&mut self.strong, plain, out)?;
             compress(&mut self.fast, plain, &mut self.other)?;
@@ -81,7 +81,7 @@ impl Compressor {
     }
 
     /// The same, against what a reader has already: its prefix.
-    pub(crate) fn compress_against(
+    pub fn compress_against(
         &self,
         prefix: &[u8],
         plain: &[u8],
