@@ -124,8 +124,12 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
     pub(crate) fn seal_data(&mut self, job: FrameJob) -> Result<SealedFrame, RepositoryError> {
         let (key, reference) = self.run.data_key()?;
         let new = New { plain: &job.plain, chunks: &job.chunks, starts: &job.starts };
-        let prefix = job.base.as_ref().and_then(|base| self.run.prefix(base, &new));
+        let base = job.base.as_ref().filter(|base| base.is_worth_a_try());
+        let prefix = base.and_then(|base| self.run.prefix(base, &new));
         let frame = self.seal(&job.plain, job.chunks, prefix.as_ref(), key, reference)?;
+        if let Some(base) = base {
+            base.note(!frame.bases.is_empty());
+        }
         self.run.frame_buffers.give(job.plain);
         Ok(frame)
     }

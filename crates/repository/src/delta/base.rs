@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
@@ -26,6 +26,9 @@ const PREFIX_LIMIT_BYTES: usize = 4 << 20;
 const BASE_DEPTH_LIMIT: u8 = 4;
 /// Most frames that opening a delta may need. The format allows 32.
 const CLOSURE_LIMIT: usize = 16;
+/// After so many frames in a row that did not become deltas, only one in so many is tried.
+const PATIENCE: u32 = 8;
+const RETRY: u32 = 8;
 /// Chunks of which anchors are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 
@@ -34,6 +37,8 @@ pub struct Base {
     content: Content,
     /// By how much further on (or, negative, back) the bytes found last were.
     drift: AtomicI64,
+    /// Frames in a row that did not become deltas.
+    misses: AtomicU32,
     known: Mutex<LruCache<ChunkId, Option<Arc<Known>>>>,
 }
 
@@ -74,7 +79,32 @@ impl std::fmt::Debug for Base {
 
 impl Base {
     pub(crate) fn new(content: Content) -> Self {
-        Self { content, drift: AtomicI64::new(0), known: Mutex::new(LruCache::new(REMEMBERED)) }
+        Self {
+            content,
+            drift: AtomicI64::new(0),
+            misses: AtomicU32::new(0),
+            known: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// Whether to look for a frame's bytes at all: where nothing was found for long (everything is new, or in another
+    /// order), most frames are not looked for.
+    pub(crate) fn is_worth_a_try(&self) -> bool {
+        let misses = self.misses.load(Ordering::Relaxed);
+        if misses < PATIENCE {
+            return true;
+        }
+        let misses = self.misses.fetch_add(1, Ordering::Relaxed);
+        misses.is_multiple_of(RETRY)
+    }
+
+    /// Notes whether a frame that was worth a try became a delta.
+    pub(crate) fn note(&self, is_delta: bool) {
+        if is_delta {
+            self.misses.store(0, Ordering::Relaxed);
+        } else {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The part of the base that looks most like these new chunks; `None` when nothing does.
@@ -231,4 +261,29 @@ fn prefix(
         prefix.chunks.push(ChunkRecord { id: item.id, length: item.length });
     }
     Ok(Some(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_never_found_is_rarely_looked_for() {
+        let base = Base::new(Content::Inline(Vec::new()));
+        let tries = |frames: u32| {
+            let mut tries = 0;
+            for _ in 0..frames {
+                if base.is_worth_a_try() {
+                    tries += 1;
+                    base.note(false);
+                }
+            }
+            tries
+        };
+        assert_eq!(tries(PATIENCE), PATIENCE);
+        let rarely = tries(100 * RETRY);
+        assert!((50..=150).contains(&rarely), "{rarely}");
+        base.note(true);
+        assert_eq!(tries(PATIENCE), PATIENCE);
+    }
 }
