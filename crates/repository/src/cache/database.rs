@@ -3,6 +3,7 @@
 //! A run counts when it is listed here, and is listed in the transaction that adds its packs: so a crash leaves files
 //! that nobody names, and nothing else.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -76,6 +77,10 @@ impl Database {
             #[cfg(unix)]
             std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         }
+        // One process at a time: SQLite waits for nobody while it switches to its write-ahead log.
+        let lock =
+            File::options().write(true).create(true).truncate(false).open(path.with_extension("lock"))?;
+        lock.lock()?;
         let connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_secs(60))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;

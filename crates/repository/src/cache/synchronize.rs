@@ -128,8 +128,16 @@ impl Place {
             return Ok(());
         }
         self.database.write(|transaction| {
-            database::clear(transaction)?;
-            transaction.execute("INSERT OR REPLACE INTO meta VALUES ('trust', ?1)", [trust])?;
+            // Another process that began at the same time may have said so meanwhile, and go by what it has loaded.
+            let is_said: bool = transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM meta WHERE key = 'trust' AND value = ?1)",
+                [&trust],
+                |row| row.get(0),
+            )?;
+            if !is_said {
+                database::clear(transaction)?;
+                transaction.execute("INSERT OR REPLACE INTO meta VALUES ('trust', ?1)", [trust])?;
+            }
             Ok(())
         })
     }
