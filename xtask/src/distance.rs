@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use strongroom_race::measure::{self, Measurement, Streams};
+use strongroom_race::measure::{self, Measurement, Output, Streams};
 use strongroom_tests::dump::Dump;
 use strongroom_tests::proxy::delay::DelayProxy;
 use strongroom_tests::services::minio::Minio;
@@ -104,7 +104,7 @@ impl Place {
             &["backup", "stdin", "--quiet", "--name", "dump"],
             Streams { feed: Some(data), ..none },
         )?;
-        let pipe = measured(&["cat", "latest", "--quiet"], Streams { expect: Some(data), ..none })?;
+        let pipe = measured(&["cat", "latest", "--quiet"], Streams { output: Output::Same(data), ..none })?;
         let restored = self.folder.join("restored");
         let target = restored.to_string_lossy().into_owned();
         let folder = measured(&["restore", "latest", "--quiet", "--target", &target], none)?;

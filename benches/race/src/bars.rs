@@ -32,12 +32,14 @@ pub(crate) struct Row {
 
 const PEAK: Bar = Bar::AtMost(200.0);
 
-const DATABASE: [Row; 11] = [
+const DATABASE: [Row; 13] = [
     of_best(Operation::FirstBackup, Metric::Seconds, 0.4, (6.05, 5.23)),
     no_bar(Operation::FirstBackup, Metric::AddedMb),
     of_best(Operation::SameAgain, Metric::Seconds, 0.2, (2.25, 1.80)),
     of_best(Operation::NextDay, Metric::Seconds, 0.35, (2.99, 2.29)),
     of_best(Operation::NextDay, Metric::AddedMb, 0.25, (21.7, 15.6)),
+    of_best(Operation::Restore, Metric::Seconds, 0.35, (2.20, 1.82)),
+    of_best(Operation::Check, Metric::Seconds, 0.3, (2.94, 1.63)),
     no_bar(Operation::UniformDay, Metric::Seconds),
     Row {
         operation: Some(Operation::UniformDay),
@@ -45,8 +47,8 @@ const DATABASE: [Row; 11] = [
         bar: Some(Bar::OfBestPeer(0.05)),
         kopia_and_restic: None,
     },
-    of_best(Operation::Restore, Metric::Seconds, 0.35, (2.20, 1.82)),
-    of_best(Operation::Check, Metric::Seconds, 0.3, (2.94, 1.63)),
+    no_bar(Operation::RestoreUniform, Metric::Seconds),
+    no_bar(Operation::CheckUniform, Metric::Seconds),
     of_best(Operation::ForgetAndPrune, Metric::Seconds, 0.7, (0.37, 1.31)),
     Row { operation: None, metric: Metric::PeakMib, bar: Some(PEAK), kopia_and_restic: Some((244.0, 158.0)) },
 ];

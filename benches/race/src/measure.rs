@@ -1,14 +1,16 @@
 //! One measured run of one command.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::pipe::SpliceFlags;
 use serde::{Deserialize, Serialize};
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -42,13 +44,25 @@ impl Measurement {
     }
 }
 
-/// What goes into the command and what must come out of it.
+/// What goes into the command and what comes out of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Streams<'a> {
-    /// Its standard input; nothing if there is none.
+    /// Its standard input, through a pipe; nothing if there is none.
     pub feed: Option<&'a Path>,
-    /// What its standard output must be.
-    pub expect: Option<&'a Path>,
+    /// What becomes of its standard output.
+    pub output: Output<'a>,
+}
+
+/// What becomes of a command's standard output.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Output<'a> {
+    /// It is what the command has to say: stages are looked for in it.
+    #[default]
+    Said,
+    /// It goes through a pipe to nowhere.
+    Dropped,
+    /// It goes through a pipe and must be this file. Comparing takes a processor of its own.
+    Same(&'a Path),
 }
 
 /// Runs a command under GNU time (the only way to a child's peak memory without unsafe code).
@@ -65,24 +79,34 @@ pub fn run(time: &Path, command: &Command, streams: Streams<'_>) -> Result<Measu
     timed.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     timed.current_dir(command.get_current_dir().unwrap_or(Path::new(".")));
     timed.stdin(if streams.feed.is_some() { Stdio::piped() } else { Stdio::null() });
-    timed.stdout(if streams.expect.is_some() { Stdio::piped() } else { create(&printed)?.into() });
+    timed.stdout(match streams.output {
+        Output::Said => create(&printed)?.into(),
+        Output::Dropped | Output::Same(_) => Stdio::piped(),
+    });
     timed.stderr(create(&said)?);
 
     let started = Instant::now();
     let mut child = timed.spawn().context("cannot run GNU time")?;
     let feeder = match (streams.feed, child.stdin.take()) {
-        (Some(path), Some(mut stdin)) => {
-            let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        (Some(path), Some(stdin)) => {
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             let _widened = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE_BYTES);
-            Some(thread::spawn(move || io::copy(&mut file, &mut stdin)))
+            Some(thread::spawn(move || splice(&file, &stdin)))
         }
         _ => None,
     };
-    let same = match (streams.expect, child.stdout.take()) {
-        (Some(path), Some(stdout)) => {
+    let same = match (streams.output, child.stdout.take()) {
+        (Output::Same(path), Some(stdout)) => {
             let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             let _widened = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
             same_bytes(file, stdout).context("cannot read what was restored")?
+        }
+        (Output::Dropped, Some(stdout)) => {
+            let nowhere =
+                OpenOptions::new().write(true).open("/dev/null").context("cannot open /dev/null")?;
+            let _widened = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
+            splice(&stdout, &nowhere).context("cannot read what was restored")?;
+            true
         }
         _ => true,
     };
@@ -94,7 +118,7 @@ pub fn run(time: &Path, command: &Command, streams: Streams<'_>) -> Result<Measu
     match fed {
         Some(Ok(Err(error))) => return Err(error).context("it did not read all of its input"),
         Some(Err(_)) => bail!("the thread that feeds it panicked"),
-        Some(Ok(Ok(_))) | None => {}
+        Some(Ok(Ok(()))) | None => {}
     }
     ensure!(same, "what was restored is not what was backed up");
     let measurement = parse(&std::fs::read_to_string(&figures).context("GNU time wrote nothing")?)?;
@@ -137,6 +161,12 @@ fn stages(said: &str) -> Option<BTreeMap<String, f64>> {
     }
     let summary = |line| serde_json::from_str(line).ok().map(|Summary { stages }| stages);
     said.lines().rev().find_map(summary)
+}
+
+/// Moves all bytes from one to the other, one of which is a pipe: copying them would take time from what is measured.
+fn splice(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    while rustix::pipe::splice(&from, None, &to, None, PIPE_BYTES, SpliceFlags::empty())? > 0 {}
+    Ok(())
 }
 
 /// Whether both give the same bytes. Reads the second to its end even so, or its writer would fail of that.

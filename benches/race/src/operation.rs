@@ -14,12 +14,16 @@ pub(crate) enum Operation {
     SameAgain,
     /// A day's changes.
     NextDay,
-    /// 1% of everything changed, wherever it lies.
-    UniformDay,
     /// The latest snapshot, to a pipe or a new folder, as it was backed up.
     Restore,
     /// Reading all data.
     Check,
+    /// 1% of everything changed, wherever it lies.
+    UniformDay,
+    /// After it.
+    RestoreUniform,
+    /// After it.
+    CheckUniform,
     /// All snapshots but the latest; what they alone needed is gone afterwards.
     ForgetAndPrune,
 }
@@ -30,9 +34,11 @@ impl fmt::Display for Operation {
             Self::FirstBackup => "first backup",
             Self::SameAgain => "same again",
             Self::NextDay => "next day",
-            Self::UniformDay => "a day of 1% everywhere",
             Self::Restore => "restore",
             Self::Check => "check, reading all data",
+            Self::UniformDay => "a day of 1% everywhere",
+            Self::RestoreUniform => "restore after it",
+            Self::CheckUniform => "check after it",
             Self::ForgetAndPrune => "forget and prune",
         })
     }

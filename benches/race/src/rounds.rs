@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::contender::{Contender, Place, Task, output};
 use crate::data::{Data, Source, ensure_same};
-use crate::measure::{self, Measurement, Streams};
+use crate::measure::{self, Measurement, Output, Streams};
 use crate::operation::Operation;
 use crate::results::{Results, Run};
 use crate::scenario::Scenario;
@@ -84,14 +84,14 @@ impl<'a> Lane<'a> {
                 }
                 Task::BackUp { source, number: self.snapshots }
             }
-            Operation::Restore => {
+            Operation::Restore | Operation::RestoreUniform => {
                 match source {
-                    Source::Stream { file, .. } => streams.expect = Some(file),
+                    Source::Stream { .. } => streams.output = Output::Dropped,
                     Source::Tree(_) => std::fs::create_dir(&restored).context("no folder to restore to")?,
                 }
                 Task::Restore { source, number: self.snapshots }
             }
-            Operation::Check => Task::Check,
+            Operation::Check | Operation::CheckUniform => Task::Check,
             Operation::ForgetAndPrune => Task::ForgetAndPrune { old: self.contender.old_snapshots(&place)? },
         };
         let mut whole = Measurement::default();
@@ -99,6 +99,11 @@ impl<'a> Lane<'a> {
             // What was written before goes to the disk now, and not while this is measured.
             output(&mut Command::new("sync"))?;
             whole = whole.and(measure::run(time, &command, streams)?);
+            if let (Output::Dropped, Source::Stream { file, .. }) = (streams.output, source) {
+                // Again, to see that it is what was backed up.
+                let output = Output::Same(file);
+                measure::run(time, &command, Streams { output, ..streams })?;
+            }
         }
         if let (Operation::Restore, Source::Tree(tree)) = (operation, source) {
             ensure_same(tree, &self.contender.restored_tree(&place, tree))?;

@@ -28,13 +28,15 @@ pub enum Scenario {
 /// An operation, on the data of a day: 0 is the first.
 pub(crate) type Step = (Operation, usize);
 
-const DATABASE: [Step; 7] = [
+const DATABASE: [Step; 9] = [
     (Operation::FirstBackup, 0),
     (Operation::SameAgain, 0),
     (Operation::NextDay, 1),
+    (Operation::Restore, 1),
+    (Operation::Check, 1),
     (Operation::UniformDay, 2),
-    (Operation::Restore, 2),
-    (Operation::Check, 2),
+    (Operation::RestoreUniform, 2),
+    (Operation::CheckUniform, 2),
     (Operation::ForgetAndPrune, 2),
 ];
 
@@ -71,7 +73,9 @@ impl Scenario {
             (_, Operation::UniformDay) => "day 3, 1% of all rows",
             (Self::Files, Operation::Restore) => "restore to files",
             (_, Operation::Restore) => "restore to a pipe",
+            (_, Operation::RestoreUniform) => "day 3: restore to a pipe",
             (_, Operation::Check) => "check, reading all data",
+            (_, Operation::CheckUniform) => "day 3: check, reading all data",
             (_, Operation::ForgetAndPrune) => "forget and prune",
         }
     }

@@ -9,7 +9,7 @@ use strongroom_format::node::ListItem;
 use strongroom_format::pack::ChunkRecord;
 use strongroom_format::tree_entry::{EntryKind, TreeEntry};
 
-use super::lane::Item;
+use super::lane::Step;
 use super::nodes::NodeWriter;
 use super::run::Run;
 use super::worker::{FrameJob, Hashed};
@@ -76,16 +76,16 @@ impl<'r, 'a> Collector<'r, 'a> {
         hashed: Hashed,
         take: &mut impl FnMut(TreeEntry, &mut NodeWriter<'_, '_>) -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
-        let mut at = 0;
+        let mut at = hashed.start;
         let mut chunks = hashed.chunks.iter();
-        for item in hashed.items {
-            match item {
-                Item::Entry(entry) => take(*entry, &mut self.nodes)?,
-                Item::Against(base) => {
+        for step in hashed.steps {
+            match step {
+                Step::Entry(entry) => take(*entry, &mut self.nodes)?,
+                Step::Against(base) => {
                     self.end_frame()?;
                     self.base = Some(base);
                 }
-                Item::Chunk(length) => {
+                Step::Bytes(length) => {
                     let chunk = chunks.next().ok_or(RepositoryError::Cancelled)?;
                     let bytes = &hashed.data[at..at + length as usize];
                     at += bytes.len();
@@ -95,11 +95,11 @@ impl<'r, 'a> Collector<'r, 'a> {
                     }
                     self.push(chunk.item)?;
                 }
-                Item::Hole(length) => {
+                Step::Hole(length) => {
                     self.offset += u64::from(length);
                     self.push(ListItem { id: ChunkId::HOLE, length })?;
                 }
-                Item::End(mut entry) => {
+                Step::End(mut entry) => {
                     let nodes = &mut self.nodes;
                     let content = std::mem::take(&mut self.content)
                         .finish(self.run.identity, &mut |node| nodes.write(node))?;
@@ -110,7 +110,7 @@ impl<'r, 'a> Collector<'r, 'a> {
                     take(*entry, &mut self.nodes)?;
                     self.end_content()?;
                 }
-                Item::Discard => {
+                Step::Discard => {
                     self.content = ContentBuilder::default();
                     self.end_content()?;
                 }

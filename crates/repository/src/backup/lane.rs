@@ -1,12 +1,13 @@
-//! The producer's side of a run: entries and bytes in, batches of chunks out.
+//! The producer's side of a run: entries and bytes in, segments out.
 
 use std::io::Read;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
-use strongroom_chunker::{Chunker, ChunkerParams};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use strongroom_chunker::Chunker;
 use strongroom_format::tree_entry::TreeEntry;
 
+use super::cutter::Cutter;
 use super::failure::Failure;
 use super::run::Run;
 use super::worker::Hashed;
@@ -15,20 +16,22 @@ use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::stage::stage;
 
-/// Plain bytes of a batch.
-pub(crate) const BATCH_BYTES: usize = 1 << 20;
-/// Most items of a batch: keeps batches of empty files small.
-const BATCH_ITEMS: usize = 4096;
+/// Plain bytes of a full segment.
+const SEGMENT_BYTES: usize = 1 << 20;
+/// Room behind them, bytes, so that the last read of a segment is no tiny one.
+const SLACK_BYTES: usize = 64 << 10;
+/// Most steps of a segment: keeps segments of empty files small.
+const SEGMENT_STEPS: usize = 4096;
 
-/// A step of a lane, in order.
+/// A step of a lane, in order; `B` are the bytes of contents: as they were read, or cut into chunks.
 #[derive(Debug)]
-pub(crate) enum Item {
+pub(crate) enum Step<B> {
     /// An entry without content, or with content that is stored already.
     Entry(Box<TreeEntry>),
     /// What the content that is being written was before.
     Against(Arc<Base>),
-    /// The next chunk of the content that is being written: so many bytes of the batch.
-    Chunk(u32),
+    /// The next bytes of the content that is being written.
+    Bytes(B),
     /// A hole in it.
     Hole(u32),
     /// The content ends, and belongs to this entry.
@@ -37,57 +40,62 @@ pub(crate) enum Item {
     Discard,
 }
 
-/// What goes through the workers.
-pub(crate) struct Batch {
-    pub(crate) number: u64,
+/// Bytes of a content as they were read.
+#[derive(Debug)]
+pub(crate) enum Raw {
+    /// The next so many bytes of the segment.
+    Read(u32),
+    /// A chunk ends here: the content does, or a hole begins.
+    Cut,
+}
+
+/// What a lane hands to its cutter.
+pub(crate) struct Segment {
+    /// A buffer of the pool: room for what the last segment left uncut, then the bytes read.
     pub(crate) data: Vec<u8>,
-    pub(crate) items: Vec<Item>,
+    pub(crate) steps: Vec<Step<Raw>>,
 }
 
 /// One ordered sequence of entries and contents. A run may have several, filled by threads of their own.
 pub struct Lane<'a> {
-    batches: Sender<(Batch, Sender<Hashed>)>,
-    results: Sender<Hashed>,
+    segments: Sender<Segment>,
+    cutter: Arc<Cutter>,
+    /// Where a worker learns that the cutter has one more segment.
+    work: Sender<Arc<Cutter>>,
     buffers: Receiver<Vec<u8>>,
     failure: &'a Failure,
     monitor: &'a dyn Monitor,
-    chunker: Chunker,
-    number: u64,
-    /// A buffer of the pool, of a fixed length.
+    /// Bytes at a buffer's start that are left free: of the longest chunk.
+    headroom: usize,
+    /// A buffer of the pool, of a fixed length; empty before the first step.
     data: Vec<u8>,
-    /// Bytes of it that were read.
+    /// Where in it the bytes read end.
     filled: usize,
-    /// Bytes of it that belong to items already.
-    cut: usize,
-    items: Vec<Item>,
+    steps: Vec<Step<Raw>>,
 }
 
 impl<'a> Lane<'a> {
     pub(crate) fn new(
         run: &'a Run<'_>,
-        batches: Sender<(Batch, Sender<Hashed>)>,
-        parameters: ChunkerParams,
+        chunker: Chunker,
+        work: Sender<Arc<Cutter>>,
         results: Sender<Hashed>,
-    ) -> Result<Self, RepositoryError> {
-        let chunker = Chunker::new(parameters, Arc::clone(&run.gear)).map_err(|error| {
-            RepositoryError::Inconsistent {
-                object: "the chunker's parameters".into(),
-                reason: error.to_string(),
-            }
-        })?;
-        Ok(Self {
-            batches,
-            results,
+    ) -> Self {
+        // The pool of buffers bounds how many there are.
+        let (segments, segments_in) = unbounded();
+        let headroom = chunker.max_size();
+        Self {
+            segments,
+            cutter: Arc::new(Cutter::new(segments_in, results, chunker)),
+            work,
             buffers: run.buffers.clone(),
             failure: &run.failure,
             monitor: run.monitor,
-            chunker,
-            number: 0,
+            headroom,
             data: Vec::new(),
             filled: 0,
-            cut: 0,
-            items: Vec::new(),
-        })
+            steps: Vec::new(),
+        }
     }
 
     /// Appends an entry that has no content, or whose content is stored already.
@@ -95,7 +103,7 @@ impl<'a> Lane<'a> {
     /// # Errors
     /// `Cancelled` when another part of the run failed, `Interrupted`.
     pub fn entry(&mut self, entry: TreeEntry) -> Result<(), RepositoryError> {
-        self.item(Item::Entry(Box::new(entry)))
+        self.step(Step::Entry(Box::new(entry)))
     }
 
     /// Says what the content that comes next was before: new chunks of it may be stored as what differs.
@@ -103,7 +111,7 @@ impl<'a> Lane<'a> {
     /// # Errors
     /// As [`Lane::entry`].
     pub fn against(&mut self, base: Option<Arc<Base>>) -> Result<(), RepositoryError> {
-        base.map_or(Ok(()), |base| self.item(Item::Against(base)))
+        base.map_or(Ok(()), |base| self.step(Step::Against(base)))
     }
 
     /// Reads `reader` to its end as the next part of the content. Returns how many bytes that were.
@@ -117,9 +125,7 @@ impl<'a> Lane<'a> {
     ) -> Result<u64, RepositoryError> {
         let mut total = 0_u64;
         loop {
-            if self.data.is_empty() {
-                self.data = self.buffer()?;
-            }
+            self.take_buffer()?;
             let reading = stage!("read");
             let read = match reader.read(&mut self.data[self.filled..]) {
                 Ok(read) => read,
@@ -132,21 +138,19 @@ impl<'a> Lane<'a> {
                 Err(source) => return Err(RepositoryError::Read { path: name.to_string(), source }),
             };
             drop(reading);
+            if read == 0 {
+                self.step(Step::Bytes(Raw::Cut))?;
+                return Ok(total);
+            }
             self.filled += read;
             total += read as u64;
             self.monitor.advance(read as u64);
-            let chunking = stage!("chunk");
-            while let Some(length) = self.chunker.next_cut(&self.data[self.cut..self.filled], read == 0) {
-                self.cut += length;
-                self.items.push(Item::Chunk(u32::try_from(length).unwrap_or(u32::MAX)));
-            }
-            drop(chunking);
-            // Room must be left for the next read: what is not cut yet is shorter than the largest chunk.
-            if self.cut >= BATCH_BYTES || self.items.len() >= BATCH_ITEMS || self.filled == self.data.len() {
-                self.send()?;
-            }
-            if read == 0 {
-                return Ok(total);
+            let length = u32::try_from(read).unwrap_or(u32::MAX);
+            if let Some(Step::Bytes(Raw::Read(before))) = self.steps.last_mut() {
+                *before += length;
+                self.send_if_full()?;
+            } else {
+                self.step(Step::Bytes(Raw::Read(length)))?;
             }
         }
     }
@@ -159,7 +163,7 @@ impl<'a> Lane<'a> {
         let mut left = length;
         while left > 0 {
             let part = u32::try_from(left).unwrap_or(u32::MAX);
-            self.item(Item::Hole(part))?;
+            self.step(Step::Hole(part))?;
             left -= u64::from(part);
         }
         Ok(())
@@ -170,7 +174,7 @@ impl<'a> Lane<'a> {
     /// # Errors
     /// As [`Lane::entry`].
     pub fn end(&mut self, entry: TreeEntry) -> Result<(), RepositoryError> {
-        self.item(Item::End(Box::new(entry)))
+        self.step(Step::End(Box::new(entry)))
     }
 
     /// Throws away the content written since the last entry.
@@ -178,39 +182,43 @@ impl<'a> Lane<'a> {
     /// # Errors
     /// As [`Lane::entry`].
     pub fn discard(&mut self) -> Result<(), RepositoryError> {
-        self.filled = self.cut;
-        self.item(Item::Discard)
+        // What was not cut yet must be the last of its segment: chunks lie without gaps.
+        self.step(Step::Discard)?;
+        self.send()
     }
 
-    fn item(&mut self, item: Item) -> Result<(), RepositoryError> {
-        self.items.push(item);
-        if self.items.len() >= BATCH_ITEMS || self.cut >= BATCH_BYTES { self.send() } else { Ok(()) }
+    fn step(&mut self, step: Step<Raw>) -> Result<(), RepositoryError> {
+        self.take_buffer()?;
+        self.steps.push(step);
+        self.send_if_full()
     }
 
-    fn buffer(&self) -> Result<Vec<u8>, RepositoryError> {
-        let mut buffer = self.failure.receive(&self.buffers)?.ok_or(RepositoryError::Cancelled)?;
-        buffer.resize(BATCH_BYTES + self.chunker.max_size(), 0);
-        Ok(buffer)
+    /// Each segment has a buffer of the pool, so that the pool bounds what is under way.
+    fn take_buffer(&mut self) -> Result<(), RepositoryError> {
+        if self.data.is_empty() {
+            self.data = self.failure.receive(&self.buffers)?.ok_or(RepositoryError::Cancelled)?;
+            self.data.resize(self.headroom + SEGMENT_BYTES + SLACK_BYTES, 0);
+            self.filled = self.headroom;
+        }
+        Ok(())
+    }
+
+    fn send_if_full(&mut self) -> Result<(), RepositoryError> {
+        let is_full = self.filled >= self.headroom + SEGMENT_BYTES || self.steps.len() >= SEGMENT_STEPS;
+        if is_full { self.send() } else { Ok(()) }
     }
 
     fn send(&mut self) -> Result<(), RepositoryError> {
         if self.monitor.is_cancelled() {
             return Err(RepositoryError::Interrupted);
         }
-        if self.items.is_empty() {
+        if self.steps.is_empty() {
             return Ok(());
         }
-        // Each batch has a buffer of the pool, so that the pool bounds what is under way.
-        let mut next = self.buffer()?;
-        let tail = self.filled - self.cut;
-        if tail > 0 {
-            next[..tail].copy_from_slice(&self.data[self.cut..self.filled]);
-        }
-        let data = std::mem::replace(&mut self.data, next);
-        (self.cut, self.filled) = (0, tail);
-        let batch = Batch { number: self.number, data, items: std::mem::take(&mut self.items) };
-        self.number += 1;
-        self.failure.send(&self.batches, (batch, self.results.clone()))
+        let segment =
+            Segment { data: std::mem::take(&mut self.data), steps: std::mem::take(&mut self.steps) };
+        self.failure.send(&self.segments, segment)?;
+        self.failure.send(&self.work, Arc::clone(&self.cutter))
     }
 
     /// Ends the lane.

@@ -1,13 +1,14 @@
 //! Backing up: a pipeline of threads between an engine's entries and streams and one journal entry.
 //!
 //! ```text
-//! engine → Lane → batches → workers (hash, look up) → collector (a lane) → frames → workers (compress, seal)
-//!        → assembler (packs) → storers → index objects → journal entry
+//! engine → Lane (reads) → segments → workers (cut, hash, look up) → collector (a lane) → frames
+//!        → workers (compress, seal) → assembler (packs) → storers → index objects → journal entry
 //! ```
 //! Every channel is bounded, and each batch and frame has a buffer of a pool, so memory does not grow with the
 //! input. Nothing counts before the entry is appended, so a run may stop anywhere.
 
 mod collector;
+mod cutter;
 mod failure;
 mod lane;
 mod nodes;
@@ -183,17 +184,17 @@ impl Repository {
         let stored = Mutex::new(Stored { packs: Vec::new(), bytes: 0, index });
         let (run_ref, stored_ref) = (&run, &stored);
         let roots = std::thread::scope(|scope| -> Result<Option<(TreeRef, Option<BlobRef>)>, E> {
-            let (batches, batches_in) = bounded(2);
+            let (work, work_in) = bounded(2);
             let (frames, frames_in) = bounded(options.workers.max(1));
             let (sealed, sealed_in) = bounded(4);
             let (packs, packs_in) = bounded(1);
             for _ in 0..options.workers.max(1) {
-                let (batches_in, frames_in, sealed) = (batches_in.clone(), frames_in.clone(), sealed.clone());
+                let (work_in, frames_in, sealed) = (work_in.clone(), frames_in.clone(), sealed.clone());
                 scope.spawn(move || {
-                    run_ref.failure.guard(|| worker::work(run_ref, &batches_in, &frames_in, &sealed))
+                    run_ref.failure.guard(|| worker::work(run_ref, &work_in, &frames_in, &sealed))
                 });
             }
-            drop((batches_in, frames_in));
+            drop((work_in, frames_in));
             scope.spawn(move || run_ref.failure.guard(|| storer::assemble(run_ref, &sealed_in, &packs)));
             for _ in 0..options.uploads.max(1) {
                 let packs_in = packs_in.clone();
@@ -203,7 +204,7 @@ impl Repository {
             let sink = Sink {
                 run: run_ref,
                 scope,
-                batches,
+                work,
                 frames,
                 sealed,
                 tree: &tree,
@@ -221,8 +222,8 @@ impl Repository {
                     None => Err(error),
                 };
             }
-            let Sink { batches, frames, sealed, collectors, .. } = sink;
-            drop(batches);
+            let Sink { work, frames, sealed, collectors, .. } = sink;
+            drop(work);
             for collector in collectors.into_inner().unwrap_or_else(PoisonError::into_inner) {
                 let _ = collector.join();
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use crossbeam_channel::{Sender, unbounded};
-use strongroom_chunker::ChunkerParams;
+use strongroom_chunker::{Chunker, ChunkerParams};
 use strongroom_format::manifest::Stream;
 use strongroom_format::path::EntryPath;
 use strongroom_format::registry::{ChunkerKind, ObjectKind};
@@ -13,10 +13,11 @@ use strongroom_format::tree_entry::TreeEntry;
 use strongroom_keys::derive::Identity;
 
 use super::collector;
-use super::lane::{Batch, Lane};
+use super::cutter::Cutter;
+use super::lane::Lane;
 use super::nodes::NodeWriter;
 use super::run::Run;
-use super::worker::{FrameJob, Hashed};
+use super::worker::FrameJob;
 use crate::delta::Base;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
@@ -33,7 +34,7 @@ const BASE_BYTES: u64 = 64 << 10;
 pub struct Sink<'scope, 'env> {
     pub(super) run: &'env Run<'env>,
     pub(super) scope: &'scope Scope<'scope, 'env>,
-    pub(super) batches: Sender<(Batch, Sender<Hashed>)>,
+    pub(super) work: Sender<Arc<Cutter>>,
     pub(super) frames: Sender<FrameJob>,
     pub(super) sealed: Sender<(ObjectKind, SealedFrame)>,
     pub(super) tree: &'env Mutex<TreeState>,
@@ -159,10 +160,16 @@ impl<'scope, 'env> Sink<'scope, 'env> {
         parameters: ChunkerParams,
         take: impl FnMut(TreeEntry, &mut NodeWriter<'_, '_>) -> Result<(), RepositoryError> + Send + 'scope,
     ) -> Result<Lane<'env>, RepositoryError> {
-        let (sender, results) = unbounded();
         let run = self.run;
+        let chunker = Chunker::new(parameters, Arc::clone(&run.gear)).map_err(|error| {
+            RepositoryError::Inconsistent {
+                object: "the chunker's parameters".into(),
+                reason: error.to_string(),
+            }
+        })?;
         run.add_buffers(BUFFERS_A_LANE);
-        let lane = Lane::new(run, self.batches.clone(), parameters, sender)?;
+        let (sender, results) = unbounded();
+        let lane = Lane::new(run, chunker, self.work.clone(), sender);
         let (frames, sealed) = (self.frames.clone(), self.sealed.clone());
         let collector = self.scope.spawn(move || {
             run.failure.guard(|| {

@@ -1,4 +1,4 @@
-//! Workers: they hash and look up batches, and compress and seal frames.
+//! Workers: they cut segments, hash and look up chunks, and compress and seal frames.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use strongroom_format::registry::{Codec, ObjectKind};
 use strongroom_keys::frame::{BoundRecord, FrameKey};
 use strongroom_keys::random;
 
-use super::lane::{Batch, Item};
+use super::cutter::{Batch, Cutter};
+use super::lane::Step;
 use super::run::Run;
 use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
@@ -22,7 +23,9 @@ use crate::zstd::{Compressor, OBVIOUS};
 pub(crate) struct Hashed {
     pub(crate) number: u64,
     pub(crate) data: Vec<u8>,
-    pub(crate) items: Vec<Item>,
+    /// Where its first chunk begins.
+    pub(crate) start: usize,
+    pub(crate) steps: Vec<Step<u32>>,
     pub(crate) chunks: Vec<HashedChunk>,
 }
 
@@ -53,15 +56,15 @@ struct Payload<'p> {
 /// Works until both channels are closed. Frames go first: they free what collectors wait for.
 pub(crate) fn work(
     run: &Run<'_>,
-    batches: &Receiver<(Batch, Sender<Hashed>)>,
+    cutters: &Receiver<Arc<Cutter>>,
     frames: &Receiver<FrameJob>,
     sealed: &Sender<(ObjectKind, SealedFrame)>,
 ) -> Result<(), RepositoryError> {
     let mut sealer = FrameSealer::new(run)?;
-    let (mut batches_open, mut frames_open) = (true, true);
+    let (mut segments_open, mut frames_open) = (true, true);
     let never = crossbeam_channel::never();
     let never_frame = crossbeam_channel::never();
-    while batches_open || frames_open {
+    while segments_open || frames_open {
         select_biased! {
             recv(run.failure.tripped()) -> _ => return Err(RepositoryError::Cancelled),
             recv(if frames_open { frames } else { &never_frame }) -> job => match job {
@@ -71,13 +74,14 @@ pub(crate) fn work(
                 }
                 Err(_) => frames_open = false,
             },
-            recv(if batches_open { batches } else { &never }) -> batch => match batch {
-                Ok((batch, results)) => {
+            recv(if segments_open { cutters } else { &never }) -> cutter => match cutter {
+                Ok(cutter) => {
+                    let batch = cutter.next().ok_or(RepositoryError::Cancelled)?;
                     let hashed = hash(run, batch)?;
                     // A collector that is gone has failed, and said so.
-                    results.send(hashed).map_err(|_| RepositoryError::Cancelled)?;
+                    cutter.results.send(hashed).map_err(|_| RepositoryError::Cancelled)?;
                 }
-                Err(_) => batches_open = false,
+                Err(_) => segments_open = false,
             },
         }
     }
@@ -86,11 +90,11 @@ pub(crate) fn work(
 
 fn hash(run: &Run<'_>, batch: Batch) -> Result<Hashed, RepositoryError> {
     let hashing = stage!("hash");
-    let mut at = 0;
-    let mut ids = Vec::with_capacity(batch.items.len());
-    let mut lengths = Vec::with_capacity(batch.items.len());
-    for item in &batch.items {
-        if let Item::Chunk(length) = item {
+    let mut at = batch.start;
+    let mut ids = Vec::with_capacity(batch.steps.len());
+    let mut lengths = Vec::with_capacity(batch.steps.len());
+    for step in &batch.steps {
+        if let Step::Bytes(length) = step {
             ids.push(run.identity.chunk_id(&batch.data[at..at + *length as usize]));
             lengths.push(*length);
             at += *length as usize;
@@ -104,7 +108,8 @@ fn hash(run: &Run<'_>, batch: Batch) -> Result<Hashed, RepositoryError> {
         .zip(is_new)
         .map(|((id, length), is_new)| HashedChunk { item: ListItem { id: *id, length: *length }, is_new })
         .collect();
-    Ok(Hashed { number: batch.number, data: batch.data, items: batch.items, chunks })
+    let Batch { number, data, start, steps } = batch;
+    Ok(Hashed { number, data, start, steps, chunks })
 }
 
 /// Compresses and seals frames, reusing its buffers.
