@@ -76,7 +76,7 @@ pub(crate) fn work(
             },
             recv(if segments_open { cutters } else { &never }) -> cutter => match cutter {
                 Ok(cutter) => {
-                    let batch = cutter.next().ok_or(RepositoryError::Cancelled)?;
+                    let batch = cutter.next(&run.failure)?;
                     let hashed = hash(run, batch)?;
                     // A collector that is gone has failed, and said so.
                     cutter.results.send(hashed).map_err(|_| RepositoryError::Cancelled)?;
