@@ -118,9 +118,10 @@ fn decompressing(bencher: Bencher<'_, '_>) {
     assert!(Compressor::new(3).unwrap().compress(&data, &mut compressed).unwrap());
     let mut decompressor = Decompressor::new();
     let length = u32::try_from(data.len()).unwrap();
+    let mut plain = Vec::new();
     bencher
         .counter(BytesCount::of_slice(&data))
-        .bench_local(|| decompressor.decompress(&compressed, &[], length).unwrap());
+        .bench_local(|| decompressor.decompress(&compressed, &[], length, &mut plain).unwrap());
 }
 
 /// A frame of one chunk, stored as it is.

@@ -35,6 +35,15 @@ pub fn content_hash(bytes: &[u8]) -> ContentHash {
     ContentHash(*blake3::hash(bytes).as_bytes())
 }
 
+/// BLAKE3-256 of the first `length` bytes, at most all, and of all of them, in one pass.
+#[must_use]
+pub fn content_hashes(bytes: &[u8], length: usize) -> (ContentHash, ContentHash) {
+    let (first, rest) = bytes.split_at(length.min(bytes.len()));
+    let mut hasher = blake3::Hasher::new();
+    let first = *hasher.update(first).finalize().as_bytes();
+    (ContentHash(first), ContentHash(*hasher.update(rest).finalize().as_bytes()))
+}
+
 /// The chain of the journal after one more object: `H(chain before ‖ H(bytes))`.
 #[must_use]
 pub fn chain(before: ContentHash, entry_hash: ContentHash) -> ContentHash {

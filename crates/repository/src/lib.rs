@@ -16,6 +16,7 @@
 pub mod administration;
 pub mod backup;
 mod base_keys;
+mod buffers;
 pub mod cache;
 pub mod check;
 pub mod clock;

@@ -156,7 +156,8 @@ impl Decompressor {
         Self::default()
     }
 
-    /// Decompresses `payload` into exactly `plain_length` bytes; `prefix` is what it was compressed against.
+    /// Decompresses `payload` into exactly `plain_length` bytes, in `plain`; `prefix` is what it was compressed
+    /// against.
     ///
     /// # Errors
     /// `Format` for a frame of another shape or length.
@@ -165,7 +166,8 @@ impl Decompressor {
         payload: &[u8],
         prefix: &[u8],
         plain_length: u32,
-    ) -> Result<Vec<u8>, KeysError> {
+        plain: &mut Vec<u8>,
+    ) -> Result<(), KeysError> {
         zstd_frame::check(payload, plain_length)?;
         let bad = |rule| KeysError::Format(strongroom_format::FormatError::Rule { what: "zstd frame", rule });
         match zstd_safe::find_frame_compressed_size(payload) {
@@ -173,16 +175,20 @@ impl Decompressor {
             Ok(_) => return Err(bad("nothing follows it")),
             Err(_) => return Err(bad("it is whole")),
         }
-        let mut plain = Vec::with_capacity(plain_length as usize);
+        plain.clear();
+        plain.reserve_exact(plain_length as usize);
         let result = if prefix.is_empty() {
-            self.context.decompress(&mut plain, payload)
-        } else {
+            self.context.decompress(plain, payload)
+        } else if prefix.starts_with(&zstd_safe::MAGIC_DICTIONARY.to_le_bytes()) {
+            // What begins like a dictionary of zstd would be taken for one.
             let mut context = DCtx::create();
             context.ref_prefix(prefix).map_err(|_| bad("its prefix loads"))?;
-            context.decompress(&mut plain, payload)
+            context.decompress(plain, payload)
+        } else {
+            self.context.decompress_using_dict(plain, payload, prefix)
         };
         match result {
-            Ok(length) if length == plain_length as usize => Ok(plain),
+            Ok(length) if length == plain_length as usize => Ok(()),
             _ => Err(bad("it decompresses to exactly its length")),
         }
     }
@@ -195,6 +201,11 @@ fn failed(code: zstd_safe::ErrorCode) -> RepositoryError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decompress(payload: &[u8], prefix: &[u8], plain_length: u32) -> Result<Vec<u8>, KeysError> {
+        let mut plain = Vec::new();
+        Decompressor::new().decompress(payload, prefix, plain_length, &mut plain).map(|()| plain)
+    }
 
     fn delta(prefix: &[u8], plain: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -209,7 +220,7 @@ mod tests {
         for length in [1_u32, 100, 255, 256, 65_791, 65_792, 1 << 20, 8 << 20] {
             let plain: Vec<u8> = (0..length).map(|i| (i / 7 % 251).to_le_bytes()[0]).collect();
             if compressor.compress(&plain, &mut out).unwrap() {
-                assert_eq!(Decompressor::new().decompress(&out, &[], length).unwrap(), plain);
+                assert_eq!(decompress(&out, &[], length).unwrap(), plain);
             } else {
                 assert!(length < 20, "{length}");
             }
@@ -229,12 +240,8 @@ mod tests {
         plain[5000] ^= 1;
         let payload = delta(&base, &plain);
         assert!(payload.len() < 4096, "{}", payload.len());
-        assert_eq!(Decompressor::new().decompress(&payload, &base, 1 << 20).unwrap(), plain);
-        assert!(
-            Decompressor::new()
-                .decompress(&payload, &base[..base.len() - 1], 1 << 20)
-                .map_or(true, |other| other != plain)
-        );
+        assert_eq!(decompress(&payload, &base, 1 << 20).unwrap(), plain);
+        assert!(decompress(&payload, &base[..base.len() - 1], 1 << 20).map_or(true, |other| other != plain));
     }
 
     /// Rows as a database dumps them: hashes and numbers.
@@ -253,7 +260,8 @@ mod tests {
 
     /// Program text, of which the higher level makes much less.
     fn text(length: usize) -> Vec<u8> {
-        let source = [include_str!("reader.rs"), include_str!("state.rs"), include_str!("zstd.rs")].concat();
+        let source =
+            [include_str!("reader/mod.rs"), include_str!("state.rs"), include_str!("zstd.rs")].concat();
         (0_u32..).flat_map(|n| source.replace("self", &format!("s{n}")).into_bytes()).take(length).collect()
     }
 
@@ -280,10 +288,7 @@ mod tests {
             let mut total = 0;
             for frame in frames {
                 assert!(compressor.compress(frame, &mut out).unwrap());
-                assert_eq!(
-                    Decompressor::new().decompress(&out, &[], frame.len().try_into().unwrap()).unwrap(),
-                    frame
-                );
+                assert_eq!(decompress(&out, &[], frame.len().try_into().unwrap()).unwrap(), frame);
                 total += out.len();
             }
             assert_eq!(compressor.trial.is_fast, is_fast);
@@ -326,16 +331,25 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_that_looks_like_a_dictionary_is_none() {
+        let mut base = rows(64 << 10);
+        base[..4].copy_from_slice(&zstd_safe::MAGIC_DICTIONARY.to_le_bytes());
+        let plain = [&base[100..], &base[..100]].concat();
+        let payload = delta(&base, &plain);
+        assert!(payload.len() < 4096, "{}", payload.len());
+        assert_eq!(decompress(&payload, &base, 64 << 10).unwrap(), plain);
+    }
+
+    #[test]
     fn frames_of_another_shape_are_refused() {
         let mut out = Vec::new();
         assert!(Compressor::new(3).unwrap().compress(&[7; 5000], &mut out).unwrap());
-        let mut decompressor = Decompressor::new();
-        assert!(decompressor.decompress(&[&out[..], &[0]].concat(), &[], 5000).is_err(), "trailing byte");
-        assert!(decompressor.decompress(&[&out[..], &out[..]].concat(), &[], 5000).is_err(), "two frames");
-        assert!(decompressor.decompress(&out, &[], 4999).is_err(), "another size");
-        assert!(decompressor.decompress(&out[..out.len() - 1], &[], 5000).is_err(), "cut short");
+        assert!(decompress(&[&out[..], &[0]].concat(), &[], 5000).is_err(), "trailing byte");
+        assert!(decompress(&[&out[..], &out[..]].concat(), &[], 5000).is_err(), "two frames");
+        assert!(decompress(&out, &[], 4999).is_err(), "another size");
+        assert!(decompress(&out[..out.len() - 1], &[], 5000).is_err(), "cut short");
         let mut bomb = out.clone();
         bomb[5..7].copy_from_slice(&[0xff, 0xff]);
-        assert!(decompressor.decompress(&bomb, &[], 5000).is_err(), "a bomb");
+        assert!(decompress(&bomb, &[], 5000).is_err(), "a bomb");
     }
 }

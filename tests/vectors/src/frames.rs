@@ -164,7 +164,10 @@ pub fn verify(stored: &Value) -> Result<()> {
         let opened = if record.codec == Codec::Raw {
             payload
         } else {
-            Decompressor::new().decompress(&payload, &plain.bases.concat(), record.plain_length)?
+            let mut decompressed = Vec::new();
+            let prefix = plain.bases.concat();
+            Decompressor::new().decompress(&payload, &prefix, record.plain_length, &mut decompressed)?;
+            decompressed
         };
         ensure!(opened == plain.chunks.concat() && opened == field("plain")?, "{name}: the plaintext");
     }

@@ -136,7 +136,7 @@ impl<'r, 'a> Collector<'r, 'a> {
             self.end_frame()?;
         }
         if self.frame.plain.capacity() == 0 {
-            self.frame.plain = self.run.frame_buffers.take();
+            self.frame.plain = self.run.frame_buffers.take(FRAME_BYTES);
         }
         self.frame.plain.extend_from_slice(bytes);
         self.frame.chunks.push(ChunkRecord { id: item.id, length: item.length });

@@ -21,10 +21,10 @@ use strongroom_keys::unlock::key_name;
 use strongroom_keys::wrap::{NamedKey, WrapTo, aws_kms_recipient, generate_with_kms};
 use strongroom_store::Store;
 
-use super::collector;
 use super::failure::Failure;
 use super::pending::Pending;
 use crate::base_keys::BaseKeys;
+use crate::buffers::Buffers;
 use crate::cache::Cache;
 use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
@@ -54,7 +54,7 @@ pub(crate) struct Run<'a> {
     pub(super) failure: Failure,
     pub(super) buffers: Receiver<Vec<u8>>,
     pub(super) buffers_back: Sender<Vec<u8>>,
-    pub(super) frame_buffers: BufferPool,
+    pub(super) frame_buffers: Buffers,
     pub(super) pending_chunks: Pending,
     pub(super) pending_nodes: Pending,
     pub(super) relied: Mutex<BTreeSet<PackId>>,
@@ -76,22 +76,6 @@ pub(super) struct DataKey {
     pub(super) reference: KeyRef,
     /// Where it is to be kept.
     pub(super) secret: Option<Secret>,
-}
-
-/// Buffers of frames, reused.
-#[derive(Default)]
-pub(super) struct BufferPool(Mutex<Vec<Vec<u8>>>);
-
-impl BufferPool {
-    pub(super) fn take(&self) -> Vec<u8> {
-        let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.unwrap_or_else(|| Vec::with_capacity(collector::FRAME_BYTES))
-    }
-
-    pub(super) fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
-    }
 }
 
 impl<'a> Run<'a> {
@@ -120,7 +104,7 @@ impl<'a> Run<'a> {
             failure: Failure::default(),
             buffers,
             buffers_back,
-            frame_buffers: BufferPool::default(),
+            frame_buffers: Buffers::default(),
             pending_chunks: Pending::default(),
             pending_nodes: Pending::default(),
             relied: Mutex::default(),

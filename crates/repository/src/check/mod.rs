@@ -12,6 +12,7 @@ mod journal;
 mod keys;
 mod objects;
 mod packs;
+mod reading;
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -125,6 +126,8 @@ struct Checker<'a> {
     checked: Checked,
     /// Packs that are in the store.
     present: BTreeSet<PackId>,
+    /// The depth of packs that have deltas.
+    depths: HashMap<PackId, u8>,
     /// Findings about packs, to be made more precise by reading them.
     suspect: BTreeMap<PackId, Cause>,
     /// Findings about index objects: what nothing else covers is laid to them.
@@ -154,6 +157,7 @@ impl Repository {
             findings: Findings::default(),
             checked: Checked::default(),
             present: BTreeSet::new(),
+            depths: HashMap::new(),
             suspect: BTreeMap::new(),
             index_causes: Vec::new(),
             key_names: BTreeSet::new(),
@@ -172,7 +176,7 @@ impl Repository {
             checker.keys()?;
         }
         checker.footers(&cache)?;
-        let reader = Reader::by_index(self, &cache);
+        let reader = Reader::by_index(self, &cache).noting_opened();
         checker.read_packs(&cache, &reader)?;
         checker.report_frozen();
         checker.trees(&cache, &reader)?;

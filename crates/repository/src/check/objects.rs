@@ -229,7 +229,7 @@ impl Checker<'_> {
                 {
                     self.bad.packs.insert(number, *cause);
                 }
-                self.keys_of(cache, number, &mut keys)?;
+                self.depth_and_keys_of(cache, number, &mut keys)?;
             }
         }
         Ok(())
@@ -267,7 +267,7 @@ impl Checker<'_> {
     }
 
     /// Frames whose key is not there cannot be read. `keys` remembers what was found of each.
-    fn keys_of(
+    fn depth_and_keys_of(
         &mut self,
         cache: &Cache,
         number: PackNumber,
@@ -277,6 +277,11 @@ impl Checker<'_> {
         let Some(entry) = cache.pack(number)?.filter(|entry| entry.kind == ObjectKind::DataPack) else {
             return Ok(());
         };
+        if let Some(depth) =
+            entry.footer.frames.iter().map(|frame| frame.depth).max().filter(|depth| *depth > 0)
+        {
+            self.depths.insert(entry.id, depth);
+        }
         for (frame, record) in (0_u32..).zip(&entry.footer.frames) {
             let Some(key) = entry.footer.keys.get(usize::from(record.key)) else { continue };
             let cause = match keys.get(&key.id) {

@@ -17,7 +17,7 @@ use crate::tree::ListCursor;
 
 /// Bounds of a run: items that lie in one frame, or in frames one behind the other, which are fetched together.
 const RUN_ITEMS: usize = 256;
-const RUN_BYTES: u64 = 2 << 20;
+const RUN_BYTES: u64 = 4 << 20;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 struct Run {

@@ -3,19 +3,22 @@
 //! Every byte is verified against its chunk's ID before it is given out. Every place a chunk lies at is tried
 //! before it counts as damaged; when the cache knows no good one, the index is read again from the store.
 
-use std::collections::{BTreeSet, HashMap};
+mod frame;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lru::LruCache;
 use strongroom_format::node::Node;
-use strongroom_format::pack::{ChunkRecord, FrameRecord};
-use strongroom_format::registry::{Codec, ObjectKind};
+use strongroom_format::pack::FrameRecord;
+use strongroom_format::registry::ObjectKind;
 use strongroom_format::{ChunkId, NodeId, PackId};
 use strongroom_keys::KeysError;
-use strongroom_keys::frame::BoundRecord;
 use strongroom_store::{ObjectName, Store, StoreError};
 
+pub use self::frame::ChunkBytes;
+use self::frame::{Frame, Opener};
 use crate::base_keys::OwnFrames;
 use crate::cache::{Cache, Location, PackEntry};
 use crate::error::RepositoryError;
@@ -25,11 +28,13 @@ use crate::stage::stage;
 use crate::state::describe;
 use crate::tree::NodeSource;
 use crate::versions::whole_version;
-use crate::zstd::Decompressor;
 
 /// Decoded frames kept, bytes.
 const FRAME_CACHE_BYTES: usize = 48 << 20;
 const FOOTERS_KEPT: usize = 256;
+/// Opened frames noted at most, and of each so many bytes of its signature.
+const NOTED: usize = 1 << 18;
+const NOTED_BYTES: usize = 16;
 
 /// Why a chunk was not to be had.
 #[derive(Default)]
@@ -37,27 +42,6 @@ struct Failures {
     reasons: Vec<String>,
     /// This host has no right to its key, or the store cannot be used: nothing is known of the chunk.
     no_access: Option<RepositoryError>,
-}
-
-/// An opened and verified frame.
-pub struct Frame {
-    plain: Vec<u8>,
-    chunks: HashMap<ChunkId, Range<usize>>,
-}
-
-/// A chunk inside its frame.
-#[derive(Clone)]
-pub struct ChunkBytes {
-    frame: Arc<Frame>,
-    range: Range<usize>,
-}
-
-impl ChunkBytes {
-    /// The chunk's bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.frame.plain[self.range.clone()]
-    }
 }
 
 /// A chunk that a delta may build on.
@@ -78,9 +62,13 @@ pub struct Reader<'a> {
     fallback: OnceLock<Option<Cache>>,
     footers: Mutex<LruCache<(bool, Location), Arc<PackEntry>>>,
     frames: Mutex<Frames>,
+    /// Told when a frame is open, or cannot be opened.
+    opened: Condvar,
+    /// Frames that were opened, with the end of their bytes.
+    noted: Option<Mutex<Noted>>,
     /// Sealed frames that were fetched together and are not opened yet.
-    fetched: Mutex<HashMap<Location, Vec<u8>>>,
-    decompressors: Mutex<Vec<Decompressor>>,
+    fetched: Mutex<HashMap<Location, Sealed>>,
+    opener: Opener,
     /// Frames that do not open, and why: each is fetched once, not once a chunk.
     damaged: Mutex<HashMap<(bool, Location), String>>,
     /// Packs that are gone, or of which some frame does not open.
@@ -89,9 +77,27 @@ pub struct Reader<'a> {
     own: Option<OwnFrames>,
 }
 
+/// A sealed frame, among others that were fetched with it.
+struct Sealed {
+    bytes: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl From<Vec<u8>> for Sealed {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { range: 0..bytes.len(), bytes: Arc::new(bytes) }
+    }
+}
+
+/// The ends of frames, by pack and number.
+type Noted = HashMap<(PackId, u32), [u8; NOTED_BYTES]>;
+
+/// Opened frames, by pack and number.
 struct Frames {
     entries: LruCache<(PackId, u32), Arc<Frame>>,
     bytes: usize,
+    /// Those that somebody is opening: who else wants them waits.
+    opening: HashSet<(PackId, u32)>,
 }
 
 impl<'a> Reader<'a> {
@@ -120,9 +126,11 @@ impl<'a> Reader<'a> {
             footers: Mutex::new(LruCache::new(
                 std::num::NonZeroUsize::new(FOOTERS_KEPT).unwrap_or(std::num::NonZeroUsize::MIN),
             )),
-            frames: Mutex::new(Frames { entries: LruCache::unbounded(), bytes: 0 }),
+            frames: Mutex::new(Frames { entries: LruCache::unbounded(), bytes: 0, opening: HashSet::new() }),
+            opened: Condvar::new(),
+            noted: None,
             fetched: Mutex::default(),
-            decompressors: Mutex::default(),
+            opener: Opener::default(),
             damaged: Mutex::default(),
             broken: Mutex::default(),
             own: None,
@@ -192,8 +200,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let frame = self.frame(self.cache, false, location, u8::MAX)?;
-            if let Some(range) = frame.chunks.get(&id) {
-                let chunk = ChunkBytes { range: range.clone(), frame };
+            if let Some(chunk) = frame.chunk(id) {
                 return Ok(Some(BaseChunk { chunk, depth, frames }));
             }
         }
@@ -306,8 +313,8 @@ impl<'a> Reader<'a> {
                 continue;
             }
             match self.frame(cache, is_fallback, location, below) {
-                Ok(frame) => match frame.chunks.get(&id) {
-                    Some(range) => return Some(ChunkBytes { range: range.clone(), frame }),
+                Ok(frame) => match frame.chunk(id) {
+                    Some(chunk) => return Some(chunk),
                     None => reasons.push("the cache points to another frame".into()),
                 },
                 Err(error) => {
@@ -413,9 +420,10 @@ impl<'a> Reader<'a> {
             });
         }
         let key = (pack.id, location.frame);
-        if let Some(frame) = self.frames.lock().unwrap_or_else(PoisonError::into_inner).entries.get(&key) {
-            return Ok(Arc::clone(frame));
-        }
+        let opening = match self.opening(key) {
+            Ok(frame) => return Ok(frame),
+            Err(opening) => opening,
+        };
         if !self.may_open(&pack, &record) {
             return Err(RepositoryError::Inconsistent {
                 object: format!("pack {}", pack.id),
@@ -428,30 +436,75 @@ impl<'a> Reader<'a> {
             Some(sealed) => Ok(sealed),
             None => {
                 let _fetching = stage!("fetch");
-                self.store.get_range(&name, range.start, range.end - range.start)
+                self.store.get_range(&name, range.start, range.end - range.start).map(Sealed::from)
             }
         };
-        let opened =
-            read.map_err(RepositoryError::from).and_then(|sealed| self.open_frame(&pack, &record, &sealed));
+        let open = |sealed: Sealed| {
+            let sealed = &sealed.bytes[sealed.range];
+            let frame = self.open_frame(&pack, &record, sealed)?;
+            self.note_opened(key, sealed);
+            Ok(frame)
+        };
+        let opened = read.map_err(RepositoryError::from).and_then(open);
         // Overwritten or deleted, perhaps, in a store that keeps what was there before.
         let opened = opened.or_else(|error| {
             let older = if is_of_content(&error) { self.older_frame(&name, &pack, range) } else { None };
-            older.map_or(Err(error), |sealed| self.open_frame(&pack, &record, &sealed))
+            older.map_or(Err(error), |sealed| open(sealed.into()))
         });
         if opened.as_ref().is_err_and(is_of_content) {
             self.broken().insert(pack.id);
         }
         let frame = Arc::new(opened?);
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        frames.bytes += frame.plain.len();
+        frames.bytes += frame.len();
         if let Some(old) = frames.entries.put(key, Arc::clone(&frame)) {
-            frames.bytes -= old.plain.len();
+            frames.bytes -= old.len();
         }
         while frames.bytes > FRAME_CACHE_BYTES {
             let Some((_, old)) = frames.entries.pop_lru() else { break };
-            frames.bytes -= old.plain.len();
+            frames.bytes -= old.len();
         }
+        drop(frames);
+        drop(opening);
         Ok(frame)
+    }
+
+    /// A frame that is open already, or the right to open it. Only frames of smaller depth are opened meanwhile, so
+    /// nobody waits in a circle.
+    fn opening(&self, key: (PackId, u32)) -> Result<Arc<Frame>, Opening<'_>> {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(frame) = frames.entries.get(&key) {
+                return Ok(Arc::clone(frame));
+            }
+            if frames.opening.insert(key) {
+                return Err(Opening { frames: &self.frames, opened: &self.opened, key });
+            }
+            frames = self.opened.wait(frames).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Remembers the frames that are opened, for [`Reader::take_opened`].
+    pub(crate) fn noting_opened(self) -> Self {
+        Self { noted: Some(Mutex::default()), ..self }
+    }
+
+    fn note_opened(&self, key: (PackId, u32), sealed: &[u8]) {
+        if let (Some(noted), Some(signature)) = (&self.noted, sealed.last_chunk()) {
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            if noted.len() < NOTED {
+                noted.insert(key, *signature);
+            }
+        }
+    }
+
+    /// Whether these very bytes of a frame, of which the author's signature was verified, were opened for the sake of
+    /// another frame. Says so once.
+    pub(crate) fn take_opened(&self, pack: PackId, frame: u32, sealed: &[u8]) -> bool {
+        let Some(noted) = &self.noted else { return false };
+        let signature = noted.lock().unwrap_or_else(PoisonError::into_inner).remove(&(pack, frame));
+        // The signature covers all other bytes.
+        signature.is_some_and(|signature| sealed.last_chunk() == Some(&signature))
     }
 
     /// Packs that were found to be gone or damaged.
@@ -476,12 +529,14 @@ impl<'a> Reader<'a> {
             let (start, end) = (self.frame_range(*first)?.start, self.frame_range(*last)?.end);
             let name = names::pack(pack.kind, pack.id).ok()?;
             let fetching = stage!("fetch");
-            let bytes = self.store.get_range(&name, start, end.checked_sub(start)?).ok()?;
+            let bytes = Arc::new(self.store.get_range(&name, start, end.checked_sub(start)?).ok()?);
             drop(fetching);
             for location in frames {
                 let range = self.frame_range(*location)?;
                 let at = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
-                let sealed = bytes.get(at(range.start)?..at(range.end)?)?.to_vec();
+                let range = at(range.start)?..at(range.end)?;
+                bytes.get(range.clone())?;
+                let sealed = Sealed { bytes: Arc::clone(&bytes), range };
                 self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(*location, sealed);
             }
             Some(())
@@ -489,7 +544,7 @@ impl<'a> Reader<'a> {
         let _ = fetch();
     }
 
-    fn fetched(&self, location: Location) -> Option<Vec<u8>> {
+    fn fetched(&self, location: Location) -> Option<Sealed> {
         self.fetched.lock().unwrap_or_else(PoisonError::into_inner).remove(&location)
     }
 
@@ -504,107 +559,19 @@ impl<'a> Reader<'a> {
         let bytes = whole_version(self.store, name, &pack.id.0)?;
         bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?).map(<[u8]>::to_vec)
     }
+}
 
-    /// Opens a sealed frame of `pack`, decompresses it and verifies every chunk.
-    ///
-    /// # Errors
-    /// `Damaged`, `Inconsistent`, `DataKey`; `ChunkUnavailable` for a base that cannot be read.
-    pub fn open_frame(
-        &self,
-        pack: &PackEntry,
-        record: &FrameRecord,
-        sealed: &[u8],
-    ) -> Result<Frame, RepositoryError> {
-        let object =
-            || names::pack(pack.kind, pack.id).map_or_else(|_| pack.id.to_string(), |name| name.to_string());
-        let damaged = |error: KeysError| RepositoryError::damaged(object())(error);
-        let inconsistent =
-            |reason: &str| RepositoryError::Inconsistent { object: object(), reason: reason.into() };
-        let (chunks, bases) = (pack.footer.chunks_of(record), pack.footer.bases_of(record));
-        let bound = BoundRecord::new(record, chunks, bases);
-        let key = pack
-            .footer
-            .keys
-            .get(usize::from(record.key))
-            .ok_or_else(|| inconsistent("a frame names no key"))?;
-        let opening = stage!("open");
-        let mut payload = Vec::with_capacity(sealed.len());
-        if pack.kind == ObjectKind::DataPack {
-            match &self.own {
-                Some(own) => {
-                    let key =
-                        own.key(&pack.footer, record).ok_or_else(|| inconsistent("a key is not kept"))?;
-                    key.open(&bound, sealed, &mut payload).map_err(damaged)?;
-                }
-                None => {
-                    self.repository.data_key(key)?.open(&bound, sealed, &mut payload).map_err(damaged)?;
-                }
-            }
-        } else {
-            let metadata = self.repository.metadata.get(key.id).map_err(damaged)?;
-            metadata.node_key().open(&bound, sealed, &mut payload).map_err(damaged)?;
-        }
-        drop(opening);
-        let plain = match record.codec {
-            Codec::Raw => payload,
-            Codec::Zstd => {
-                let prefix = self.prefix(pack.kind, record, bases)?;
-                let mut decompressor = self
-                    .decompressors
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .pop()
-                    .unwrap_or_default();
-                let decompressing = stage!("decompress");
-                let plain = decompressor.decompress(&payload, &prefix, record.plain_length);
-                drop(decompressing);
-                self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).push(decompressor);
-                plain.map_err(damaged)?
-            }
-        };
-        if plain.len() != record.plain_length as usize {
-            return Err(inconsistent("a frame has another length than its record says"));
-        }
-        self.verify(pack.kind, chunks, plain).ok_or_else(|| inconsistent("a chunk does not hash to its ID"))
-    }
+/// The right to open a frame; others get it when this is dropped, if the frame is not open then.
+struct Opening<'r> {
+    frames: &'r Mutex<Frames>,
+    opened: &'r Condvar,
+    key: (PackId, u32),
+}
 
-    fn prefix(
-        &self,
-        kind: ObjectKind,
-        record: &FrameRecord,
-        bases: &[ChunkRecord],
-    ) -> Result<Vec<u8>, RepositoryError> {
-        let mut prefix = Vec::with_capacity(record.prefix_length as usize);
-        for base in bases {
-            let chunk = self.read(kind, base.id, record.depth)?;
-            if chunk.as_bytes().len() != base.length as usize {
-                return Err(RepositoryError::Inconsistent {
-                    object: format!("base chunk {}", base.id),
-                    reason: "it has another length than the frame says".into(),
-                });
-            }
-            prefix.extend_from_slice(chunk.as_bytes());
-        }
-        Ok(prefix)
-    }
-
-    fn verify(&self, kind: ObjectKind, records: &[ChunkRecord], plain: Vec<u8>) -> Option<Frame> {
-        let _hashing = stage!("hash");
-        let identity = &self.repository.identity;
-        let mut chunks = HashMap::with_capacity(records.len());
-        let mut at = 0;
-        for record in records {
-            let range = at..at + record.length as usize;
-            let bytes = plain.get(range.clone())?;
-            let id =
-                if kind == ObjectKind::DataPack { identity.chunk_id(bytes) } else { identity.node_id(bytes) };
-            if id != record.id {
-                return None;
-            }
-            at = range.end;
-            chunks.insert(record.id, range);
-        }
-        Some(Frame { plain, chunks })
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).opening.remove(&self.key);
+        self.opened.notify_all();
     }
 }
 
