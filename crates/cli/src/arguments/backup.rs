@@ -1,0 +1,115 @@
+//! Of `backup`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    #[command(subcommand)]
+    pub(crate) engine: Engine,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Engine {
+    /// Files and folders
+    Files(BackupFiles),
+    /// One stream from standard input
+    Stdin(BackupStdin),
+    /// Streams from commands, side by side in one snapshot
+    Command(BackupCommand),
+}
+
+/// What every backup takes.
+#[derive(Debug, Args)]
+pub(crate) struct BackupCommon {
+    /// What is backed up, as snapshots are grouped (default: the paths, or the stream's name)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Tag of the new snapshot; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Name of this host
+    #[arg(long, env = "STRONGROOM_HOST", value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// zstd level: 1 (fast) to 19 (small), 0 for none
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19), value_name = "LEVEL")]
+    pub(crate) compression: i32,
+    /// Store what changed whole, not as what differs from an earlier snapshot
+    #[arg(long)]
+    pub(crate) no_delta: bool,
+    /// On a host that may not read what it stored: keep the data keys of its own last runs in its cache, as many as the
+    /// policy allows (`policy set`), to store what differs all the same. Who takes this host over can read what these
+    /// runs stored
+    #[arg(long, env = "STRONGROOM_KEEP_BASE_KEYS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) keep_base_keys: bool,
+    /// Threads that hash, compress and encrypt (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupFiles {
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: BackupCommon,
+    /// Leave out what matches (gitignore rules); may be repeated
+    #[arg(long, short = 'e', value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what matches a pattern of this file, one a line; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_file: Vec<PathBuf>,
+    /// Leave out what lies in folders with a CACHEDIR.TAG
+    #[arg(long)]
+    pub(crate) exclude_caches: bool,
+    /// Leave out what lies in folders that contain this file; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude_if_present: Vec<std::ffi::OsString>,
+    /// Keep to the file systems of the given paths
+    #[arg(long, short = 'x')]
+    pub(crate) one_file_system: bool,
+    /// Read every file again, also those that seem unchanged since the last snapshot
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupStdin {
+    /// Name of the stream: `dump.sql`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) common: BackupCommon,
+    /// Keep a stream without a byte
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupCommand {
+    /// Name of the stream that the command after `--` writes
+    #[arg(long, value_name = "NAME", requires = "command")]
+    pub(crate) name: Option<String>,
+    /// A stream and the shell command that writes it; may be repeated
+    #[arg(long, value_name = "NAME=CMD", value_parser = parse_stream)]
+    pub(crate) stream: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) common: BackupCommon,
+    /// Keep streams without a byte
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD", requires = "name")]
+    pub(crate) command: Vec<String>,
+}
+
+fn parse_stream(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, command)) if !name.is_empty() && !command.trim().is_empty() => {
+            Ok((name.to_owned(), command.to_owned()))
+        }
+        _ => Err("write NAME=CMD".into()),
+    }
+}

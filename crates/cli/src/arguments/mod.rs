@@ -1,0 +1,167 @@
+//! The arguments, and from them help and completions.
+
+mod administration;
+mod backup;
+mod maintenance;
+mod parsers;
+mod reading;
+mod store;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::administration::{
+    GrantArgument, Init, Key, KeyAction, Policy, PolicyAction, RoleArgument, Switch,
+};
+pub(crate) use self::backup::{Backup, BackupCommand, BackupCommon, BackupFiles, BackupStdin, Engine};
+pub(crate) use self::maintenance::{
+    Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
+};
+use self::parsers::{parse_memory, path_parser};
+pub(crate) use self::reading::{Cat, Diff, Find, Ls, OverwritePolicy, Restore, Show, Snapshots, Thaw};
+pub(crate) use self::store::StoreArguments;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
+5 wrong key or no access, 6 no such snapshot; 130 and 143 interrupted.";
+
+/// Encrypted, deduplicating backups of databases and ledgers.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, about, after_help = EXIT_CODES, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The repository: a folder, s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX
+    #[arg(long, short = 'r', env = "STRONGROOM_REPO", global = true, value_name = "REPO")]
+    pub(crate) repo: Option<String>,
+    /// Key file to open the repository with, of either kind (default: the one that `init` made for this user)
+    #[arg(long, env = "STRONGROOM_KEY_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) key_file: Option<PathBuf>,
+    /// File with the passphrase, in its first line (the passphrase itself may be in STRONGROOM_PASSPHRASE)
+    #[arg(long, env = "STRONGROOM_PASSPHRASE_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Which signer of the repository this is, by name, where more than one key opens (default: this host's name)
+    #[arg(long, env = "STRONGROOM_WRITER", global = true, value_name = "NAME")]
+    pub(crate) writer: Option<String>,
+    /// Refuse a repository with another fingerprint
+    #[arg(long, env = "STRONGROOM_FINGERPRINT", global = true, value_name = "HEX")]
+    pub(crate) fingerprint: Option<String>,
+    /// Folder of local caches (default: $XDG_CACHE_HOME/strongroom); they may be deleted at any time
+    #[arg(long, env = "STRONGROOM_CACHE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Keep no cache on disk
+    #[arg(long, global = true)]
+    pub(crate) no_cache: bool,
+    /// Most memory to take: 512M, 2G. A repository that needs more is refused before anything begins
+    #[arg(long, env = "STRONGROOM_MEMORY", global = true, value_name = "SIZE", default_value = "512MiB", value_parser = parse_memory)]
+    pub(crate) memory: u64,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// One JSON object a line on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but errors and results
+    #[arg(long, short = 'q', global = true)]
+    pub(crate) quiet: bool,
+    /// Say at the end, on standard error, how long each stage took
+    #[arg(long, global = true)]
+    pub(crate) timings: bool,
+    /// When to show progress
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "WHEN")]
+    pub(crate) progress: Progress,
+}
+
+impl Global {
+    /// Takes what is set to nothing for not set, as the line `STRONGROOM_KEY_FILE=` of a service file means it.
+    pub(crate) fn without_empty(mut self) -> Self {
+        self.repo = self.repo.filter(|text| !text.is_empty());
+        self.fingerprint = self.fingerprint.filter(|text| !text.is_empty());
+        self.writer = self.writer.filter(|text| !text.is_empty());
+        let store = &mut self.store;
+        for text in [
+            &mut store.hot_store,
+            &mut store.region,
+            &mut store.endpoint,
+            &mut store.storage_class,
+            &mut store.sse_kms_key,
+        ] {
+            text.take_if(|text| text.is_empty());
+        }
+        // As all AWS tools have it.
+        store.ca_cert = store.ca_cert.take().or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from));
+        let paths = [&mut self.key_file, &mut self.passphrase_file, &mut self.cache_dir, &mut store.ca_cert];
+        for path in paths {
+            path.take_if(|path| path.as_os_str().is_empty());
+        }
+        self
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a repository
+    Init(Init),
+    /// Back up files, standard input, or the output of commands
+    Backup(Backup),
+    /// List snapshots
+    Snapshots(Snapshots),
+    /// List the entries of a snapshot
+    Ls(Ls),
+    /// Find entries by name in all snapshots
+    Find(Find),
+    /// Show what differs between two snapshots
+    Diff(Diff),
+    /// Show all about one snapshot
+    Show(Show),
+    /// Count what the repository holds
+    Stats,
+    /// Restore a snapshot into a folder
+    Restore(Restore),
+    /// Write one file or stream of a snapshot to standard output
+    Cat(Cat),
+    /// Check the repository; changes nothing that is checked
+    Check(Check),
+    /// Add tags to snapshots, or take them off
+    Tag(Tag),
+    /// Take snapshots out of the repository, for good
+    Forget(Forget),
+    /// Free what no snapshot needs: retire it, and delete it when a grace has passed
+    Prune(Prune),
+    /// Say who may open the repository and who may write to it
+    Key(Key),
+    /// Say how writers are to store what they back up
+    Policy(Policy),
+    /// Look after the journal
+    Journal(Journal),
+    /// Mend what can be mended
+    Repair(Repair),
+    /// Look after S3 Object Lock
+    ObjectLock(ObjectLock),
+    /// Write a completion script for a shell to standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Try the main job: three daily snapshots of a generated ledger, a restore, a check
+    Quickstart {
+        /// New folder for all of it (default: one below the system's temporary folder)
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}

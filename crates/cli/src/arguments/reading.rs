@@ -1,0 +1,141 @@
+//! Of commands that show and restore what there is.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+pub(crate) struct Snapshots {
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Only of this host
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// Only with this tag; may be repeated: any of them
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Only the latest of each source, so many
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1")]
+    pub(crate) latest: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Snapshot: an ID (any unique prefix), `latest`, `latest:SOURCE`, `latest@TIME`
+    #[arg(default_value = "latest", value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// Only what lies in this path
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// With modes, owners, sizes and times
+    #[arg(long, short = 'l')]
+    pub(crate) long: bool,
+    /// Only the path's own entries, not what lies deeper
+    #[arg(long)]
+    pub(crate) flat: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Find {
+    /// Patterns: a name or a path with `*`, `?`, `**`, `[...]`, `{a,b}`
+    #[arg(required = true, value_name = "PATTERN")]
+    pub(crate) pattern: Vec<String>,
+    /// Only in this snapshot; may be repeated
+    #[arg(long, short = 's', value_name = "ID")]
+    pub(crate) snapshot: Vec<String>,
+    /// Capitals and small letters are the same
+    #[arg(long, short = 'i')]
+    pub(crate) ignore_case: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The older snapshot
+    #[arg(value_name = "ID")]
+    pub(crate) first: String,
+    /// The newer one
+    #[arg(default_value = "latest", value_name = "ID")]
+    pub(crate) second: String,
+    /// Also show entries that differ in metadata only
+    #[arg(long)]
+    pub(crate) metadata: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Snapshot
+    #[arg(default_value = "latest", value_name = "ID")]
+    pub(crate) snapshot: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Snapshot: an ID (any unique prefix), `latest`, `latest:SOURCE`, `latest@TIME`
+    #[arg(value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// Folder to restore into: new or empty, unless --overwrite says otherwise
+    #[arg(long, short = 't', value_name = "DIR", required_unless_present = "dry_run")]
+    pub(crate) target: Option<PathBuf>,
+    /// Restore what lies in this folder of the snapshot, without the folders above it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) subtree: Option<String>,
+    /// Only what matches (a path, or a pattern with `*`); may be repeated
+    #[arg(long, short = 'i', value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Not what matches; may be repeated
+    #[arg(long, short = 'e', value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// What happens to files that are there already; files the snapshot does not have are never touched
+    #[arg(long, value_enum, default_value_t = OverwritePolicy::Never, value_name = "POLICY")]
+    pub(crate) overwrite: OverwritePolicy,
+    /// Restore numeric owners, also where the names exist here with other numbers
+    #[arg(long)]
+    pub(crate) numeric_ids: bool,
+    /// Write blocks of zeros as holes, also where the backed-up file had none
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    #[command(flatten)]
+    pub(crate) thaw: Thaw,
+    /// Only tell what would be restored, with sizes
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Threads (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+/// What to do about packs in cold storage.
+#[derive(Debug, Args)]
+pub(crate) struct Thaw {
+    /// For how many days packs that are in cold storage are kept readable, once they are thawed
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), value_name = "DAYS")]
+    pub(crate) thaw_days: u32,
+    /// Do not wait for packs that are in cold storage: ask for them, and say so
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverwritePolicy {
+    /// The target must be new or empty
+    Never,
+    /// Files of the same size and time are left alone
+    IfChanged,
+    /// Only files that are older than the snapshot's are replaced
+    IfNewer,
+    /// Everything is written again
+    Always,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// Snapshot
+    #[arg(value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// File or stream; may be left out where there is only one
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    #[command(flatten)]
+    pub(crate) thaw: Thaw,
+}
