@@ -40,6 +40,7 @@ pub mod prune;
 pub mod reader;
 mod repository;
 pub mod restore;
+pub mod retention;
 pub mod select;
 mod stage;
 pub mod state;

@@ -1,12 +1,43 @@
-//! Entries that are statements about what is there: tags, attestations and notes.
+//! Entries that are statements about what is there: tags, what is forgotten, attestations and notes.
+
+use std::sync::Arc;
 
 use strongroom_format::SnapshotId;
 use strongroom_format::entry::{Attestation, ForgetBody, NoteBody, Statement, TagBody};
 use strongroom_format::registry::Roles;
+use strongroom_store::Store;
 
 use crate::error::RepositoryError;
+use crate::names;
 use crate::repository::Repository;
+use crate::retention::{self, Candidate, Judged, Keep};
 use crate::state::{Snapshot, State};
+
+fn judge(
+    store: &dyn Store,
+    state: &State,
+    sources: &[String],
+    keep: &Keep,
+) -> Result<Vec<Judged>, RepositoryError> {
+    let is_meant = |snapshot: &&Snapshot| sources.is_empty() || sources.contains(&snapshot.manifest.source);
+    let mut candidates = Vec::new();
+    for snapshot in state.snapshots.iter().filter(is_meant) {
+        // The next entry records the time of the one before it; of the last only the store itself knows it.
+        let time_ms = match snapshot.state.time_ms {
+            0 => store.stat(&names::entry(snapshot.state.number)?)?.modified_ms,
+            recorded => recorded,
+        };
+        candidates.push(Candidate { snapshot, time_ms: i64::try_from(time_ms).unwrap_or(i64::MAX) });
+    }
+    let judged =
+        candidates.iter().zip(retention::decide(&candidates, keep)).map(|(candidate, reasons)| Judged {
+            id: candidate.snapshot.id(),
+            source: candidate.snapshot.manifest.source.clone(),
+            time_ms: candidate.time_ms,
+            reasons,
+        });
+    Ok(judged.collect())
+}
 
 impl Repository {
     /// Adds tags to a snapshot and takes others off.
@@ -46,6 +77,45 @@ impl Repository {
             Ok(Statement::Forget(body))
         })?;
         Ok(forgotten)
+    }
+
+    /// What a policy says of the snapshots of `sources` (of all if there are none), in the order of the journal.
+    ///
+    /// # Errors
+    /// `Store` when the store does not say when the newest entry was written.
+    pub fn judge(&self, sources: &[String], keep: &Keep) -> Result<Vec<Judged>, RepositoryError> {
+        judge(&*self.store, &self.state, sources, keep)
+    }
+
+    /// Forgets what a policy does not keep of `sources` (of all if there are none), as [`Repository::judge`] tells at
+    /// the moment of the entry. Gives what it said.
+    ///
+    /// # Errors
+    /// `NoSigner` without the role maintain; `Store`, `Contention`.
+    pub fn forget_all_but(
+        &mut self,
+        sources: &[String],
+        keep: &Keep,
+        reason: &str,
+    ) -> Result<Vec<Judged>, RepositoryError> {
+        self.require_role(Roles::MAINTAIN, "maintain")?;
+        let store = Arc::clone(&self.store);
+        let mut judged = self.judge(sources, keep)?;
+        while judged.iter().any(|one| !one.stays()) {
+            let mut nothing_left = false;
+            let appended = self.append(|state| {
+                judged = judge(&*store, state, sources, keep)?;
+                let going = judged.iter().filter(|one| !one.stays()).map(|one| one.id);
+                let body = ForgetBody { snapshots: going.collect(), reason: reason.to_owned() };
+                nothing_left = body.snapshots.is_empty();
+                if nothing_left { Err(RepositoryError::Cancelled) } else { Ok(Statement::Forget(body)) }
+            });
+            match appended {
+                Err(_) if nothing_left => {}
+                appended => return appended.map(|_| judged),
+            }
+        }
+        Ok(judged)
     }
 
     /// Attests packs of which a check opened every frame, so that other writers may rely on them. Gives how many were

@@ -15,6 +15,7 @@ use strongroom_repository::backup::Sink;
 use strongroom_repository::check::FindingKind;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::{PruneOptions, PruneReport};
+use strongroom_repository::retention::Keep;
 use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::{Fault, FaultStore, MemoryStore, Store, When};
 use support::*;
@@ -396,4 +397,23 @@ fn checkpoints_keep_what_is_retired_and_forgotten() {
     assert_eq!(from_checkpoint.state().to_checkpoint(), repository.state().to_checkpoint());
     // `check` folds the journal and compares.
     days.assert_restores(&[0, 2]);
+}
+
+#[test]
+fn a_policy_is_asked_again_when_others_forgot_meanwhile() {
+    let days = Days::new(3);
+    let keep = Keep { last: 1, ..Keep::default() };
+    let mut late = open(&days.store);
+    // What was the newest for the one who is late goes by hand.
+    let _ = open(&days.store).forget(&[days.ids[2]], "test").unwrap();
+    let judged = late.forget_all_but(&[], &keep, "test").unwrap();
+    let stays: Vec<_> = judged.iter().map(|one| (one.id, one.stays())).collect();
+    assert_eq!(stays, [(days.ids[0], false), (days.ids[1], true)]);
+    days.assert_restores(&[1]);
+
+    let mut late = open(&days.store);
+    let entries = names(&*days.store, "journal/").len();
+    assert!(late.forget_all_but(&["another".into()], &keep, "test").unwrap().is_empty());
+    assert!(late.forget_all_but(&["db".into()], &keep, "test").unwrap()[0].stays());
+    assert_eq!(names(&*days.store, "journal/").len(), entries);
 }

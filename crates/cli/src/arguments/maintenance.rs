@@ -1,8 +1,11 @@
 //! Of commands that look after a repository.
 
-use clap::{Args, Subcommand};
+use std::time::Duration;
 
-use super::parsers::{parse_duration, parse_percent};
+use clap::{Args, Subcommand};
+use strongroom_repository::retention::{Keep, Period};
+
+use super::parsers::{parse_duration, parse_keep, parse_percent};
 
 #[derive(Debug, Args)]
 pub(crate) struct Journal {
@@ -78,9 +81,14 @@ pub(crate) struct Tag {
 
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
-    /// Snapshots
-    #[arg(required = true, value_name = "ID")]
+    /// Snapshots; or none, and --keep-... says what stays
+    #[arg(value_name = "ID")]
     pub(crate) snapshots: Vec<String>,
+    #[command(flatten)]
+    pub(crate) keep: KeepArguments,
+    /// Only snapshots of this source; may be repeated
+    #[arg(long, value_name = "NAME", requires = "keep")]
+    pub(crate) source: Vec<String>,
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT", default_value = "by hand")]
     pub(crate) reason: String,
@@ -93,11 +101,83 @@ pub(crate) struct Forget {
 pub(crate) struct Prune {
     /// How long what is retired stays in the store, for restores that began before: 0, 12h, 2d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
-    pub(crate) grace: std::time::Duration,
+    pub(crate) grace: Duration,
     /// How old leftovers of runs that did not finish must be
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_duration)]
-    pub(crate) orphan_age: std::time::Duration,
+    pub(crate) orphan_age: Duration,
     /// Change nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
+}
+
+/// What is kept of each source. Its newest snapshot always is.
+#[derive(Debug, Args)]
+#[group(id = "keep", multiple = true, conflicts_with = "snapshots")]
+pub(crate) struct KeepArguments {
+    /// Keep the newest N
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
+    pub(crate) keep_last: Option<u32>,
+    /// Keep the newest of each of the last N hours that have one (N: a number, or unlimited)
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
+    pub(crate) keep_hourly: Option<u32>,
+    /// The same of days, in UTC
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
+    pub(crate) keep_daily: Option<u32>,
+    /// The same of weeks, from Monday
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
+    pub(crate) keep_weekly: Option<u32>,
+    /// The same of months
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
+    pub(crate) keep_monthly: Option<u32>,
+    /// The same of years
+    #[arg(long, value_name = "N", value_parser = parse_keep)]
+    pub(crate) keep_yearly: Option<u32>,
+    /// Keep all that are older than the newest by no more than this: 12h, 30d, 8w, 7y (of 365 days)
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) keep_within: Option<Duration>,
+    /// Of those, keep the newest of each hour
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) keep_within_hourly: Option<Duration>,
+    /// The same of days
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) keep_within_daily: Option<Duration>,
+    /// The same of weeks
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) keep_within_weekly: Option<Duration>,
+    /// The same of months
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) keep_within_monthly: Option<Duration>,
+    /// The same of years
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) keep_within_yearly: Option<Duration>,
+    /// Keep all with this tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub(crate) keep_tag: Vec<String>,
+}
+
+impl KeepArguments {
+    /// As the repository takes it.
+    pub(crate) fn keep(&self) -> Keep {
+        let counts = [
+            (Period::Hour, self.keep_hourly),
+            (Period::Day, self.keep_daily),
+            (Period::Week, self.keep_weekly),
+            (Period::Month, self.keep_monthly),
+            (Period::Year, self.keep_yearly),
+        ];
+        let times = [
+            (Period::Hour, self.keep_within_hourly),
+            (Period::Day, self.keep_within_daily),
+            (Period::Week, self.keep_within_weekly),
+            (Period::Month, self.keep_within_monthly),
+            (Period::Year, self.keep_within_yearly),
+        ];
+        Keep {
+            last: self.keep_last.unwrap_or_default(),
+            periods: counts.into_iter().filter_map(|(period, count)| Some((period, count?))).collect(),
+            within: self.keep_within,
+            periods_within: times.into_iter().filter_map(|(period, time)| Some((period, time?))).collect(),
+            tags: self.keep_tag.clone(),
+        }
+    }
 }

@@ -28,15 +28,19 @@ pub(super) fn parse_count(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    const DAY: u64 = 24 * 60 * 60;
+    let form = "write seconds, or a number with s, m, h, d, w or y";
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "" | "s" => 1,
         "m" => 60,
         "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return Err("write seconds, or a number with s, m, h or d".into()),
+        "d" => DAY,
+        "w" => 7 * DAY,
+        "y" => 365 * DAY,
+        _ => return Err(form.into()),
     };
-    let number: u64 = digits.parse().map_err(|_| "write seconds, or a number with s, m, h or d")?;
+    let number: u64 = digits.parse().map_err(|_| form)?;
     number.checked_mul(unit).map(std::time::Duration::from_secs).ok_or_else(|| "out of range".into())
 }
 
@@ -49,5 +53,14 @@ pub(super) fn parse_percent(text: &str) -> Result<u8, String> {
     match text.trim_end_matches('%').parse::<u8>() {
         Ok(percent @ 1..=100) => Ok(percent),
         _ => Err("write a percentage from 1% to 100%".into()),
+    }
+}
+
+/// How many to keep.
+pub(super) fn parse_keep(text: &str) -> Result<u32, String> {
+    match text {
+        "unlimited" => Ok(u32::MAX),
+        "0" => Err("nothing of it is kept when the option is left out".into()),
+        number => number.parse().map_err(|_| "write a number, or `unlimited`".into()),
     }
 }

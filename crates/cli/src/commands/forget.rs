@@ -1,14 +1,32 @@
-//! `forget`: takes snapshots out of the repository, for good.
+//! `forget`: takes snapshots out of the repository, for good: those that are named, or what a policy does not keep.
 
 use serde_json::json;
+use strongroom_repository::retention::Judged;
 
 use crate::arguments::Forget;
 use crate::context::Context;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, Usage};
 use crate::output::line;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<Outcome> {
+    let keep = arguments.keep.keep();
+    let forgot = if arguments.snapshots.is_empty() {
+        if keep.is_empty() {
+            return Err(Usage("name snapshots, or say what to keep: --keep-daily 30".into()).into());
+        }
+        by_policy(context, arguments)?
+    } else {
+        named(context, arguments)?
+    };
+    if forgot && !arguments.dry_run {
+        context.terminal.say("what only they needed stays in the store until `strongroom prune`");
+    }
+    Ok(Outcome::Done)
+}
+
+/// Says whether there were any.
+fn named(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> {
     let mut repository = context.open()?;
     let mut chosen = Vec::new();
     for text in &arguments.snapshots {
@@ -31,8 +49,63 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<O
             line!("{done} {} of {}", id.short(), render::safe(source));
         }
     }
-    if !arguments.dry_run {
-        context.terminal.say("what only they needed stays in the store until `strongroom prune`");
+    Ok(true)
+}
+
+fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> {
+    let mut repository = context.open()?;
+    let (keep, sources) = (arguments.keep.keep(), &arguments.source);
+    for source in sources {
+        if !repository.snapshots().iter().any(|snapshot| snapshot.manifest.source == *source) {
+            return Err(Usage(format!("there is no snapshot of source `{source}`")).into());
+        }
     }
-    Ok(Outcome::Done)
+    let mut judged = if arguments.dry_run {
+        repository.judge(sources, &keep)?
+    } else {
+        repository.forget_all_but(sources, &keep, &arguments.reason)?
+    };
+    judged.sort_by(|one, other| one.source.cmp(&other.source));
+    let gone = judged.iter().filter(|one| !one.stays()).count();
+    if context.global.json {
+        for one in &judged {
+            context.json(&to_json(one, arguments.dry_run));
+        }
+        return Ok(gone > 0);
+    }
+    let rows: Vec<_> = judged.iter().map(|one| row(one, arguments.dry_run)).collect();
+    crate::output::text!("{}", render::table(&["SOURCE", "ID", "TIME", "", "WHY"], &[], &rows));
+    let would = if arguments.dry_run { "would forget" } else { "forgot" };
+    line!("{would} {gone} of {} snapshots", judged.len());
+    Ok(gone > 0)
+}
+
+fn row(one: &Judged, dry_run: bool) -> Vec<String> {
+    let what = match (one.stays(), dry_run) {
+        (true, _) => "stays",
+        (false, true) => "would go",
+        (false, false) => "gone",
+    };
+    vec![
+        render::safe(&one.source),
+        one.id.short(),
+        render::time_ms(one.time_ms),
+        what.to_owned(),
+        render::safe(&reasons(one).join(", ")),
+    ]
+}
+
+fn to_json(one: &Judged, dry_run: bool) -> serde_json::Value {
+    json!({
+        "type": if one.stays() { "keep" } else { "forget" },
+        "snapshot": one.id.to_hex(),
+        "source": one.source,
+        "time": render::rfc3339_ms(one.time_ms),
+        "reasons": reasons(one),
+        "dry_run": dry_run,
+    })
+}
+
+fn reasons(one: &Judged) -> Vec<String> {
+    one.reasons.iter().map(ToString::to_string).collect()
 }

@@ -1,0 +1,317 @@
+//! Retention: which snapshots a policy keeps, and why.
+//!
+//! Each source is judged by itself, by the times that the journal records of the store, in UTC. The newest snapshot of
+//! a source always stays, and the newest of which everything could be read. Periods are counted as restic counts them: the newest snapshot of each of the last so many
+//! hours, days, weeks (from Monday), months or years that have one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use strongroom_format::SnapshotId;
+
+use crate::state::Snapshot;
+
+/// A stretch of time of which one snapshot is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Period {
+    /// From one full hour to the next.
+    Hour,
+    /// From midnight, UTC.
+    Day,
+    /// From Monday.
+    Week,
+    /// From the first.
+    Month,
+    /// From January.
+    Year,
+}
+
+/// What is to be kept of each source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The newest so many.
+    pub last: u32,
+    /// The newest of each of so many periods.
+    pub periods: BTreeMap<Period, u32>,
+    /// All that are no older than the newest by this.
+    pub within: Option<Duration>,
+    /// The newest of each period, among those that are no older than the newest by this.
+    pub periods_within: BTreeMap<Period, Duration>,
+    /// All that have one of these tags.
+    pub tags: Vec<String>,
+}
+
+/// Why a snapshot stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It is the newest of its source.
+    Newest,
+    /// It is the newest of its source of which everything could be read.
+    NewestWhole,
+    /// It is among the last so many.
+    Last,
+    /// It is the newest of a period.
+    NewestOf(Period),
+    /// It is young enough.
+    Within,
+    /// It has this tag.
+    Tag(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newest => f.write_str("newest of its source"),
+            Self::NewestWhole => f.write_str("newest whole one of its source"),
+            Self::Last => f.write_str("last"),
+            Self::NewestOf(Period::Hour) => f.write_str("hourly"),
+            Self::NewestOf(Period::Day) => f.write_str("daily"),
+            Self::NewestOf(Period::Week) => f.write_str("weekly"),
+            Self::NewestOf(Period::Month) => f.write_str("monthly"),
+            Self::NewestOf(Period::Year) => f.write_str("yearly"),
+            Self::Within => f.write_str("within"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+        }
+    }
+}
+
+impl Keep {
+    /// Whether nothing is asked for: then all but the newest of each source would go.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a policy says of a snapshot.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// Its source.
+    pub source: String,
+    /// When it was taken, by the store's clock, ms since 1970.
+    pub time_ms: i64,
+    /// Why it stays; if for nothing, it goes.
+    pub reasons: Vec<Reason>,
+}
+
+impl Judged {
+    /// Whether it stays.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        !self.reasons.is_empty()
+    }
+}
+
+/// A snapshot as retention sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'s> {
+    /// The snapshot.
+    pub snapshot: &'s Snapshot,
+    /// When it was taken, by the store's clock, ms since 1970.
+    pub time_ms: i64,
+}
+
+/// Why each of the snapshots stays, which are in the order of the journal; those without a reason go.
+#[must_use]
+pub fn decide(candidates: &[Candidate<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
+    let mut sources: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, candidate) in candidates.iter().enumerate() {
+        sources.entry(&candidate.snapshot.manifest.source).or_default().push(at);
+    }
+    let mut reasons = vec![Vec::new(); candidates.len()];
+    for places in sources.into_values() {
+        // The newest first: the journal's order, whatever clocks said.
+        let of_source: Vec<_> = places.iter().rev().map(|at| view(&candidates[*at])).collect();
+        for (at, why) in places.iter().rev().zip(decide_source(&of_source, keep)) {
+            reasons[*at] = why;
+        }
+    }
+    reasons
+}
+
+/// What a decision depends on.
+struct Seen<'s> {
+    time_ms: i64,
+    /// Whether everything could be read.
+    is_whole: bool,
+    tags: &'s [String],
+}
+
+fn view<'s>(candidate: &Candidate<'s>) -> Seen<'s> {
+    let Candidate { snapshot, time_ms } = *candidate;
+    let is_whole = snapshot.manifest.totals.unreadable == 0;
+    Seen { time_ms, is_whole, tags: &snapshot.state.tags }
+}
+
+/// Of one source, the newest first.
+fn decide_source(snapshots: &[Seen<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
+    let Some(newest_ms) = snapshots.iter().map(|snapshot| snapshot.time_ms).max() else { return Vec::new() };
+    let is_within = |snapshot: &Seen<'_>, limit: Duration| {
+        let age_ms = u128::from(newest_ms.abs_diff(snapshot.time_ms));
+        age_ms <= limit.as_millis()
+    };
+    let newest_whole = snapshots.iter().position(|snapshot| snapshot.is_whole);
+    let mut counted: BTreeMap<Period, (u32, Option<i64>)> = BTreeMap::new();
+    let mut within: BTreeMap<Period, Option<i64>> = BTreeMap::new();
+    let mut all = Vec::with_capacity(snapshots.len());
+    for (rank, snapshot) in snapshots.iter().enumerate() {
+        let mut reasons = Vec::new();
+        if rank == 0 {
+            reasons.push(Reason::Newest);
+        } else if Some(rank) == newest_whole {
+            reasons.push(Reason::NewestWhole);
+        }
+        if rank < keep.last as usize {
+            reasons.push(Reason::Last);
+        }
+        for (period, most) in &keep.periods {
+            let number = period.number(snapshot.time_ms);
+            let (count, last) = counted.entry(*period).or_default();
+            if *count < *most && *last != Some(number) {
+                *count += 1;
+                *last = Some(number);
+                reasons.push(Reason::NewestOf(*period));
+            }
+        }
+        for (period, limit) in &keep.periods_within {
+            let number = period.number(snapshot.time_ms);
+            let last = within.entry(*period).or_default();
+            if is_within(snapshot, *limit) && *last != Some(number) {
+                *last = Some(number);
+                if !reasons.contains(&Reason::NewestOf(*period)) {
+                    reasons.push(Reason::NewestOf(*period));
+                }
+            }
+        }
+        if keep.within.is_some_and(|limit| is_within(snapshot, limit)) {
+            reasons.push(Reason::Within);
+        }
+        reasons.extend(keep.tags.iter().filter(|tag| snapshot.tags.contains(tag)).cloned().map(Reason::Tag));
+        all.push(reasons);
+    }
+    all
+}
+
+impl Period {
+    /// The number of the period that a time lies in, from some beginning.
+    fn number(self, time_ms: i64) -> i64 {
+        const HOUR_MS: i64 = 3_600_000;
+        const DAY_MS: i64 = 24 * HOUR_MS;
+        match self {
+            Self::Hour => time_ms.div_euclid(HOUR_MS),
+            Self::Day => time_ms.div_euclid(DAY_MS),
+            // 1970 began on a Thursday.
+            Self::Week => (time_ms.div_euclid(DAY_MS) + 3).div_euclid(7),
+            Self::Month => {
+                let date = date(time_ms);
+                i64::from(date.year()) * 12 + i64::from(date.month())
+            }
+            Self::Year => date(time_ms).year().into(),
+        }
+    }
+}
+
+/// The day in UTC; times beyond what a calendar has lie at its end.
+fn date(time_ms: i64) -> jiff::civil::Date {
+    let end = if time_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(time_ms).unwrap_or(end).to_zoned(TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    fn ms(time: &str) -> i64 {
+        time.parse::<Timestamp>().unwrap().as_millisecond()
+    }
+
+    /// Whether each stays, given and told from the oldest to the newest.
+    fn stays(times_ms: &[i64], keep: &Keep) -> Vec<bool> {
+        let newest_first: Vec<_> = times_ms
+            .iter()
+            .rev()
+            .map(|time_ms| Seen { time_ms: *time_ms, is_whole: true, tags: &[] })
+            .collect();
+        decide_source(&newest_first, keep).iter().rev().map(|reasons| !reasons.is_empty()).collect()
+    }
+
+    fn periods(counts: &[(Period, u32)]) -> Keep {
+        Keep { periods: counts.iter().copied().collect(), ..Keep::default() }
+    }
+
+    #[test]
+    fn the_newest_of_each_period_stays() {
+        let times = [
+            "2026-01-31T23:00:00Z",
+            "2026-02-01T01:00:00Z",
+            "2026-02-01T01:59:59Z",
+            "2026-02-01T02:00:00Z",
+            "2026-02-02T00:00:00Z",
+        ]
+        .map(ms);
+        assert_eq!(stays(&times, &periods(&[(Period::Hour, 3)])), [false, false, true, true, true]);
+        assert_eq!(stays(&times, &periods(&[(Period::Day, 2)])), [false, false, false, true, true]);
+        // The second of February 2026 is a Monday.
+        assert_eq!(stays(&times, &periods(&[(Period::Week, 2)])), [false, false, false, true, true]);
+        assert_eq!(stays(&times, &periods(&[(Period::Month, 2)])), [true, false, false, false, true]);
+        assert_eq!(stays(&times, &periods(&[(Period::Year, 7)])), [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn ages_count_from_the_newest_and_not_from_now() {
+        let times = ["2020-03-01T00:00:00Z", "2020-03-30T12:00:00Z", "2020-03-31T00:00:00Z"].map(ms);
+        let keep = |days| Keep { within: Some(Duration::from_secs(days * DAY)), ..Keep::default() };
+        assert_eq!(stays(&times, &keep(30)), [true, true, true]);
+        assert_eq!(stays(&times, &keep(29)), [false, true, true]);
+        let daily = Keep {
+            periods_within: [(Period::Month, Duration::from_secs(400 * DAY))].into(),
+            ..Keep::default()
+        };
+        assert_eq!(stays(&times, &daily), [false, false, true]);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_takes_nothing_from_the_newest() {
+        let times = ["2026-05-02T00:00:00Z", "2026-05-01T00:00:00Z"].map(ms);
+        assert_eq!(stays(&times, &Keep::default()), [false, true]);
+        assert_eq!(stays(&times, &Keep { last: 2, ..Keep::default() }), [true, true]);
+    }
+
+    #[test]
+    fn the_newest_whole_snapshot_stays_too() {
+        let seen = |is_whole, tags| Seen { time_ms: 0, is_whole, tags };
+        let tags = ["legal".to_owned()];
+        let snapshots = [seen(false, &[][..]), seen(false, &tags), seen(true, &[]), seen(true, &[])];
+        let keep = Keep { tags: tags.to_vec(), ..Keep::default() };
+        let expected =
+            [vec![Reason::Newest], vec![Reason::Tag("legal".into())], vec![Reason::NewestWhole], vec![]];
+        assert_eq!(decide_source(&snapshots, &keep), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn keeping_more_never_forgets_more(
+            mut times in prop::collection::vec(0_i64..4_000_000_000_000, 1..60),
+            last in 0_u32..5,
+            days in 0_u32..20,
+            months in 0_u32..20,
+        ) {
+            times.sort_unstable();
+            let keep = |more| Keep { last: last + more, ..periods(&[(Period::Day, days + more), (Period::Month, months + more)]) };
+            let (some, more) = (stays(&times, &keep(0)), stays(&times, &keep(1)));
+            prop_assert!(some.iter().zip(&more).all(|(some, more)| *more || !*some));
+            prop_assert!(*some.last().unwrap());
+            let kept = some.iter().filter(|stays| **stays).count();
+            prop_assert!(kept <= (last + days + months + 1) as usize);
+        }
+    }
+}
