@@ -84,6 +84,22 @@ fn the_newest_of_each_source_stays_whatever_is_asked_for() {
 }
 
 #[test]
+fn hosts_with_one_name_for_their_dumps_lose_nothing_to_each_other() {
+    let sandbox = Sandbox::new();
+    for host in ["db1", "db2"] {
+        for day in 0..2 {
+            fs::write(sandbox.path("dump"), format!("{host} on day {day}")).unwrap();
+            let command = ["backup", "command", "--host", host, "--name", "db.dump", "--", "cat", "dump"];
+            let _backup = sandbox.run(command).assert_code(0);
+        }
+    }
+    assert_eq!(forget(&sandbox, &["--keep-last", "1"]).0.len(), 2);
+    let contents =
+        sandbox.snapshots().into_iter().map(|id| String::from_utf8(sandbox.cat(&id, "db.dump")).unwrap());
+    assert_eq!(contents.collect::<Vec<_>>(), ["db1 on day 1", "db2 on day 1"]);
+}
+
+#[test]
 fn what_makes_no_policy_is_refused() {
     let sandbox = Sandbox::new();
     let id = sandbox.backup_stream("db.dump", b"data");

@@ -1,6 +1,6 @@
 //! Retention: which snapshots a policy keeps, and why.
 //!
-//! Each source is judged by itself, by the times that the journal records of the store, in UTC. The newest snapshot of
+//! Each source of each host is judged by itself, as it has parents of its own, by the times that the journal records of the store, in UTC. The newest snapshot of
 //! a source always stays, and the newest of which everything could be read. Periods are counted as restic counts them: the newest snapshot of each of the last so many
 //! hours, days, weeks (from Monday), months or years that have one.
 
@@ -93,6 +93,8 @@ pub struct Judged {
     pub id: SnapshotId,
     /// Its source.
     pub source: String,
+    /// The host that it was taken on.
+    pub host: String,
     /// When it was taken, by the store's clock, ms since 1970.
     pub time_ms: i64,
     /// Why it stays; if for nothing, it goes.
@@ -119,9 +121,10 @@ pub struct Candidate<'s> {
 /// Why each of the snapshots stays, which are in the order of the journal; those without a reason go.
 #[must_use]
 pub fn decide(candidates: &[Candidate<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
-    let mut sources: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut sources: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (at, candidate) in candidates.iter().enumerate() {
-        sources.entry(&candidate.snapshot.manifest.source).or_default().push(at);
+        let manifest = &candidate.snapshot.manifest;
+        sources.entry((&manifest.source, &manifest.host)).or_default().push(at);
     }
     let mut reasons = vec![Vec::new(); candidates.len()];
     for places in sources.into_values() {

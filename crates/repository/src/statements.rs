@@ -33,6 +33,7 @@ fn judge(
         candidates.iter().zip(retention::decide(&candidates, keep)).map(|(candidate, reasons)| Judged {
             id: candidate.snapshot.id(),
             source: candidate.snapshot.manifest.source.clone(),
+            host: candidate.snapshot.manifest.host.clone(),
             time_ms: candidate.time_ms,
             reasons,
         });

@@ -110,7 +110,7 @@ pub(crate) struct Prune {
     pub(crate) dry_run: bool,
 }
 
-/// What is kept of each source. Its newest snapshot always is.
+/// What is kept of each source of each host. The newest snapshot always is.
 #[derive(Debug, Args)]
 #[group(id = "keep", multiple = true, conflicts_with = "snapshots")]
 pub(crate) struct KeepArguments {

@@ -65,7 +65,7 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
     } else {
         repository.forget_all_but(sources, &keep, &arguments.reason)?
     };
-    judged.sort_by(|one, other| one.source.cmp(&other.source));
+    judged.sort_by(|one, other| (&one.source, &one.host).cmp(&(&other.source, &other.host)));
     let gone = judged.iter().filter(|one| !one.stays()).count();
     if context.global.json {
         for one in &judged {
@@ -74,7 +74,7 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
         return Ok(gone > 0);
     }
     let rows: Vec<_> = judged.iter().map(|one| row(one, arguments.dry_run)).collect();
-    crate::output::text!("{}", render::table(&["SOURCE", "ID", "TIME", "", "WHY"], &[], &rows));
+    crate::output::text!("{}", render::table(&["SOURCE", "HOST", "ID", "TIME", "", "WHY"], &[], &rows));
     let would = if arguments.dry_run { "would forget" } else { "forgot" };
     line!("{would} {gone} of {} snapshots", judged.len());
     Ok(gone > 0)
@@ -88,6 +88,7 @@ fn row(one: &Judged, dry_run: bool) -> Vec<String> {
     };
     vec![
         render::safe(&one.source),
+        render::safe(&one.host),
         one.id.short(),
         render::time_ms(one.time_ms),
         what.to_owned(),
@@ -100,6 +101,7 @@ fn to_json(one: &Judged, dry_run: bool) -> serde_json::Value {
         "type": if one.stays() { "keep" } else { "forget" },
         "snapshot": one.id.to_hex(),
         "source": one.source,
+        "host": one.host,
         "time": render::rfc3339_ms(one.time_ms),
         "reasons": reasons(one),
         "dry_run": dry_run,
