@@ -107,6 +107,9 @@ impl<'a> Lane<'a> {
         }
         if let (Operation::Restore, Source::Tree(tree)) = (operation, source) {
             ensure_same(tree, &self.contender.restored_tree(&place, tree))?;
+        }
+        // Not before all have restored: a file system that has just deleted many files searches long for free inodes.
+        if operation == Operation::ForgetAndPrune && restored.exists() {
             std::fs::remove_dir_all(&restored).context("cannot remove what was restored")?;
         }
         self.stored_bytes = measure::stored_bytes(&place.repository())?;

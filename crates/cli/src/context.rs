@@ -97,6 +97,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The store, for those who open nothing.
+    pub(crate) fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
+        Ok(self.stores()?.1)
+    }
+
     /// Packs to store at the same time.
     pub(crate) fn uploads(&self) -> usize {
         if self.is_remote() { 4 } else { 2 }

@@ -81,6 +81,7 @@ fn backup(repository: &mut Repository, root: &std::path::Path, monitor: &dyn Mon
         tool: "test".into(),
         arguments: Vec::new(),
         tags: Vec::new(),
+        copied: None,
         force: false,
         delta: true,
         keep_base_keys: false,

@@ -6,7 +6,7 @@ use crate::node::{BlobRef, TreeRef, decode_level};
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
 use crate::registry::ChunkerKind;
-use crate::{FormatError, NodeId, SnapshotId};
+use crate::{FormatError, NodeId, RepositoryId, SnapshotId};
 
 /// What a snapshot is. Its keyed hash is the snapshot's ID, so it never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,19 @@ pub struct Manifest {
     pub arguments: Vec<Vec<u8>>,
     /// Tags it was born with.
     pub tags: Vec<String>,
+    /// The snapshot that it is a copy of.
+    pub origin: Option<Origin>,
+}
+
+/// What a snapshot was copied from: one of another repository, or a damaged one of this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Its repository.
+    pub repository: RepositoryId,
+    /// Its ID there; of a copy that was copied, its own.
+    pub snapshot: SnapshotId,
+    /// When it was taken, by that repository's store, ms since 1970.
+    pub time_ms: u64,
 }
 
 /// How a stream was cut.
@@ -137,6 +150,14 @@ impl Manifest {
             map.bytes(14, &self.nonce);
             map.field(15, |e| e.array(&self.arguments, |e, argument| e.bytes(argument)));
             map.field(16, |e| e.array(&self.tags, |e, tag| e.text(tag)));
+            if let Some(origin) = self.origin {
+                map.field(17, |e| {
+                    e.array_head(3);
+                    e.bytes(&origin.repository.0);
+                    e.bytes(&origin.snapshot.0);
+                    e.uint(origin.time_ms);
+                });
+            }
         });
         encoder.into_bytes()
     }
@@ -168,6 +189,7 @@ struct Fields {
     nonce: Option<[u8; 16]>,
     arguments: Option<Vec<Vec<u8>>>,
     tags: Option<Vec<String>>,
+    origin: Option<Origin>,
 }
 
 impl Fields {
@@ -219,6 +241,15 @@ impl Fields {
             }
             15 => self.arguments = Some(value.array(|v| v.bytes().map(<[u8]>::to_vec))?),
             16 => self.tags = Some(value.array(|v| v.text().map(str::to_owned))?),
+            17 => {
+                self.origin = Some(value.tuple(3, |v| {
+                    Ok(Origin {
+                        repository: RepositoryId::try_from(v.bytes()?)?,
+                        snapshot: SnapshotId::try_from(v.bytes()?)?,
+                        time_ms: v.uint()?,
+                    })
+                })?);
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -244,6 +275,7 @@ impl Fields {
             nonce: self.nonce.ok_or(missing("nonce"))?,
             arguments: self.arguments.ok_or(missing("arguments"))?,
             tags: self.tags.ok_or(missing("tags"))?,
+            origin: self.origin,
         })
     }
 }
@@ -335,6 +367,7 @@ pub(crate) mod tests {
             nonce: [4; 16],
             arguments: vec![b"/srv/\xff".to_vec()],
             tags: vec!["nightly".into()],
+            origin: None,
         }
     }
 
@@ -349,6 +382,9 @@ pub(crate) mod tests {
 
     #[test]
     fn round_trip() {
-        assert_eq!(Manifest::decode(&manifest().encode()), Ok(manifest()));
+        let origin = Origin { repository: RepositoryId([1; 16]), snapshot: SnapshotId([2; 32]), time_ms: 3 };
+        for manifest in [manifest(), Manifest { origin: Some(origin), ..manifest() }] {
+            assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! Start reading at [`backup`].
 
 mod backup;
+pub mod config;
 mod quickstart;
 
 pub use backup::backup;

@@ -149,6 +149,7 @@ pub fn quickstart(
         tool: tool.to_owned(),
         arguments: Vec::new(),
         tags: Vec::new(),
+        copied: None,
         force: false,
         delta: true,
         keep_base_keys: false,

@@ -169,6 +169,7 @@ fn snapshots(folder: &Path, count: &str) -> Result<()> {
             tool: "scale".into(),
             arguments: vec![],
             tags: vec![],
+            copied: None,
             force: false,
             delta: false,
             keep_base_keys: false,

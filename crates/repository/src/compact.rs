@@ -1,4 +1,5 @@
-//! Compaction: many small index objects become few, by one journal entry. Old objects stay until they are pruned.
+//! Compaction: many small index objects become few, and those that describe mostly packs that count no more are written
+//! anew, by one journal entry. Old objects stay until they are pruned.
 
 use strongroom_format::entry::{IndexRef, ReindexBody, Statement};
 use strongroom_format::registry::Roles;
@@ -26,8 +27,13 @@ impl Repository {
         if !may || small.len() < SMALL_OBJECTS {
             return Ok(());
         }
-        let added = self.merge(&small)?;
-        let body = ReindexBody { added, removed: small.iter().map(|index| index.id).collect() };
+        self.replace_index(&small)
+    }
+
+    /// Merges index objects of one source, without what they say of packs that count no more.
+    pub(crate) fn replace_index(&mut self, objects: &[IndexRef]) -> Result<(), RepositoryError> {
+        let added = self.merge(objects)?;
+        let body = ReindexBody { added, removed: objects.iter().map(|index| index.id).collect() };
         self.append(|state| {
             // Somebody else compacted the same objects first: then there is nothing left to say.
             if body.removed.iter().all(|id| state.indexes.contains_key(id)) {

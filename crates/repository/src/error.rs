@@ -149,6 +149,14 @@ pub enum RepositoryError {
         /// The pack.
         pack: PackId,
     },
+    /// The key of what this run relies on was retired meanwhile.
+    #[error(
+        "data key {key}, which what this backup relies on is sealed under, was retired by another host meanwhile: nothing was lost, run the backup again"
+    )]
+    KeyRetired {
+        /// The key.
+        key: KeyId,
+    },
     /// A pack that this run counted chunks in turned out to be gone or damaged. From now on this host counts none in it.
     #[error(
         "pack {pack}, which this backup relies on, is gone or damaged: run the backup again, it stores anew what was in it, and run `strongroom check --read-data` to see which snapshots are touched"

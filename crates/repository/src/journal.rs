@@ -42,6 +42,25 @@ impl Repository {
         }
     }
 
+    /// The state after what was appended since this repository was opened, as far as the keys at hand tell: for those
+    /// who look for what was moved meanwhile.
+    pub(crate) fn newer_state(&self) -> State {
+        let mut state = self.state.clone();
+        let mut fold = || -> Result<(), RepositoryError> {
+            loop {
+                let name = names::entry(state.number + 1)?;
+                let bytes = self.store.get(&name, ENTRY_LIMIT_BYTES)?;
+                let metadata = self.metadata.in_force(&state)?;
+                state.fold(name.as_str(), &bytes, metadata, &self.identity)?;
+            }
+        };
+        // What ends it is the journal's end, or what a later run will say.
+        if let Err(error) = fold() {
+            tracing::debug!(%error, "the newest entry that is known");
+        }
+        state
+    }
+
     fn fold_bytes(&mut self, name: &ObjectName, bytes: &[u8]) -> Result<(), RepositoryError> {
         let metadata = self.metadata.in_force(&self.state)?;
         let key = metadata.id();

@@ -22,6 +22,8 @@ pub mod check;
 pub mod clock;
 mod compact;
 pub mod compare;
+mod copier;
+pub mod copy;
 pub mod delta;
 mod error;
 mod gap;
@@ -38,6 +40,7 @@ mod open;
 pub mod pack_writer;
 pub mod prune;
 pub mod reader;
+pub mod repair;
 mod repository;
 pub mod restore;
 pub mod retention;
@@ -48,7 +51,6 @@ mod statements;
 pub mod statistics;
 pub mod thaw;
 pub mod tree;
-pub mod versions;
 #[doc(hidden)]
 pub mod zstd;
 

@@ -6,7 +6,7 @@ use strongroom_format::pack::{
     self, ChunkRecord, FOOTER_UNIT, Footer, FrameRecord, KeyRef, TAG_LENGTH, TRAILER_LENGTH,
 };
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{PackId, Salt, Signature, padme};
+use strongroom_format::{PackId, Salt, Signature, WriterId, padme};
 use strongroom_keys::derive::content_hash;
 use strongroom_keys::random::{self, Random};
 use strongroom_keys::seal::{MetadataKey, PackSealer, sign_footer};
@@ -30,6 +30,8 @@ pub struct SealedFrame {
     pub chunks: Vec<ChunkRecord>,
     pub bases: Vec<ChunkRecord>,
     pub key: KeyRef,
+    /// Who sealed and signed it.
+    pub author: WriterId,
     pub sealed: Vec<u8>,
 }
 
@@ -48,6 +50,7 @@ pub struct PackWriter {
     bytes: Vec<u8>,
     hasher: blake3::Hasher,
     keys: Vec<KeyRef>,
+    authors: Vec<WriterId>,
     frames: Vec<FrameRecord>,
     chunks: Vec<ChunkRecord>,
     bases: Vec<ChunkRecord>,
@@ -71,6 +74,7 @@ impl PackWriter {
             bytes,
             hasher,
             keys: Vec::new(),
+            authors: Vec::new(),
             frames: Vec::new(),
             chunks: Vec::new(),
             bases: Vec::new(),
@@ -79,23 +83,33 @@ impl PackWriter {
 
     /// Whether a frame still fits, with padding and footer, into a pack of the target length.
     pub fn fits(&self, frame: &SealedFrame) -> bool {
-        let keys = self.keys.len() + usize::from(!self.keys.contains(&frame.key));
-        let records = self.records() + frame.chunks.len() + frame.bases.len();
-        let end = self.end(frame.sealed.len(), keys, self.frames.len() + 1, records);
-        self.frames.is_empty() || end <= target(self.kind)
+        let counts = Counts {
+            keys: self.keys.len() + usize::from(!self.keys.contains(&frame.key)),
+            authors: self.authors.len() + usize::from(!self.authors.contains(&frame.author)),
+            frames: self.frames.len() + 1,
+            records: self.chunks.len() + self.bases.len() + frame.chunks.len() + frame.bases.len(),
+        };
+        // Tables have a limit that only copies of many runs' frames come near.
+        let has_room = counts.keys.max(counts.authors) <= usize::from(u16::MAX);
+        self.frames.is_empty() || has_room && self.end(frame.sealed.len(), counts) <= target(self.kind)
     }
 
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    fn records(&self) -> usize {
-        self.chunks.len() + self.bases.len()
+    fn counts(&self) -> Counts {
+        Counts {
+            keys: self.keys.len(),
+            authors: self.authors.len(),
+            frames: self.frames.len(),
+            records: self.chunks.len() + self.bases.len(),
+        }
     }
 
-    /// Length of the whole object with these additions and the smallest padding.
-    fn end(&self, more: usize, keys: usize, frames: usize, records: usize) -> usize {
-        self.bytes.len() + more + TAG_LENGTH + sealed_footer_length(keys, frames, records) + TRAILER_LENGTH
+    /// Length of the whole object with so many more bytes, such a footer, and the smallest padding.
+    fn end(&self, more: usize, counts: Counts) -> usize {
+        self.bytes.len() + more + TAG_LENGTH + counts.sealed_footer_length() + TRAILER_LENGTH
     }
 
     pub fn push(&mut self, mut frame: SealedFrame) -> Result<(), RepositoryError> {
@@ -105,7 +119,11 @@ impl PackWriter {
             self.keys.len() - 1
         });
         frame.record.key = u16::try_from(key).map_err(|_| too_long("key table"))?;
-        frame.record.author = 0;
+        let author = self.authors.iter().position(|author| *author == frame.author).unwrap_or_else(|| {
+            self.authors.push(frame.author);
+            self.authors.len() - 1
+        });
+        frame.record.author = u16::try_from(author).map_err(|_| too_long("author table"))?;
         frame.record.first_chunk = index(self.chunks.len())?;
         frame.record.first_base = index(self.bases.len())?;
         self.hasher.update(&frame.sealed);
@@ -119,7 +137,7 @@ impl PackWriter {
     /// Pads, seals the footer and names the pack. A pack that is not the run's last is padded to the target.
     pub fn finish(mut self, signer: &Signer, is_last: bool) -> Result<FinishedPack, RepositoryError> {
         let seal = |source| RepositoryError::Seal { what: "a pack", source };
-        let smallest = self.end(0, self.keys.len(), self.frames.len(), self.records());
+        let smallest = self.end(0, self.counts());
         let floor = if self.kind == ObjectKind::DataPack { DATA_FLOOR_BYTES } else { METADATA_FLOOR_BYTES };
         let padded = usize::try_from(padme(smallest as u64, floor)).unwrap_or(smallest);
         let length = if is_last {
@@ -135,7 +153,7 @@ impl PackWriter {
             pack_length: length as u64,
             padding_length: u32::try_from(padding).map_err(|_| too_long("padding"))?,
             keys: self.keys,
-            authors: vec![signer.id()],
+            authors: self.authors,
             frames: self.frames,
             chunks: self.chunks,
             bases: self.bases,
@@ -168,12 +186,25 @@ impl PackWriter {
     }
 }
 
-fn target(kind: ObjectKind) -> usize {
-    if kind == ObjectKind::DataPack { DATA_PACK_BYTES } else { METADATA_PACK_BYTES }
+/// Sizes of a footer's tables.
+#[derive(Clone, Copy)]
+struct Counts {
+    keys: usize,
+    authors: usize,
+    frames: usize,
+    records: usize,
 }
 
-fn sealed_footer_length(keys: usize, frames: usize, records: usize) -> usize {
-    pack::unpadded_length(keys, 1, frames, records).next_multiple_of(FOOTER_UNIT) + TAG_LENGTH
+impl Counts {
+    fn sealed_footer_length(self) -> usize {
+        let Self { keys, authors, frames, records } = self;
+        pack::unpadded_length(keys, authors, frames, records).next_multiple_of(FOOTER_UNIT) + TAG_LENGTH
+    }
+}
+
+/// Length of a full pack, bytes.
+pub(crate) fn target(kind: ObjectKind) -> usize {
+    if kind == ObjectKind::DataPack { DATA_PACK_BYTES } else { METADATA_PACK_BYTES }
 }
 
 fn too_long(what: &'static str) -> RepositoryError {

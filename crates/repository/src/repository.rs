@@ -27,8 +27,8 @@ use crate::error::RepositoryError;
 use crate::keyring::{Keyring, MetadataKeys};
 use crate::memory::MemoryBound;
 use crate::names;
+use crate::repair::versions::whole_version;
 use crate::state::{Snapshot, State, describe};
-use crate::versions::whole_version;
 
 /// Packs that say of themselves what they hold, added to the cache together.
 pub(crate) const ADDED_AT_ONCE: usize = 64;
@@ -292,10 +292,10 @@ impl Repository {
         Ok(())
     }
 
-    /// The state, and while journal entries are damaged all that signed index objects in the store describe: what a
+    /// The newest state, and while journal entries are damaged all that signed index objects in the store describe: what a
     /// damaged entry brought is still there. For reading only, which trusts no pack and verifies every chunk.
     pub(crate) fn salvaged_state(&self) -> Result<State, RepositoryError> {
-        let mut state = self.state.clone();
+        let mut state = self.newer_state();
         if state.damaged.is_empty() {
             return Ok(state);
         }

@@ -42,6 +42,8 @@ pub struct Keep {
     pub periods_within: BTreeMap<Period, Duration>,
     /// All that have one of these tags.
     pub tags: Vec<String>,
+    /// All that have one of these tags and are no older than the newest by this.
+    pub tags_within: Vec<(String, Duration)>,
 }
 
 /// Why a snapshot stays.
@@ -194,7 +196,10 @@ fn decide_source(snapshots: &[Seen<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
         if keep.within.is_some_and(|limit| is_within(snapshot, limit)) {
             reasons.push(Reason::Within);
         }
-        reasons.extend(keep.tags.iter().filter(|tag| snapshot.tags.contains(tag)).cloned().map(Reason::Tag));
+        let in_time =
+            keep.tags_within.iter().filter(|(_, limit)| is_within(snapshot, *limit)).map(|(tag, _)| tag);
+        let tags = keep.tags.iter().chain(in_time).filter(|tag| snapshot.tags.contains(tag));
+        reasons.extend(tags.cloned().map(Reason::Tag));
         all.push(reasons);
     }
     all

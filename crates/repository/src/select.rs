@@ -27,9 +27,18 @@ impl Snapshot {
     #[must_use]
     pub fn time_ms(&self) -> i64 {
         match i64::try_from(self.state.time_ms) {
-            Ok(0) | Err(_) => self.manifest.finished_ns / 1_000_000,
-            Ok(time_ms) => time_ms,
+            Ok(0) | Err(_) => self.taken_ms(self.manifest.origin.map_or_else(
+                || self.manifest.finished_ns / 1_000_000,
+                |origin| i64::try_from(origin.time_ms).unwrap_or(i64::MAX),
+            )),
+            Ok(time_ms) => self.taken_ms(time_ms),
         }
+    }
+
+    /// The same, where it is known when its entry was appended: a copy is as old as what it was copied from.
+    pub(crate) fn taken_ms(&self, appended_ms: i64) -> i64 {
+        let origin = self.manifest.origin.and_then(|origin| i64::try_from(origin.time_ms).ok());
+        origin.map_or(appended_ms, |origin_ms| origin_ms.min(appended_ms))
     }
 }
 
@@ -119,6 +128,7 @@ mod tests {
             nonce: [0; 16],
             arguments: Vec::new(),
             tags: Vec::new(),
+            origin: None,
         };
         let state = SnapshotState {
             number: 1,

@@ -16,7 +16,7 @@ use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{
     ContentHash, FormatError, IndexId, KeyId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,
 };
-use strongroom_keys::derive::{Identity, chain, content_hash};
+use strongroom_keys::derive::{Identity, chain, content_hash, root_key_id};
 use strongroom_keys::seal::{MetadataKey, OpenedObject};
 use strongroom_keys::sign::verify_policy;
 
@@ -310,6 +310,18 @@ impl State {
     #[must_use]
     pub fn known_signer(&self, id: WriterId) -> Option<&Signer> {
         self.ever_listed.iter().find(|signer| signer.id == id)
+    }
+
+    /// Whether a key is one that some policy names: for metadata, identity or vault, of a signer or the root.
+    #[must_use]
+    pub fn is_of_policy(&self, key: KeyId) -> bool {
+        let policies = || self.policies.iter().filter_map(|(_, body)| Policy::decode(&body.policy).ok());
+        self.ever_listed.iter().any(|signer| signer.id.0 == key.0)
+            || policies().any(|policy| {
+                let named =
+                    [policy.metadata.id, policy.identity.id, policy.vault.id, root_key_id(&policy.root)];
+                named.contains(&key)
+            })
     }
 
     /// Folds the stored bytes of the next entry.

@@ -73,7 +73,8 @@ fn a_long_chain_stays_shallow() {
     let kept = [31, 38, 39];
     let gone: Vec<_> = (0..40).filter(|at| !kept.contains(at)).map(|at| ids[at]).collect();
     let _ = repository.forget(&gone, "test").unwrap();
-    let at_once = PruneOptions { grace: Duration::ZERO, orphan_age: Duration::ZERO, dry_run: false };
+    let at_once =
+        PruneOptions { grace: Duration::ZERO, orphan_age: Duration::ZERO, ..PruneOptions::default() };
     let pruned = repository.prune(&at_once, &Silent).unwrap();
     assert!(pruned.deleted.objects > 20, "{pruned:?}");
     for at in kept {
@@ -191,8 +192,11 @@ fn a_base_that_is_retired_meanwhile_makes_the_run_be_repeated() {
         write_files(sink, &day(1))?;
         let mut pruner = open(&store);
         let _ = pruner.forget(&[first], "meanwhile")?;
-        let at_once =
-            PruneOptions { grace: Duration::ZERO, orphan_age: Duration::from_secs(9), dry_run: false };
+        let at_once = PruneOptions {
+            grace: Duration::ZERO,
+            orphan_age: Duration::from_secs(9),
+            ..PruneOptions::default()
+        };
         let _ = pruner.prune(&at_once, &Silent)?;
         Ok::<(), RepositoryError>(())
     });
@@ -216,7 +220,8 @@ fn a_retired_key_takes_no_delta_with_it() {
     for key in repository.data_keys() {
         let _ = repository.retire_data_key(key, &Silent).unwrap();
     }
-    let at_once = PruneOptions { grace: Duration::ZERO, orphan_age: Duration::ZERO, dry_run: false };
+    let at_once =
+        PruneOptions { grace: Duration::ZERO, orphan_age: Duration::ZERO, ..PruneOptions::default() };
     let _ = repository.prune(&at_once, &Silent).unwrap();
     for (number, id) in (0..).zip(ids) {
         assert!(restore(&mut open(&store), id) == day(number));

@@ -14,7 +14,7 @@ use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
 use strongroom_repository::backup::Sink;
 use strongroom_repository::check::FindingKind;
 use strongroom_repository::monitor::Silent;
-use strongroom_repository::prune::{PruneOptions, PruneReport};
+use strongroom_repository::prune::{MaxUnused, PruneOptions, PruneReport};
 use strongroom_repository::retention::Keep;
 use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::{Fault, FaultStore, MemoryStore, Store, When};
@@ -31,9 +31,14 @@ fn stream(name: &str) -> TreeEntry {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Deletes at once, leftovers too.
+/// Deletes at once, leftovers too, and lets thin packs stay.
 fn at_once() -> PruneOptions {
-    PruneOptions { grace: Duration::ZERO, orphan_age: Duration::ZERO, dry_run: false }
+    PruneOptions {
+        grace: Duration::ZERO,
+        orphan_age: Duration::ZERO,
+        max_unused: MaxUnused::Unlimited,
+        ..PruneOptions::default()
+    }
 }
 
 fn prune(repository: &mut Repository) -> PruneReport {
@@ -134,7 +139,8 @@ fn a_dry_run_tells_and_changes_nothing() {
     let told = repository.prune(&PruneOptions { dry_run: true, ..at_once() }, &Silent).unwrap();
     assert_eq!(names(&*days.store, ""), before);
     assert_eq!((told.unneeded.objects, told.leftovers.objects, told.deleted.objects), (2, 1, 3));
-    assert_eq!(prune(&mut repository), told);
+    let done = prune(&mut repository);
+    assert_eq!(done, PruneReport { deleted_keys: 1, ..told });
     days.assert_restores(&[0]);
 }
 
@@ -151,7 +157,8 @@ fn a_grace_passes_before_anything_is_deleted() {
     let first = repository.prune(&with_grace, &Silent).unwrap();
     assert_eq!((first.unneeded.objects, first.deleted.objects, first.waiting.objects), (2, 0, 2));
     let second = repository.prune(&with_grace, &Silent).unwrap();
-    assert_eq!((second.unneeded.objects, second.deleted.objects, second.waiting.objects), (0, 0, 2));
+    // An index object of nothing but those.
+    assert_eq!((second.unneeded.objects, second.deleted.objects, second.waiting.objects), (0, 1, 2));
     assert_eq!(days.packs(), 4);
     assert!(restore(&mut reader, days.ids[1]) == day(2));
     let waiting = check(&open(&days.store));
@@ -176,7 +183,7 @@ fn leftovers_go_when_they_are_old() {
     let _ = try_backup(&mut crashing, "db", &day(2)).unwrap_err();
     let leftovers = days.packs() - 2;
     assert!(leftovers > 0);
-    let careful = PruneOptions { grace: Duration::ZERO, orphan_age: 7 * DAY, dry_run: false };
+    let careful = PruneOptions { orphan_age: 7 * DAY, ..at_once() };
     let report = open(&days.store).prune(&careful, &Silent).unwrap();
     assert_eq!((report.leftovers.objects, report.deleted.objects), (0, 0));
     assert_eq!(
@@ -298,8 +305,8 @@ fn a_prune_may_die_in_any_write() {
             assert_eq!(days.packs(), 4);
             days.assert_restores(&[0, 2]);
             if is_done {
-                // The note, the entry, three deletions.
-                assert_eq!(mutation, 6);
+                // The note, the entry, four deletions, and the index without what is gone.
+                assert_eq!(mutation, 8);
                 break;
             }
         }

@@ -10,7 +10,7 @@ use strongroom_keys::Secret;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::administration::Grant;
 use strongroom_repository::monitor::Silent;
-use strongroom_repository::versions::{VersionsReport, repair_opening};
+use strongroom_repository::repair::versions::{VersionsReport, repair_opening};
 use strongroom_store::{
     History, MemoryStore, ObjectInfo, ObjectName, PutOutcome, Store, StoreError, Version,
 };

@@ -20,6 +20,8 @@
 
 #[cfg(feature = "clouds")]
 pub mod aws;
+#[cfg(feature = "clouds")]
+mod billing;
 mod capability;
 #[cfg(feature = "clouds")]
 pub mod cloud;

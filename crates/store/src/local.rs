@@ -479,7 +479,7 @@ fn classify(operation: Operation, object: &str, location: String, source: io::Er
 fn object_info(stat: &Stat) -> Option<ObjectInfo> {
     let is_object = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     let length_bytes = u64::try_from(stat.st_size).ok()?;
-    is_object.then(|| ObjectInfo { length_bytes, modified_ms: modified_ms(stat) })
+    is_object.then(|| ObjectInfo { length_bytes, modified_ms: modified_ms(stat), billed_days: 0 })
 }
 
 fn modified_ms(stat: &Stat) -> u64 {

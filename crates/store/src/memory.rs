@@ -34,7 +34,7 @@ struct Object {
 
 impl Object {
     fn info(&self) -> ObjectInfo {
-        ObjectInfo { length_bytes: self.bytes.len() as u64, modified_ms: self.modified_ms }
+        ObjectInfo { length_bytes: self.bytes.len() as u64, modified_ms: self.modified_ms, billed_days: 0 }
     }
 }
 

@@ -23,6 +23,9 @@ pub struct ObjectInfo {
     pub length_bytes: u64,
     /// When it was created, by the store's clock: milliseconds since 1970-01-01T00:00:00Z.
     pub modified_ms: u64,
+    /// Days from its creation that the store bills it for at least; 0 for as long as it is there. What the store does not
+    /// tell, the options with which it was opened do.
+    pub billed_days: u16,
 }
 
 /// A set of named immutable objects, shared by many hosts without coordination.

@@ -233,6 +233,7 @@ pub(crate) fn manifest() -> Manifest {
         nonce: [4; 16],
         arguments: vec![b"/srv/\xff".to_vec()],
         tags: vec!["nightly".into()],
+        origin: None,
     }
 }
 

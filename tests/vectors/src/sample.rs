@@ -122,6 +122,7 @@ fn options(source: &str, engine: &str) -> BackupOptions {
         tool: "strongroom 0.1.0".into(),
         arguments: Vec::new(),
         tags: vec!["nightly".into()],
+        copied: None,
         force: false,
         delta: false,
         keep_base_keys: false,
@@ -357,6 +358,7 @@ fn append_deltas(store: &Arc<dyn Store>, repository: &Repository, random: &dyn R
         nonce: random::array(random)?,
         arguments: Vec::new(),
         tags: Vec::new(),
+        origin: None,
     }
     .encode();
     let id = keys.identity.snapshot_id(&manifest);

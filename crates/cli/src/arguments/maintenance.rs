@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use strongroom_repository::prune::MaxUnused;
 use strongroom_repository::retention::{Keep, Period};
 
-use super::parsers::{parse_duration, parse_keep, parse_percent};
+use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};
+use strongroom_ops::config::parse_duration;
 
 #[derive(Debug, Args)]
 pub(crate) struct Journal {
@@ -27,6 +29,42 @@ pub(crate) struct Repair {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepairAction {
+    /// Replace index objects that are damaged or gone by what the packs say of themselves
+    Index {
+        /// Replace all of them
+        #[arg(long)]
+        all: bool,
+        /// Only tell what would be replaced
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
+    /// Read packs, copy what is whole of damaged ones, and count on these no more
+    Packs {
+        /// Packs, by their IDs or names (default: all)
+        #[arg(value_name = "PACK")]
+        packs: Vec<String>,
+        /// Also give up packs that are not there: one that is found again afterwards counts no more
+        #[arg(long)]
+        give_up_gone: bool,
+        /// Only tell what would be done
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
+    /// Check, and tag the snapshots that damage touches; take the tag off those that are whole again
+    Snapshots {
+        /// Also open every frame and verify every chunk
+        #[arg(long)]
+        read_data: bool,
+        /// Make snapshots without what is damaged beside the damaged ones, tagged `repaired`
+        #[arg(long)]
+        leave_out: bool,
+        /// Forget the damaged ones once that is done
+        #[arg(long, requires = "leave_out")]
+        forget: bool,
+        /// Only tell what would be done
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
     /// Bring back what was overwritten or deleted in a bucket that keeps older versions
     Versions {
         /// Only tell what would be brought back
@@ -52,6 +90,9 @@ pub(crate) struct Check {
     /// Also read every pack and compare its hash with its name
     #[arg(long)]
     pub(crate) packs: bool,
+    /// Open nothing: read every pack and index object and compare its hash with its name, which needs no key
+    #[arg(long, conflicts_with_all = ["read_data", "sample", "keys"])]
+    pub(crate) no_key: bool,
     /// Also open every frame and verify every chunk
     #[arg(long)]
     pub(crate) read_data: bool,
@@ -105,6 +146,12 @@ pub(crate) struct Prune {
     /// How old leftovers of runs that did not finish must be
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_duration)]
     pub(crate) orphan_age: Duration,
+    /// How much of what is stored may be unused before what is needed of thin packs is copied: 5%, 2GiB, unlimited
+    #[arg(long, value_name = "LIMIT", default_value = "5%", value_parser = parse_max_unused)]
+    pub(crate) max_unused: MaxUnused,
+    /// Copy no more than so many bytes: 10GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) max_repack: Option<u64>,
     /// Change nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
@@ -178,6 +225,7 @@ impl KeepArguments {
             within: self.keep_within,
             periods_within: times.into_iter().filter_map(|(period, time)| Some((period, time?))).collect(),
             tags: self.keep_tag.clone(),
+            tags_within: Vec::new(),
         }
     }
 }

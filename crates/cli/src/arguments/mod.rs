@@ -2,6 +2,7 @@
 
 mod administration;
 mod backup;
+mod copy;
 mod maintenance;
 mod parsers;
 mod reading;
@@ -15,6 +16,7 @@ pub(crate) use self::administration::{
     GrantArgument, Init, Key, KeyAction, Policy, PolicyAction, RoleArgument, Switch,
 };
 pub(crate) use self::backup::{Backup, BackupCommand, BackupCommon, BackupFiles, BackupStdin, Engine};
+pub(crate) use self::copy::{Copy, FromArguments, Sync};
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
 };
@@ -37,7 +39,7 @@ pub(crate) struct Arguments {
 }
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// The repository: a folder, s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX
     #[arg(long, short = 'r', env = "STRONGROOM_REPO", global = true, value_name = "REPO")]
@@ -143,6 +145,10 @@ pub(crate) enum Command {
     Forget(Forget),
     /// Free what no snapshot needs: retire it, and delete it when a grace has passed
     Prune(Prune),
+    /// Copy snapshots of another repository into this one
+    Copy(Copy),
+    /// Copy all that another repository has and this one has not
+    Sync(Sync),
     /// Say who may open the repository and who may write to it
     Key(Key),
     /// Say how writers are to store what they back up

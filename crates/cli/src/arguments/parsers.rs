@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use strongroom_repository::memory::MemoryBound;
+use strongroom_repository::prune::MaxUnused;
 
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -12,9 +13,10 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
         "k" => 1 << 10,
         "m" => 1 << 20,
         "g" => 1 << 30,
-        _ => return Err("write a number of bytes, or one with K, M or G".into()),
+        "t" => 1 << 40,
+        _ => return Err("write a number of bytes, or one with K, M, G or T".into()),
     };
-    let number: u64 = digits.parse().map_err(|_| "write a number of bytes, or one with K, M or G")?;
+    let number: u64 = digits.parse().map_err(|_| "write a number of bytes, or one with K, M, G or T")?;
     number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".into())
 }
 
@@ -27,23 +29,6 @@ pub(super) fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number from 1 on".into())
 }
 
-pub(super) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
-    const DAY: u64 = 24 * 60 * 60;
-    let form = "write seconds, or a number with s, m, h, d, w or y";
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => DAY,
-        "w" => 7 * DAY,
-        "y" => 365 * DAY,
-        _ => return Err(form.into()),
-    };
-    let number: u64 = digits.parse().map_err(|_| form)?;
-    number.checked_mul(unit).map(std::time::Duration::from_secs).ok_or_else(|| "out of range".into())
-}
-
 /// Any path, the empty one too.
 pub(super) fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
@@ -54,6 +39,23 @@ pub(super) fn parse_percent(text: &str) -> Result<u8, String> {
         Ok(percent @ 1..=100) => Ok(percent),
         _ => Err("write a percentage from 1% to 100%".into()),
     }
+}
+
+/// A share of what is stored, a size, or no limit.
+pub(super) fn parse_max_unused(text: &str) -> Result<MaxUnused, String> {
+    if text == "unlimited" {
+        return Ok(MaxUnused::Unlimited);
+    }
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent = percent.parse().ok().filter(|percent| *percent <= 100);
+        return percent.map(MaxUnused::Percent).ok_or_else(|| "write a percentage up to 100%".into());
+    }
+    if text == "0" {
+        return Ok(MaxUnused::Bytes(0));
+    }
+    parse_bytes(text)
+        .map(MaxUnused::Bytes)
+        .map_err(|error| format!("{error}; or a percentage, or `unlimited`"))
 }
 
 /// How many to keep.

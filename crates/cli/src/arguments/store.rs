@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::parsers::{parse_bytes, parse_count, parse_duration, path_parser};
+use super::parsers::{parse_bytes, parse_count, path_parser};
+use strongroom_ops::config::parse_duration;
 
 /// How to talk to a store that is not a folder. What is not said comes from the environment, as the tools of its
 /// cloud know it: `AWS_PROFILE`, `AWS_ENDPOINT_URL_S3`, `AZURE_STORAGE_ACCOUNT_NAME`, `GOOGLE_APPLICATION_CREDENTIALS`, ...
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub(crate) struct StoreArguments {
     /// Where everything but data packs, parity and log archives is kept, when these lie in cold storage at --repo

@@ -99,6 +99,7 @@ fn run(
         tool: TOOL.to_owned(),
         arguments: asked,
         tags: common.tag.clone(),
+        copied: None,
         force,
         delta: !common.no_delta,
         keep_base_keys: common.keep_base_keys,

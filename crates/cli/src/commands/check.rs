@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use strongroom_repository::RepositoryError;
-use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity};
+use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity, scrub};
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::Check;
@@ -14,6 +14,9 @@ use crate::output::line;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Outcome> {
+    if arguments.no_key {
+        return without_key(context, arguments);
+    }
     let began = Instant::now();
     let reads_content = arguments.read_data || arguments.sample.is_some() || arguments.keys;
     let mut repository = context.open_to_check(reads_content)?;
@@ -55,6 +58,36 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         (true, 0) => Outcome::Done,
         (true, _) => Outcome::Code(PARTLY),
     })
+}
+
+/// What can be said of the store without any key.
+fn without_key(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Outcome> {
+    let store = context.store()?;
+    let report = scrub(&*store, context.pack_readers(arguments.jobs), &context.terminal)?;
+    context.terminal.finish();
+    for finding in &report.findings {
+        if context.global.json { context.json(&to_json(finding)) } else { print(finding) }
+    }
+    let clean = report.is_clean();
+    if context.global.json {
+        context.json(&json!({
+            "type": "scrub", "clean": clean, "findings": report.findings.len(), "objects": report.objects, "bytes": report.bytes,
+            "entries": report.entries, "keys": report.keys,
+        }));
+    } else {
+        line!(
+            "read {} packs and index objects ({}); {} journal entries and {} wrapped keys are there",
+            report.objects,
+            render::bytes(report.bytes),
+            report.entries,
+            report.keys
+        );
+        line!(
+            "{}; what should be there, and what is in it, only a check with a key can tell",
+            if clean { "no damage found" } else { "DAMAGE: see above" }
+        );
+    }
+    Ok(if clean { Outcome::Done } else { Outcome::Code(DAMAGE) })
 }
 
 /// Prints what a check found.

@@ -3,6 +3,7 @@
 mod backup;
 mod cat;
 mod check;
+mod copy;
 mod diff;
 mod find;
 mod forget;
@@ -49,6 +50,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),
         Command::Forget(forget) => forget::run(&context, forget),
+        Command::Copy(arguments) => copy::run(&context, arguments),
+        Command::Sync(arguments) => copy::sync(&context, arguments),
         Command::Prune(prune) => prune::run(&context, prune),
         Command::Key(key) => key::run(&context, &key.action),
         Command::Policy(policy) => policy::run(&context, &policy.action),

@@ -1,7 +1,7 @@
 //! `prune`: frees what no snapshot needs.
 
 use serde_json::json;
-use strongroom_repository::prune::{Amount, PruneOptions};
+use strongroom_repository::prune::{Amount, PruneOptions, PruneReport};
 
 use crate::arguments::Prune;
 use crate::context::Context;
@@ -9,14 +9,26 @@ use crate::exit::Outcome;
 use crate::output::line;
 use crate::render;
 
+/// Days of a month, as storage is billed.
+const MONTH_DAYS: f64 = 30.0;
+
 pub(crate) fn run(context: &Context<'_>, arguments: &Prune) -> anyhow::Result<Outcome> {
     let mut repository = context.open()?;
-    let options =
-        PruneOptions { grace: arguments.grace, orphan_age: arguments.orphan_age, dry_run: arguments.dry_run };
+    let options = PruneOptions {
+        grace: arguments.grace,
+        orphan_age: arguments.orphan_age,
+        max_unused: arguments.max_unused,
+        max_repack: arguments.max_repack.unwrap_or(u64::MAX),
+        workers: context.readers(None),
+        uploads: context.uploads(),
+        dry_run: arguments.dry_run,
+    };
     let report = repository.prune(&options, &context.terminal)?;
     context.terminal.finish();
     let amounts = [
         ("unneeded", "no snapshot needs", report.unneeded),
+        ("copied", "little is needed of: that is copied, the rest goes", report.copied),
+        ("written", "hold what was copied", report.written),
         ("leftovers", "of runs that did not finish", report.leftovers),
         ("deleted", "deleted", report.deleted),
         ("waiting", "retired, to be deleted when the grace has passed", report.waiting),
@@ -25,7 +37,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Prune) -> anyhow::Result<Ou
         ("kept", "kept", report.kept),
     ];
     if context.global.json {
-        let mut object = json!({ "type": "prune", "dry_run": arguments.dry_run });
+        let mut object = to_json(&report, arguments.dry_run);
         for (name, _, Amount { objects, bytes }) in amounts {
             object[name] = json!({ "objects": objects, "bytes": bytes });
         }
@@ -40,5 +52,55 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Prune) -> anyhow::Result<Ou
     {
         line!("{:>7} objects {:>10}  {what}", objects, render::bytes(bytes));
     }
+    if report.retired_keys > 0 {
+        line!("{:>7} data keys           that nothing is sealed under any more", report.retired_keys);
+    }
+    if report.freed_bytes() > 0 {
+        line!("frees {}, once all that is retired is deleted", render::bytes(report.freed_bytes()));
+    }
+    if arguments.dry_run {
+        costs(&report);
+    }
     Ok(Outcome::Done)
+}
+
+fn costs(report: &PruneReport) {
+    let cost = &report.cost;
+    line!(
+        "requests: {} PUT, {} GET, {} DELETE for packs and index objects",
+        cost.puts,
+        cost.gets,
+        cost.deletes
+    );
+    if cost.early.objects > 0 {
+        line!(
+            "deleted early: {} objects, {}, are billed for {:.3} GiB-months more by their storage class",
+            cost.early.objects,
+            render::bytes(cost.early.bytes),
+            gib_months(report)
+        );
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn gib_months(report: &PruneReport) -> f64 {
+    report.cost.early_byte_days as f64 / MONTH_DAYS / f64::from(1 << 30)
+}
+
+fn to_json(report: &PruneReport, dry_run: bool) -> serde_json::Value {
+    let cost = &report.cost;
+    json!({
+        "type": "prune",
+        "dry_run": dry_run,
+        "freed_bytes": report.freed_bytes(),
+        "retired_keys": report.retired_keys,
+        "deleted_keys": report.deleted_keys,
+        "cost": {
+            "puts": cost.puts,
+            "gets": cost.gets,
+            "deletes": cost.deletes,
+            "early_deletions": { "objects": cost.early.objects, "bytes": cost.early.bytes },
+            "early_gib_months": gib_months(report),
+        },
+    })
 }

@@ -13,6 +13,8 @@ mod failure;
 mod lane;
 mod nodes;
 mod pending;
+mod relied;
+mod rescue;
 mod run;
 mod sink;
 mod storer;
@@ -24,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{Sender, bounded};
 use strongroom_format::entry::{IndexRef, PackRef, Statement};
-use strongroom_format::manifest::{Manifest, SnapshotBody, Stream, Totals};
+use strongroom_format::manifest::{Manifest, Origin, SnapshotBody, Stream, Totals};
 use strongroom_format::node::{BlobRef, Node, TreeRef};
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ObjectKind, Roles};
@@ -33,6 +35,7 @@ use strongroom_keys::{Secret, random};
 
 pub use self::lane::Lane;
 use self::nodes::NodeWriter;
+use self::relied::Relied;
 pub(crate) use self::run::Run;
 pub use self::sink::Sink;
 use self::sink::TreeState;
@@ -47,8 +50,12 @@ use crate::index_writer::IndexWriter;
 use crate::monitor::Monitor;
 use crate::pack_writer::SealedFrame;
 use crate::reader::Reader;
+use crate::repair::DAMAGED_TAG;
 use crate::repository::Repository;
 use crate::state::{Snapshot, State};
+
+/// How often a run copies what it relies on out of packs that were retired meanwhile.
+const ATTEMPTS: u32 = 16;
 
 /// What a backup is of.
 #[derive(Debug, Clone)]
@@ -67,6 +74,8 @@ pub struct BackupOptions {
     pub arguments: Vec<Vec<u8>>,
     /// Tags of the new snapshot.
     pub tags: Vec<String>,
+    /// What it is a copy of: as this was, it is dated.
+    pub copied: Option<Copied>,
     /// Whether the parent's unchanged files are read again.
     pub force: bool,
     /// Whether new chunks may be stored as what differs from what the source was before, where that may be read, and
@@ -81,6 +90,19 @@ pub struct BackupOptions {
     pub workers: usize,
     /// Packs being stored at the same time: more where each waits for a network.
     pub uploads: usize,
+}
+
+/// What a snapshot that is a copy has of its origin.
+#[derive(Debug, Clone, Copy)]
+pub struct Copied {
+    /// Which snapshot that is.
+    pub origin: Origin,
+    /// When it began, by its client's clock, ns since 1970.
+    pub started_ns: i64,
+    /// When all of it had been read.
+    pub finished_ns: i64,
+    /// How much of it could not be read then.
+    pub unreadable: u64,
 }
 
 /// What a backup did.
@@ -104,14 +126,22 @@ struct Written {
     cuts: Vec<Stream>,
     packs: Vec<PackRef>,
     indexes: Vec<IndexRef>,
-    relied: BTreeSet<PackId>,
+    relied: Relied,
     data_key: Option<KeyRef>,
-    /// The same key, where it is to be kept.
+    /// The keys of frames that were copied out of packs that were retired meanwhile.
+    rescued_keys: Vec<KeyRef>,
+    /// The run's key, where it is to be kept.
     kept: Option<(KeyId, Secret)>,
     /// Whether parts of the parent's tree may have been taken over.
     reuses_parent: bool,
     /// A pack that chunks were taken for present in, before it was found to be gone or damaged.
     broken: Option<PackId>,
+}
+
+impl Written {
+    fn brings(&self, pack: PackId) -> bool {
+        self.packs.iter().any(|brought| brought.id == pack)
+    }
 }
 
 impl Repository {
@@ -169,7 +199,9 @@ impl Repository {
         run.deltas = base.map(|_| &reader);
         run.base_keys = Some(keys);
         // Content of a parent that another writer signed may be taken over only where others' packs are trusted.
-        let reusable = parent.filter(|parent| {
+        // From one that lost something nothing is: what is read is stored again where it is missing.
+        let is_damaged = |parent: &Snapshot| parent.state.tags.iter().any(|tag| tag == DAMAGED_TAG);
+        let reusable = parent.filter(|parent| !is_damaged(parent)).filter(|parent| {
             parent.state.signer == run.signer.id()
                 || self.state.policy.trust == strongroom_format::registry::Trust::All
         });
@@ -248,14 +280,14 @@ impl Repository {
             bytes: tree.bytes,
             new_bytes: run.new_bytes.load(Ordering::Relaxed),
             stored_bytes: stored.bytes + indexes.iter().map(|index| index.length).sum::<u64>(),
-            unreadable: tree.unreadable,
+            unreadable: tree.unreadable + options.copied.map_or(0, |copied| copied.unreadable),
         };
         let relied = run.relied.into_inner().unwrap_or_else(PoisonError::into_inner);
         let broken = reader.broken();
         if !broken.is_empty() {
             self.cache.distrust(&broken)?;
         }
-        let broken = broken.intersection(&relied).next().copied();
+        let broken = relied.packs().find(|pack| broken.contains(pack));
         let (mut data_key, mut kept) = (None, None);
         if let Some(key) = run.data_key.into_inner() {
             data_key = Some(key.reference);
@@ -271,6 +303,7 @@ impl Repository {
             indexes,
             relied,
             data_key,
+            rescued_keys: Vec::new(),
             kept,
             reuses_parent,
             broken,
@@ -280,12 +313,12 @@ impl Repository {
     /// Adds the keys that data packs are sealed under, and those of the packs that bases of their frames lie in.
     fn add_keys_of(
         &self,
-        packs: &BTreeSet<PackId>,
+        packs: impl Iterator<Item = PackId>,
         keys: &mut BTreeMap<KeyId, KeyRef>,
     ) -> Result<(), RepositoryError> {
         let mut left = Vec::new();
         for pack in packs {
-            left.extend(self.cache.numbers_of(*pack)?);
+            left.extend(self.cache.numbers_of(pack)?);
         }
         let mut seen: BTreeSet<PackNumber> = left.iter().copied().collect();
         while let Some(number) = left.pop() {
@@ -300,13 +333,57 @@ impl Repository {
         Ok(())
     }
 
+    /// The data keys of all that a snapshot needs; perhaps more.
+    fn needed_keys(
+        &self,
+        parent: Option<&Snapshot>,
+        written: &Written,
+    ) -> Result<Vec<KeyRef>, RepositoryError> {
+        // What was taken over from the parent without a look may need any of its keys.
+        let inherited = parent.filter(|_| written.reuses_parent);
+        let inherited = inherited.into_iter().flat_map(|parent| &parent.state.keys);
+        let named = inherited.chain(&written.data_key).chain(&written.rescued_keys);
+        let mut keys: BTreeMap<KeyId, KeyRef> = named.map(|key| (key.id, *key)).collect();
+        self.add_keys_of(written.relied.packs(), &mut keys)?;
+        Ok(keys.into_values().collect())
+    }
+
+    fn append_snapshot(
+        &mut self,
+        manifest: &Manifest,
+        parent: Option<&Snapshot>,
+        written: &Written,
+        body: &SnapshotBody,
+    ) -> Result<u64, RepositoryError> {
+        let me = self.signer()?.id();
+        self.append(|state: &State| {
+            require_source(state, me, &manifest.source)?;
+            let brought = body.packs.iter().map(|pack| pack.id).find(|pack| state.retired.contains_key(pack));
+            let relied = written.relied.packs().find(|pack| !state.packs.contains_key(pack));
+            if let Some(pack) = brought.or(relied) {
+                return Err(RepositoryError::PackRetired { pack });
+            }
+            if let Some(parent) = parent.map(Snapshot::id).filter(|_| written.reuses_parent)
+                && !state.snapshots.iter().any(|snapshot| snapshot.id() == parent)
+            {
+                return Err(RepositoryError::ParentForgotten { parent });
+            }
+            // A key that is retired opens nothing for long.
+            let is_retired = |key: &&KeyRef| state.retired_keys.contains_key(&key.id);
+            if let Some(key) = written.data_key.iter().chain(&written.rescued_keys).find(is_retired) {
+                return Err(RepositoryError::KeyRetired { key: key.id });
+            }
+            Ok(Statement::Snapshot(Box::new(body.clone())))
+        })
+    }
+
     fn commit(
         &mut self,
         options: &BackupOptions,
         monitor: &dyn Monitor,
         started_ns: i64,
         parent: Option<&Snapshot>,
-        written: Written,
+        mut written: Written,
     ) -> Result<BackupReport, RepositoryError> {
         if let Some(pack) = written.broken {
             // The data is gone by, so what is missing cannot be stored. By a prune, it may have been.
@@ -324,17 +401,18 @@ impl Repository {
             host: options.host.clone(),
             user: options.user.clone(),
             tool: options.tool.clone(),
-            started_ns,
-            finished_ns: self.clock.now_ns(),
+            started_ns: options.copied.map_or(started_ns, |copied| copied.started_ns),
+            finished_ns: options.copied.map_or_else(|| self.clock.now_ns(), |copied| copied.finished_ns),
             parent: parent.map(Snapshot::id),
             generation: parent.map_or(0, |parent| parent.manifest.generation + 1),
             tree: written.tree,
-            streams: written.cuts,
+            streams: std::mem::take(&mut written.cuts),
             facts: written.facts,
             totals: written.totals,
             nonce,
             arguments: options.arguments.clone(),
             tags: options.tags.clone(),
+            origin: options.copied.map(|copied| copied.origin),
         };
         let encoded = manifest.encode();
         if Manifest::decode(&encoded).as_ref() != Ok(&manifest) {
@@ -343,40 +421,29 @@ impl Repository {
                 reason: "it does not decode to itself".into(),
             });
         }
-        // What was taken over from the parent without a look may need any of its keys.
-        let inherited = parent.filter(|_| written.reuses_parent);
-        let mut keys: BTreeMap<KeyId, KeyRef> = inherited
-            .into_iter()
-            .flat_map(|parent| &parent.state.keys)
-            .chain(&written.data_key)
-            .map(|key| (key.id, *key))
-            .collect();
-        self.add_keys_of(&written.relied, &mut keys)?;
-        let body = SnapshotBody {
-            manifest: encoded,
-            packs: written.packs,
-            indexes: written.indexes,
-            keys: keys.into_values().collect(),
+        let id = self.identity.snapshot_id(&encoded);
+        let mut attempts = 0;
+        let entry = loop {
+            if monitor.is_cancelled() {
+                return Err(RepositoryError::Interrupted);
+            }
+            let body = SnapshotBody {
+                manifest: encoded.clone(),
+                packs: written.packs.clone(),
+                indexes: written.indexes.clone(),
+                keys: self.needed_keys(parent, &written)?,
+            };
+            match self.append_snapshot(&manifest, parent, &written, &body) {
+                // What it relies on may still be there, to be copied.
+                Err(RepositoryError::PackRetired { pack })
+                    if attempts < ATTEMPTS && !written.brings(pack) =>
+                {
+                    attempts += 1;
+                    self.rescue(&options.source, &mut written)?;
+                }
+                appended => break appended?,
+            }
         };
-        if monitor.is_cancelled() {
-            return Err(RepositoryError::Interrupted);
-        }
-        let id = self.identity.snapshot_id(&body.manifest);
-        let me = self.signer()?.id();
-        let entry = self.append(|state: &State| {
-            require_source(state, me, &manifest.source)?;
-            let brought = body.packs.iter().map(|pack| pack.id).find(|pack| state.retired.contains_key(pack));
-            let relied = written.relied.iter().copied().find(|pack| !state.packs.contains_key(pack));
-            if let Some(pack) = brought.or(relied) {
-                return Err(RepositoryError::PackRetired { pack });
-            }
-            if let Some(parent) = parent.map(Snapshot::id).filter(|_| written.reuses_parent)
-                && !state.snapshots.iter().any(|snapshot| snapshot.id() == parent)
-            {
-                return Err(RepositoryError::ParentForgotten { parent });
-            }
-            Ok(Statement::Snapshot(Box::new(body.clone())))
-        })?;
         let report = BackupReport { id, parent: parent.map(Snapshot::id), totals: manifest.totals, entry };
         // The snapshot is committed; what follows only keeps the next runs fast.
         if let Err(error) = self.load_index() {

@@ -1,6 +1,5 @@
 //! What the threads of a run share: keys, buffers, what is known and what is pending.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -23,6 +22,7 @@ use strongroom_store::Store;
 
 use super::failure::Failure;
 use super::pending::Pending;
+use super::relied::Relied;
 use crate::base_keys::BaseKeys;
 use crate::buffers::Buffers;
 use crate::cache::Cache;
@@ -57,7 +57,7 @@ pub(crate) struct Run<'a> {
     pub(super) frame_buffers: Buffers,
     pub(super) pending_chunks: Pending,
     pub(super) pending_nodes: Pending,
-    pub(super) relied: Mutex<BTreeSet<PackId>>,
+    pub(super) relied: Mutex<Relied>,
     pub(super) data_key: OnceLock<DataKey>,
     pub(super) data_key_lock: Mutex<()>,
     pub(super) new_bytes: AtomicU64,
@@ -147,12 +147,12 @@ impl<'a> Run<'a> {
             && let broken = reader.broken()
             && !broken.is_empty()
         {
-            for pack in &mut known {
-                pack.take_if(|pack| broken.contains(pack));
+            for place in &mut known {
+                place.take_if(|(pack, _)| broken.contains(pack));
             }
         }
         if known.iter().any(Option::is_some) {
-            self.relied.lock().unwrap_or_else(PoisonError::into_inner).extend(known.iter().flatten());
+            self.rely_on(known.iter().flatten());
         }
         let unknown: Vec<_> =
             ids.iter().zip(&known).map(|(id, known)| known.is_none().then_some(*id)).collect();
@@ -191,9 +191,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Notes packs that the snapshot needs.
-    pub(super) fn rely_on(&self, packs: &BTreeSet<PackId>) {
-        self.relied.lock().unwrap_or_else(PoisonError::into_inner).extend(packs);
+    /// Notes frames that the snapshot needs, and that are stored already.
+    pub(super) fn rely_on<'f>(&self, frames: impl IntoIterator<Item = &'f (PackId, u32)>) {
+        let mut relied = self.relied.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.into_iter().for_each(|(pack, frame)| relied.insert(*pack, *frame));
     }
 
     /// The run's data key: made, and its wrap stored, when the first frame needs it.

@@ -6,7 +6,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use crossbeam_channel::{Sender, unbounded};
 use strongroom_chunker::{Chunker, ChunkerParams};
-use strongroom_format::manifest::Stream;
+use strongroom_format::manifest::{Manifest, Stream};
 use strongroom_format::path::EntryPath;
 use strongroom_format::registry::{ChunkerKind, ObjectKind};
 use strongroom_format::tree_entry::TreeEntry;
@@ -81,6 +81,11 @@ impl<'scope, 'env> Sink<'scope, 'env> {
         let parent = self.parent.filter(|_| !self.force);
         self.run.reuses_parent.fetch_or(parent.is_some(), Ordering::Relaxed);
         parent
+    }
+
+    /// What the parent is, without anything being taken from it yet.
+    pub(crate) fn parent_manifest(&self) -> Option<&'env Manifest> {
+        self.parent.filter(|_| !self.force).map(|parent| &parent.manifest)
     }
 
     /// What a stream or file was in an earlier snapshot, if that may be read and is worth it.

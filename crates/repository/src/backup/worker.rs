@@ -194,14 +194,14 @@ impl<'r, 'a> FrameSealer<'r, 'a> {
             closure: prefix.map_or(0, |prefix| prefix.closure),
         };
         if let Some(prefix) = prefix {
-            run.rely_on(&prefix.packs);
+            run.rely_on(&prefix.frames);
         }
         let bound = BoundRecord::new(&record, &chunks, &bases);
         let sealing = |source| RepositoryError::Seal { what: "a frame", source };
         let salt = Salt(random::array(run.random).map_err(sealing)?);
         let mut sealed = Vec::with_capacity(payload.len() + FRAME_OVERHEAD as usize);
         key.seal(&bound, payload, run.signer, salt, &mut sealed).map_err(sealing)?;
-        Ok(SealedFrame { record, chunks, bases, key: reference, sealed })
+        Ok(SealedFrame { record, chunks, bases, key: reference, author: run.signer.id(), sealed })
     }
 
     /// Against the prefix where that saves at least half, else by itself; as it is where it does not shrink.

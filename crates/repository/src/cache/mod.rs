@@ -198,12 +198,13 @@ impl Cache {
         self.told(found.map_err(|error| place.condemn(error)))
     }
 
-    /// For each chunk the pack in which this writer may count it as present. Any number of threads look up at once.
+    /// For each chunk the pack in which this writer may count it as present, and its frame there. Any number of threads
+    /// look up at once.
     pub(crate) fn trusted(
         &self,
         kind: ObjectKind,
         ids: &[ChunkId],
-    ) -> Result<Vec<Option<PackId>>, RepositoryError> {
+    ) -> Result<Vec<Option<(PackId, u32)>>, RepositoryError> {
         let place = self.place();
         let found = place.view().and_then(|view| view.trusted(kind, ids, &|number| place.footer(number)));
         self.told(found.map_err(|error| place.condemn(error)))

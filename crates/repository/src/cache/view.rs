@@ -134,14 +134,14 @@ impl View {
         Ok(records.iter().map(location).collect())
     }
 
-    /// For each chunk a trusted pack that has it.
+    /// For each chunk a trusted pack that has it, and the frame.
     pub(super) fn trusted(
         &self,
         kind: ObjectKind,
         ids: &[ChunkId],
         footer: ReadFooter<'_>,
-    ) -> Result<Vec<Option<PackId>>, CacheError> {
-        let mut found: Vec<Option<u32>> = vec![None; ids.len()];
+    ) -> Result<Vec<Option<(PackId, u32)>>, CacheError> {
+        let mut found: Vec<Option<(u32, u32)>> = vec![None; ids.len()];
         let is_trusted = |record: &Record| self.packs.is_trusted(record.pack, kind);
         let mut wanted = Vec::with_capacity(ids.len());
         self.look_near(ids, &mut found, is_trusted);
@@ -159,7 +159,7 @@ impl View {
                     }
                 })?;
                 let Some(record) = ended_in else { continue };
-                found[at] = Some(record.pack);
+                found[at] = Some((record.pack, record.frame));
                 if self.note(&record, footer)? {
                     // What comes next may have been noted just now.
                     self.look_near(ids, &mut found, is_trusted);
@@ -169,13 +169,19 @@ impl View {
                 }
             }
         }
-        Ok(found.into_iter().map(|number| self.packs.id(number?)).collect())
+        let named = |(number, frame)| Some((self.packs.id(number)?, frame));
+        Ok(found.into_iter().map(|place| place.and_then(named)).collect())
     }
 
-    fn look_near(&self, ids: &[ChunkId], found: &mut [Option<u32>], is_trusted: impl Fn(&Record) -> bool) {
+    fn look_near(
+        &self,
+        ids: &[ChunkId],
+        found: &mut [Option<(u32, u32)>],
+        is_trusted: impl Fn(&Record) -> bool,
+    ) {
         self.locality.get(ids, |at, record| {
             if found[at].is_none() && is_trusted(&record) {
-                found[at] = Some(record.pack);
+                found[at] = Some((record.pack, record.frame));
             }
         });
     }

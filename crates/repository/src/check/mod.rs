@@ -13,6 +13,7 @@ mod keys;
 mod objects;
 mod packs;
 mod reading;
+mod scrub;
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,6 +26,7 @@ use strongroom_store::{ObjectName, StoreError};
 
 use self::finding::{Cause, Findings};
 pub use self::finding::{Finding, FindingKind, Severity};
+pub use self::scrub::{ScrubReport, scrub};
 use crate::cache::{Location, PackNumber};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;

@@ -59,8 +59,8 @@ pub(crate) struct Prefix {
     pub(crate) depth: u8,
     /// The frames that opening it needs.
     pub(crate) closure: u16,
-    /// The packs that they lie in.
-    pub(crate) packs: BTreeSet<PackId>,
+    /// Which these are.
+    pub(crate) frames: BTreeSet<(PackId, u32)>,
 }
 
 /// A chunk of the base near where bytes are looked for.
@@ -248,7 +248,7 @@ fn prefix(
         plain: Vec::with_capacity(length),
         depth,
         closure: u16::try_from(frames.len()).unwrap_or(u16::MAX),
-        packs: frames.iter().map(|(pack, _)| *pack).collect(),
+        frames,
     };
     let mut seen = BTreeSet::new();
     for item in chosen.into_values().filter(|item| seen.insert(item.id)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{IndexId, PackId};
+use strongroom_format::{IndexId, KeyId, PackId, RecipientId};
 use strongroom_store::{ObjectInfo, ObjectName, Store, StoreError};
 
 use crate::error::RepositoryError;
@@ -24,14 +24,18 @@ pub(super) struct Listing {
     pub(super) retired: BTreeMap<PackId, Stored>,
     /// Packs that no entry names.
     pub(super) unnamed: BTreeMap<PackId, Stored>,
+    /// Packs that count and that the store bills for a time at least, whether they stay so long or not.
+    pub(super) billed: BTreeMap<PackId, ObjectInfo>,
     /// Index objects that do not count.
     pub(super) indexes: BTreeMap<IndexId, Stored>,
+    /// Keys that are wrapped for somebody: for one of them, and when the newest wrap was stored, ms since 1970.
+    pub(super) keys: BTreeMap<KeyId, (RecipientId, u64)>,
     /// The newest store's time seen, ms since 1970: it is no earlier.
     pub(super) newest_ms: u64,
 }
 
 impl Listing {
-    /// Lists packs and index objects.
+    /// Lists packs, index objects and keys.
     pub(super) fn read(store: &dyn Store, state: &State) -> Result<Self, RepositoryError> {
         let mut listing = Self::default();
         for (folder, kind) in [("packs/", ObjectKind::DataPack), ("meta/", ObjectKind::MetadataPack)] {
@@ -44,6 +48,8 @@ impl Listing {
                     listing.retired.insert(id, stored);
                 } else if !state.packs.contains_key(&id) {
                     listing.unnamed.insert(id, stored);
+                } else if stored.info.billed_days > 0 {
+                    listing.billed.insert(id, stored.info);
                 }
                 Ok::<(), StoreError>(())
             })?;
@@ -54,6 +60,13 @@ impl Listing {
                 && !state.indexes.contains_key(&index.id)
             {
                 listing.indexes.insert(index.id, Stored { name, info });
+            }
+            Ok(())
+        })?;
+        store.list("keys/", &mut |name, info| {
+            if let Some((key, recipient)) = names::key_of(&name) {
+                let known = listing.keys.entry(key).or_insert((recipient, 0));
+                known.1 = known.1.max(info.modified_ms);
             }
             Ok(())
         })?;

@@ -1,167 +1,324 @@
-//! What snapshots need: their nodes and chunks, each at every place where it lies; and the bases of all that lies there.
+//! What snapshots need: the frames of their nodes and chunks, each at every place where it lies; and of the bases of all
+//! those. Memory grows with frames, a bit each, and not with chunks.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use fixedbitset::FixedBitSet;
+use lru::LruCache;
 use strongroom_format::node::{ListItem, Node};
 use strongroom_format::registry::ObjectKind;
 use strongroom_format::tree_entry::{Content, TreeEntry};
-use strongroom_format::{ChunkId, NodeId, PackId, SnapshotId};
+use strongroom_format::{ChunkId, NodeId, SnapshotId};
 
-use crate::cache::{Cache, Location, PackNumber};
+use crate::cache::{Cache, Location, PackEntry, PackNumber};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::reader::Reader;
 use crate::state::Snapshot;
 use crate::tree::NodeSource;
 
-/// A pack as the index describes it.
-struct Described {
-    id: PackId,
-    /// The chunks that its frames build on, until they are marked.
-    bases: Vec<ChunkId>,
-}
+/// Footers in memory.
+const FOOTERS_KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
-/// The packs that the snapshots marked so far need. Memory grows with nodes, packs and bases, not with chunks.
-pub(super) struct Live<'a> {
+/// The frames that are needed, by pack.
+pub(super) struct Marks<'a> {
     cache: &'a Cache,
-    reader: &'a Reader<'a>,
-    monitor: &'a dyn Monitor,
-    described: HashMap<PackNumber, Described>,
-    needed: BTreeSet<PackId>,
-    nodes: HashSet<NodeId>,
-    snapshots: HashSet<SnapshotId>,
+    frames: Mutex<HashMap<PackNumber, FixedBitSet>>,
+    /// Nodes that were visited: a bit for each of a pack's records.
+    visited: Mutex<HashMap<PackNumber, FixedBitSet>>,
+    footers: Mutex<LruCache<PackNumber, Arc<PackEntry>>>,
 }
 
-impl<'a> Live<'a> {
+/// A frame whose bases are not looked up yet.
+struct Fresh {
+    entry: Arc<PackEntry>,
+    frame: u32,
+}
+
+impl<'a> Marks<'a> {
     /// Nothing is marked yet. `cache` is an index that was read from the store just now.
-    pub(super) fn new(
-        cache: &'a Cache,
-        reader: &'a Reader<'a>,
-        monitor: &'a dyn Monitor,
-    ) -> Result<Self, RepositoryError> {
-        let mut described = HashMap::new();
-        for number in cache.pack_numbers()? {
-            let Some(entry) = cache.pack(number)? else { continue };
-            let mut bases: Vec<ChunkId> = entry.footer.bases.iter().map(|base| base.id).collect();
-            bases.sort_unstable();
-            bases.dedup();
-            described.insert(number, Described { id: entry.id, bases });
+    pub(super) fn new(cache: &'a Cache) -> Self {
+        let footers = Mutex::new(LruCache::new(FOOTERS_KEPT));
+        Self { cache, frames: Mutex::default(), visited: Mutex::default(), footers }
+    }
+
+    pub(super) fn entry(&self, number: PackNumber) -> Result<Arc<PackEntry>, RepositoryError> {
+        if let Some(entry) = lock(&self.footers).get(&number) {
+            return Ok(Arc::clone(entry));
         }
-        Ok(Self {
-            cache,
-            reader,
-            monitor,
-            described,
-            needed: BTreeSet::new(),
-            nodes: HashSet::new(),
-            snapshots: HashSet::new(),
-        })
+        let entry = self.cache.pack(number)?.map(Arc::new).ok_or_else(|| RepositoryError::Inconsistent {
+            object: "the index".into(),
+            reason: "it lacks a pack it refers to".into(),
+        })?;
+        lock(&self.footers).put(number, Arc::clone(&entry));
+        Ok(entry)
     }
 
-    /// Packs that the index describes and that nothing marked so far needs.
-    pub(super) fn unneeded(&self) -> BTreeSet<PackId> {
-        self.described.values().map(|pack| pack.id).filter(|id| !self.needed.contains(id)).collect()
+    /// The needed frames of a pack as one index describes it.
+    pub(super) fn frames_of(&self, number: PackNumber) -> FixedBitSet {
+        lock(&self.frames).get(&number).cloned().unwrap_or_default()
     }
 
-    /// Marks what a snapshot needs, once.
+    /// Marks chunks or nodes at every place where they lie: which of these is good, only reading all of them would tell.
     ///
     /// # Errors
-    /// `NotPrunable` when something of it is in no pack, or cannot be read: then it is not known what else it needs.
-    pub(super) fn mark(&mut self, snapshot: &Snapshot) -> Result<(), RepositoryError> {
-        if !self.snapshots.insert(snapshot.id()) {
-            return Ok(());
-        }
-        let facts = snapshot.manifest.facts.as_ref().map(|facts| facts.node);
-        let marked = self
-            .entries(snapshot.manifest.tree.root)
-            .and_then(|()| facts.map_or(Ok(()), |facts| self.locate(ObjectKind::MetadataPack, facts)));
-        marked.map_err(|error| match error {
-            RepositoryError::ChunkUnavailable { .. }
-            | RepositoryError::Damaged { .. }
-            | RepositoryError::Inconsistent { .. } => RepositoryError::NotPrunable {
-                reason: format!(
-                    "snapshot {} is damaged: {}",
-                    snapshot.id().short(),
-                    crate::state::describe(&error)
-                ),
-            },
-            error => error,
-        })
-    }
-
-    fn go_on(&self) -> Result<(), RepositoryError> {
-        if self.monitor.is_cancelled() { Err(RepositoryError::Interrupted) } else { Ok(()) }
-    }
-
-    /// A node, if it was not visited yet.
-    fn visit(&mut self, id: NodeId) -> Result<Option<Node>, RepositoryError> {
-        if !self.nodes.insert(id) {
-            return Ok(None);
-        }
-        self.go_on()?;
-        self.locate(ObjectKind::MetadataPack, id)?;
-        self.reader.node(id).map(Some)
-    }
-
-    fn entries(&mut self, id: NodeId) -> Result<(), RepositoryError> {
-        match self.visit(id)? {
-            None => Ok(()),
-            Some(Node::Entries(entries)) => {
-                entries.iter().filter_map(TreeEntry::content).try_for_each(|content| self.content(content))
+    /// `ChunkUnavailable` for one that lies nowhere, or a base of it.
+    fn mark(&self, kind: ObjectKind, ids: &[ChunkId]) -> Result<(), RepositoryError> {
+        let mut places = Vec::with_capacity(ids.len());
+        for id in ids {
+            let found = self.cache.locations(kind, *id)?;
+            if found.is_empty() {
+                return Err(nowhere(*id));
             }
-            Some(Node::EntryBranch { children, .. }) => {
-                children.iter().try_for_each(|child| self.entries(child.node))
-            }
-            Some(_) => Err(wrong_kind(id)),
+            places.extend(found);
         }
-    }
-
-    fn content(&mut self, content: &Content) -> Result<(), RepositoryError> {
-        match content {
-            Content::Inline(items) => self.items(items),
-            Content::List(list) => self.list(list.root),
-        }
-    }
-
-    fn list(&mut self, id: NodeId) -> Result<(), RepositoryError> {
-        match self.visit(id)? {
-            None => Ok(()),
-            Some(Node::Chunks(items)) => self.items(&items),
-            Some(Node::ChunkBranch { children, .. }) => {
-                children.iter().try_for_each(|child| self.list(child.node))
-            }
-            Some(_) => Err(wrong_kind(id)),
-        }
-    }
-
-    fn items(&mut self, items: &[ListItem]) -> Result<(), RepositoryError> {
-        let chunks = items.iter().filter(|item| !item.is_hole());
-        chunks.map(|item| item.id).try_for_each(|id| self.locate(ObjectKind::DataPack, id))
-    }
-
-    /// Marks every place of a chunk or node: which of them is good, only reading all of them would tell.
-    fn locate(&mut self, kind: ObjectKind, id: ChunkId) -> Result<(), RepositoryError> {
-        let mut wanted = vec![id];
-        while let Some(id) = wanted.pop() {
-            let places = self.cache.locations(kind, id)?;
-            if places.is_empty() {
-                let reasons = "no index object knows it".to_owned();
-                return Err(RepositoryError::ChunkUnavailable { id, reasons });
-            }
-            for Location { pack, .. } in places {
-                let Some(described) = self.described.get_mut(&pack) else { continue };
-                self.needed.insert(described.id);
-                // A pack that stays counts with all that is in it: a backup may rely on any of its frames.
-                wanted.append(&mut described.bases);
-            }
+        let mut fresh = self.insert(&places)?;
+        while let Some(frame) = fresh.pop() {
+            fresh.extend(self.mark_bases(&frame, true)?);
         }
         Ok(())
     }
+
+    /// Marks what the frames of a pack that stays build on, needed or not: a backup may rely on any of them. Bases that
+    /// lie nowhere are no reason to stop: nobody needs these frames yet. Says whether that marked anything.
+    pub(super) fn mark_bases_of(&self, number: PackNumber) -> Result<bool, RepositoryError> {
+        let entry = self.entry(number)?;
+        if entry.footer.bases.is_empty() {
+            return Ok(false);
+        }
+        let count = u32::try_from(entry.footer.frames.len()).unwrap_or(u32::MAX);
+        let mut fresh: Vec<_> = (0..count).map(|frame| Fresh { entry: Arc::clone(&entry), frame }).collect();
+        let mut any = false;
+        while let Some(frame) = fresh.pop() {
+            let more = self.mark_bases(&frame, false)?;
+            any |= !more.is_empty();
+            fresh.extend(more);
+        }
+        Ok(any)
+    }
+
+    /// Marks what a frame is compressed against.
+    fn mark_bases(&self, fresh: &Fresh, must_be_there: bool) -> Result<Vec<Fresh>, RepositoryError> {
+        let footer = &fresh.entry.footer;
+        let Some(record) = footer.frames.get(fresh.frame as usize) else { return Ok(Vec::new()) };
+        let mut places = Vec::new();
+        for base in footer.bases_of(record) {
+            let found = self.cache.locations(fresh.entry.kind, base.id)?;
+            let mut is_there = false;
+            for place in &found {
+                let entry = self.entry(place.pack)?;
+                // Readers take a base from a shallower frame only.
+                let at = entry.footer.frames.get(place.frame as usize);
+                is_there |= at.is_some_and(|at| at.depth < record.depth);
+            }
+            if !is_there && must_be_there {
+                return Err(nowhere(base.id));
+            }
+            places.extend(found);
+        }
+        self.insert(&places)
+    }
+
+    /// Gives those that were not marked before and have bases.
+    fn insert(&self, places: &[Location]) -> Result<Vec<Fresh>, RepositoryError> {
+        let mut new = Vec::new();
+        let mut frames = lock(&self.frames);
+        for place in places {
+            let set = frames.entry(place.pack).or_default();
+            set.grow(place.frame as usize + 1);
+            if !set.put(place.frame as usize) {
+                new.push(*place);
+            }
+        }
+        drop(frames);
+        let mut fresh = Vec::new();
+        for place in new {
+            let entry = self.entry(place.pack)?;
+            if !entry.footer.bases.is_empty() {
+                fresh.push(Fresh { entry, frame: place.frame });
+            }
+        }
+        Ok(fresh)
+    }
 }
 
-fn wrong_kind(id: NodeId) -> RepositoryError {
-    RepositoryError::Inconsistent {
-        object: format!("tree node {id}"),
-        reason: "it is a node of another kind".into(),
+/// A node that is to be visited.
+#[derive(Clone, Copy)]
+struct Task {
+    node: NodeId,
+    /// Whether it is of a chunk list, not of tree entries.
+    is_list: bool,
+    /// Which snapshot it was found by.
+    snapshot: SnapshotId,
+}
+
+/// Nodes to be visited, by all threads.
+struct Tasks {
+    left: Vec<Task>,
+    /// Threads that visit one, and may find more.
+    busy: usize,
+    failed: Option<RepositoryError>,
+}
+
+/// Walks the trees of snapshots and marks what they need, with several threads.
+pub(super) struct Walk<'w, 'a> {
+    marks: &'w Marks<'a>,
+    reader: &'w Reader<'w>,
+    monitor: &'w dyn Monitor,
+    tasks: Mutex<Tasks>,
+    changed: Condvar,
+}
+
+impl<'w, 'a> Walk<'w, 'a> {
+    pub(super) fn new(marks: &'w Marks<'a>, reader: &'w Reader<'w>, monitor: &'w dyn Monitor) -> Self {
+        Self {
+            marks,
+            reader,
+            monitor,
+            tasks: Mutex::new(Tasks { left: Vec::new(), busy: 0, failed: None }),
+            changed: Condvar::new(),
+        }
     }
+
+    /// Marks what snapshots need.
+    ///
+    /// # Errors
+    /// `NotPrunable` when something is in no pack, or cannot be read: then it is not known what else is needed.
+    pub(super) fn run(self, snapshots: &[&Snapshot], workers: usize) -> Result<(), RepositoryError> {
+        for snapshot in snapshots.iter().rev() {
+            if let Some(facts) = &snapshot.manifest.facts {
+                let marked = self.marks.mark(ObjectKind::MetadataPack, &[facts.node]);
+                marked.map_err(|error| not_prunable(snapshot.id(), error))?;
+            }
+            let root = snapshot.manifest.tree.root;
+            let task = Task { node: root, is_list: false, snapshot: snapshot.id() };
+            lock(&self.tasks).left.push(task);
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..workers.max(1) {
+                scope.spawn(|| self.work());
+            }
+        });
+        self.tasks.into_inner().unwrap_or_else(PoisonError::into_inner).failed.map_or(Ok(()), Err)
+    }
+
+    fn work(&self) {
+        let mut children = Vec::new();
+        while let Some(task) = self.next() {
+            let visited = self.visit(task, &mut children);
+            let mut tasks = lock(&self.tasks);
+            tasks.busy -= 1;
+            match visited {
+                Ok(()) => tasks.left.append(&mut children),
+                Err(error) => {
+                    tasks.left.clear();
+                    let error = not_prunable(task.snapshot, error);
+                    tasks.failed.get_or_insert(error);
+                }
+            }
+            drop(tasks);
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Option<Task> {
+        let mut tasks = lock(&self.tasks);
+        loop {
+            if tasks.failed.is_some() {
+                return None;
+            }
+            if let Some(task) = tasks.left.pop() {
+                tasks.busy += 1;
+                return Some(task);
+            }
+            if tasks.busy == 0 {
+                return None;
+            }
+            tasks = self.changed.wait(tasks).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn visit(&self, task: Task, children: &mut Vec<Task>) -> Result<(), RepositoryError> {
+        if self.monitor.is_cancelled() {
+            return Err(RepositoryError::Interrupted);
+        }
+        if !self.is_first_visit(task.node)? {
+            return Ok(());
+        }
+        let child = |node, is_list| Task { node, is_list, ..task };
+        match self.reader.node(task.node)? {
+            Node::Entries(entries) if !task.is_list => {
+                let mut chunks = Vec::new();
+                for content in entries.iter().filter_map(TreeEntry::content) {
+                    match content {
+                        Content::Inline(items) => chunks.extend(chunks_of(items)),
+                        Content::List(list) => children.push(child(list.root, true)),
+                    }
+                }
+                self.marks.mark(ObjectKind::DataPack, &chunks)
+            }
+            Node::EntryBranch { children: nodes, .. } if !task.is_list => {
+                children.extend(nodes.iter().map(|one| child(one.node, false)));
+                Ok(())
+            }
+            Node::Chunks(items) if task.is_list => {
+                self.marks.mark(ObjectKind::DataPack, &chunks_of(&items).collect::<Vec<_>>())
+            }
+            Node::ChunkBranch { children: nodes, .. } if task.is_list => {
+                children.extend(nodes.iter().map(|one| child(one.node, true)));
+                Ok(())
+            }
+            _ => Err(RepositoryError::Inconsistent {
+                object: format!("tree node {}", task.node),
+                reason: "it is a node of another kind".into(),
+            }),
+        }
+    }
+
+    fn is_first_visit(&self, node: NodeId) -> Result<bool, RepositoryError> {
+        let places = self.marks.cache.locations(ObjectKind::MetadataPack, node)?;
+        // The first of them stands for the node.
+        let place = places.first().ok_or_else(|| nowhere(node))?;
+        let entry = self.marks.entry(place.pack)?;
+        let record = entry.footer.frames.get(place.frame as usize);
+        let at = record.and_then(|record| {
+            let within = entry.footer.chunks_of(record).iter().position(|chunk| chunk.id == node)?;
+            Some(record.first_chunk as usize + within)
+        });
+        let at = at.ok_or_else(|| nowhere(node))?;
+        let mut visited = lock(&self.marks.visited);
+        let set = visited.entry(place.pack).or_default();
+        set.grow(at + 1);
+        if set.put(at) {
+            return Ok(false);
+        }
+        drop(visited);
+        self.marks.mark(ObjectKind::MetadataPack, &[node])?;
+        Ok(true)
+    }
+}
+
+fn chunks_of(items: &[ListItem]) -> impl Iterator<Item = ChunkId> {
+    items.iter().filter(|item| !item.is_hole()).map(|item| item.id)
+}
+
+fn nowhere(id: ChunkId) -> RepositoryError {
+    RepositoryError::ChunkUnavailable { id, reasons: "no index object knows it".into() }
+}
+
+fn not_prunable(snapshot: SnapshotId, error: RepositoryError) -> RepositoryError {
+    match error {
+        RepositoryError::ChunkUnavailable { .. }
+        | RepositoryError::Damaged { .. }
+        | RepositoryError::Inconsistent { .. } => RepositoryError::NotPrunable {
+            reason: format!("snapshot {} is damaged: {}", snapshot.short(), crate::state::describe(&error)),
+        },
+        error => error,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,11 +23,11 @@ use crate::base_keys::OwnFrames;
 use crate::cache::{Cache, Location, PackEntry};
 use crate::error::RepositoryError;
 use crate::names;
+use crate::repair::versions::whole_version;
 use crate::repository::Repository;
 use crate::stage::stage;
 use crate::state::describe;
 use crate::tree::NodeSource;
-use crate::versions::whole_version;
 
 /// Decoded frames kept, bytes.
 const FRAME_CACHE_BYTES: usize = 48 << 20;
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
     /// limit. `None` when it lies in no such place.
     pub(crate) fn base(&self, id: ChunkId, depth_limit: u8) -> Result<Option<BaseChunk>, RepositoryError> {
         let trusted = self.cache.trusted(ObjectKind::DataPack, &[id])?;
-        let Some(trusted) = trusted.into_iter().next().flatten() else { return Ok(None) };
+        let Some((trusted, _)) = trusted.into_iter().next().flatten() else { return Ok(None) };
         for location in self.cache.locations(ObjectKind::DataPack, id)? {
             let mut frames = BTreeSet::new();
             if self.pack(self.cache, false, location)?.id != trusted {

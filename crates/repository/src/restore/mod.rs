@@ -7,4 +7,5 @@ mod ordered;
 mod queue;
 
 pub use ordered::write_in_order;
+pub(crate) use ordered::{Output, read_in_order};
 pub use queue::{ContentQueue, ContentTarget, restore_contents};

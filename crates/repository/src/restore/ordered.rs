@@ -28,6 +28,12 @@ struct Run {
 
 type Opened = (u64, Result<Vec<(ListItem, Option<ChunkBytes>)>, RepositoryError>);
 
+/// Takes a content in order.
+pub(crate) trait Output {
+    /// The next item, verified; of a hole there is no chunk.
+    fn take(&mut self, item: ListItem, chunk: Option<ChunkBytes>) -> Result<(), RepositoryError>;
+}
+
 /// Writes a content in order; every chunk is verified before it is written.
 ///
 /// # Errors
@@ -36,6 +42,33 @@ pub fn write_in_order(
     reader: &Reader<'_>,
     content: &Content,
     out: &mut dyn Write,
+    monitor: &dyn Monitor,
+    workers: usize,
+) -> Result<(), RepositoryError> {
+    read_in_order(reader, content, &mut Written(out), monitor, workers)?;
+    out.flush().map_err(|source| RepositoryError::Write { source })
+}
+
+struct Written<'w>(&'w mut dyn Write);
+
+impl Output for Written<'_> {
+    fn take(&mut self, item: ListItem, chunk: Option<ChunkBytes>) -> Result<(), RepositoryError> {
+        match chunk {
+            Some(chunk) => self.0.write_all(chunk.as_bytes()),
+            None => write_zeros(self.0, item.length),
+        }
+        .map_err(|source| RepositoryError::Write { source })
+    }
+}
+
+/// Reads a content in order, with several threads.
+///
+/// # Errors
+/// `ChunkUnavailable`, `Interrupted`, and what the output fails with; the failing chunk was not given to it.
+pub(crate) fn read_in_order(
+    reader: &Reader<'_>,
+    content: &Content,
+    out: &mut dyn Output,
     monitor: &dyn Monitor,
     workers: usize,
 ) -> Result<(), RepositoryError> {
@@ -54,7 +87,7 @@ pub fn write_in_order(
         drop((runs_in, opened));
         let stop = &stop;
         scope.spawn(move || plan(reader, content, stop, &runs, &permits, &failed));
-        let result = write_runs(&opened_in, &permits_in, out, monitor);
+        let result = take_runs(&opened_in, &permits_in, out, monitor);
         stop.store(true, Ordering::Relaxed);
         drop((opened_in, permits_in));
         result
@@ -147,10 +180,10 @@ fn open_runs(reader: &Reader<'_>, runs: &Receiver<Run>, opened: &Sender<Opened>)
     }
 }
 
-fn write_runs(
+fn take_runs(
     opened: &Receiver<Opened>,
     permits: &Receiver<()>,
-    out: &mut dyn Write,
+    out: &mut dyn Output,
     monitor: &dyn Monitor,
 ) -> Result<(), RepositoryError> {
     let mut early = BTreeMap::new();
@@ -161,11 +194,7 @@ fn write_runs(
             next += 1;
             let writing = stage!("write");
             for (item, chunk) in result? {
-                match chunk {
-                    Some(chunk) => out.write_all(chunk.as_bytes()),
-                    None => write_zeros(out, item.length),
-                }
-                .map_err(|source| RepositoryError::Write { source })?;
+                out.take(item, chunk)?;
                 monitor.advance(item.length.into());
             }
             drop(writing);
@@ -178,7 +207,7 @@ fn write_runs(
     if !early.is_empty() {
         return Err(RepositoryError::Cancelled);
     }
-    out.flush().map_err(|source| RepositoryError::Write { source })
+    Ok(())
 }
 
 fn write_zeros(out: &mut dyn Write, length: u32) -> std::io::Result<()> {

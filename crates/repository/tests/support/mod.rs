@@ -79,6 +79,7 @@ pub fn options(source: &str) -> BackupOptions {
         tool: "test".into(),
         arguments: vec![],
         tags: vec![],
+        copied: None,
         force: false,
         delta: true,
         keep_base_keys: false,

@@ -25,6 +25,7 @@ use object_store::{
 };
 
 use crate::aws::block_on;
+use crate::billing::{azure_billed_days, gcs_billed_days};
 use crate::cloud::answer::{Answer, Failure};
 use crate::error::{Operation, StoreError};
 use crate::name::{ObjectName, check_prefix};
@@ -58,6 +59,15 @@ enum Kind {
 }
 
 impl CloudStore {
+    /// Lists do not tell the class of an object: it is taken for the one that packs are given now.
+    fn billed_days(&self, name: &ObjectName) -> u16 {
+        let class = self.pack_class.as_deref().filter(|_| name.as_str().starts_with("packs/"));
+        class.map_or(0, |class| match self.kind {
+            Kind::Azure => azure_billed_days(class),
+            Kind::Gcs => gcs_billed_days(class),
+        })
+    }
+
     /// Runs a request that must answer within `limit`.
     fn call<T>(
         &self,
@@ -178,7 +188,9 @@ impl CloudStore {
     fn listed(&self, prefix: &str, meta: &ObjectMeta) -> Option<(ObjectName, ObjectInfo)> {
         let path = meta.location.as_ref();
         let name = path.starts_with(prefix).then(|| path.strip_prefix(&self.root)).flatten()?;
-        Some((ObjectName::new(name).ok()?, info(meta)))
+        let name = ObjectName::new(name).ok()?;
+        let info = info(meta, self.billed_days(&name));
+        Some((name, info))
     }
 
     /// Such a list could lose names when it is resumed, and a merge of two go wrong.
@@ -194,10 +206,10 @@ impl CloudStore {
     }
 }
 
-fn info(meta: &ObjectMeta) -> ObjectInfo {
+fn info(meta: &ObjectMeta, billed_days: u16) -> ObjectInfo {
     // Whole seconds, since headers have no more, and lists must say the same.
     let modified_s = u64::try_from(meta.last_modified.timestamp()).unwrap_or(0);
-    ObjectInfo { length_bytes: meta.size, modified_ms: modified_s.saturating_mul(1000) }
+    ObjectInfo { length_bytes: meta.size, modified_ms: modified_s.saturating_mul(1000), billed_days }
 }
 
 impl Store for CloudStore {
@@ -265,7 +277,8 @@ impl Store for CloudStore {
     fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
         let path = self.path(Operation::Stat, name)?;
         let meta = self.call(SILENCE, self.service.head(&path));
-        meta.map(|meta| info(&meta)).map_err(|failure| self.fail_on(Operation::Stat, name, failure))
+        meta.map(|meta| info(&meta, self.billed_days(name)))
+            .map_err(|failure| self.fail_on(Operation::Stat, name, failure))
     }
 
     fn list(

@@ -1,7 +1,7 @@
 //! Lists, a page at a time.
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{EncodingType, ObjectStorageClass};
 
 use crate::error::{Operation, StoreError};
 use crate::name::{ObjectName, check_prefix};
@@ -28,7 +28,8 @@ impl S3Store {
                 let name = below(&self.root, key, is_encoded).ok_or_else(senseless)?;
                 // Whatever else lies below the prefix is foreign.
                 let Ok(name) = ObjectName::new(name) else { continue };
-                let info = object_info(object.size(), object.last_modified()).ok_or_else(senseless)?;
+                let class = object.storage_class().map(ObjectStorageClass::as_str);
+                let info = object_info(object.size(), object.last_modified(), class).ok_or_else(senseless)?;
                 if last.as_ref().is_some_and(|last| *last >= name) || !name.as_str().starts_with(prefix) {
                     return Err(senseless());
                 }

@@ -39,6 +39,7 @@ use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::{AwsError, AwsOptions, Failure, FailureKind, block_on, endpoint, load_config};
+use crate::billing::s3_billed_days;
 use crate::capability::{Archive, History, ObjectLock, Retention};
 use crate::error::{Operation, StoreError};
 use crate::name::ObjectName;
@@ -162,7 +163,8 @@ impl S3Store {
     }
 
     fn info(&self, name: &ObjectName, head: &HeadObjectOutput) -> Result<ObjectInfo, StoreError> {
-        object_info(head.content_length(), head.last_modified())
+        let class = head.storage_class().map(StorageClass::as_str);
+        object_info(head.content_length(), head.last_modified(), class)
             .ok_or_else(|| self.senseless(Operation::Stat, name.as_str()))
     }
 
@@ -347,10 +349,10 @@ fn storage_class(options: &StoreOptions, url: &str) -> Result<Option<StorageClas
 }
 
 /// In whole seconds, since a HEAD has no finer ones though a list has.
-fn object_info(length: Option<i64>, modified: Option<&DateTime>) -> Option<ObjectInfo> {
+fn object_info(length: Option<i64>, modified: Option<&DateTime>, class: Option<&str>) -> Option<ObjectInfo> {
     let length_bytes = u64::try_from(length?).ok()?;
     let modified_ms = u64::try_from(modified?.secs()).ok()?.checked_mul(1000)?;
-    Some(ObjectInfo { length_bytes, modified_ms })
+    Some(ObjectInfo { length_bytes, modified_ms, billed_days: class.map_or(0, s3_billed_days) })
 }
 
 #[cfg(test)]

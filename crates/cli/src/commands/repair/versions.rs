@@ -1,22 +1,20 @@
-//! `repair`: mends what can be mended.
+//! `repair versions`: brings back what was overwritten or deleted.
 
 use serde_json::json;
-use strongroom_repository::versions::{VersionsReport, repair_opening};
+use strongroom_repository::repair::versions::{VersionsReport, repair_opening};
 
-use crate::arguments::RepairAction;
 use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome};
 use crate::output::line;
 
-pub(crate) fn run(context: &Context<'_>, action: &RepairAction) -> anyhow::Result<Outcome> {
-    let RepairAction::Versions { dry_run } = action;
+pub(super) fn run(context: &Context<'_>, dry_run: bool) -> anyhow::Result<Outcome> {
     // What opening itself needs comes first, and needs no key.
     let store = context.store_at(|url, options| Ok(url.open(options)?))?;
-    let mut report = repair_opening(&*store, *dry_run, &context.terminal)?;
-    tell(context, &report, *dry_run);
-    let rest = context.open()?.repair_versions(*dry_run, &context.terminal)?;
+    let mut report = repair_opening(&*store, dry_run, &context.terminal)?;
+    tell(context, &report, dry_run);
+    let rest = context.open()?.repair_versions(dry_run, &context.terminal)?;
     context.terminal.finish();
-    tell(context, &rest, *dry_run);
+    tell(context, &rest, dry_run);
     report.checked += rest.checked;
     report.restored.extend(rest.restored);
     report.lost.extend(rest.lost);
@@ -28,7 +26,7 @@ pub(crate) fn run(context: &Context<'_>, action: &RepairAction) -> anyhow::Resul
         line!(
             "looked at {} objects, {} {}, {} lost",
             report.checked,
-            done(*dry_run),
+            done(dry_run),
             report.restored.len(),
             report.lost.len()
         );

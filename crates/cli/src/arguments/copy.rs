@@ -1,0 +1,74 @@
+//! Of commands that copy between repositories.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::parsers::path_parser;
+
+/// Copies snapshots of another repository into this one (--repo).
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// Snapshots of the other repository (default: all that are not here yet)
+    #[arg(value_name = "ID")]
+    pub(crate) snapshots: Vec<String>,
+    #[command(flatten)]
+    pub(crate) from: FromArguments,
+    /// Only snapshots of this source; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Vec<String>,
+    /// zstd level; 0 stores as it is
+    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19))]
+    pub(crate) compression: i32,
+    /// Threads (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Change nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+/// Makes this repository (--repo) hold what another holds.
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub(crate) from: FromArguments,
+    /// Only snapshots of this source; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Vec<String>,
+    /// Also forget copies of snapshots that the other repository has forgotten
+    #[arg(long)]
+    pub(crate) forget: bool,
+    /// zstd level; 0 stores as it is
+    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19))]
+    pub(crate) compression: i32,
+    /// Threads (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Change nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+/// The other repository. What is not said here is as for --repo.
+#[derive(Debug, Args)]
+pub(crate) struct FromArguments {
+    /// The repository to copy from
+    #[arg(long, env = "STRONGROOM_FROM_REPO", value_name = "REPO")]
+    pub(crate) from_repo: String,
+    /// Key file to open it with
+    #[arg(long, env = "STRONGROOM_FROM_KEY_FILE", value_name = "FILE", value_parser = path_parser())]
+    pub(crate) from_key_file: Option<PathBuf>,
+    /// File with its passphrase, in its first line
+    #[arg(long, env = "STRONGROOM_FROM_PASSPHRASE_FILE", value_name = "FILE", value_parser = path_parser())]
+    pub(crate) from_passphrase_file: Option<PathBuf>,
+    /// Refuse a repository with another fingerprint
+    #[arg(long, env = "STRONGROOM_FROM_FINGERPRINT", value_name = "HEX")]
+    pub(crate) from_fingerprint: Option<String>,
+    /// Region of its bucket
+    #[arg(long, env = "STRONGROOM_FROM_REGION", value_name = "REGION")]
+    pub(crate) from_region: Option<String>,
+    /// URL of the service that its bucket is in
+    #[arg(long, env = "STRONGROOM_FROM_ENDPOINT", value_name = "URL")]
+    pub(crate) from_endpoint: Option<String>,
+}
