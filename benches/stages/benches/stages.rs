@@ -195,6 +195,7 @@ fn packing(bencher: Bencher<'_, '_>) {
                 chunks: chunks.clone(),
                 bases: Vec::new(),
                 key: reference,
+                author: signer.id(),
                 sealed: sealed.clone(),
             };
             pack.push(frame).unwrap();

@@ -32,6 +32,9 @@ impl Repository {
 
     /// Merges index objects of one source, without what they say of packs that count no more.
     pub(crate) fn replace_index(&mut self, objects: &[IndexRef]) -> Result<(), RepositoryError> {
+        if !objects.iter().all(|object| self.state.indexes.contains_key(&object.id)) {
+            return Ok(());
+        }
         let added = self.merge(objects)?;
         let body = ReindexBody { added, removed: objects.iter().map(|index| index.id).collect() };
         self.append(|state| {

@@ -149,6 +149,12 @@ pub enum RepositoryError {
         /// The pack.
         pack: PackId,
     },
+    /// Another host has copied the same snapshot meanwhile.
+    #[error("it is here already, as snapshot {snapshot}: another host has copied it meanwhile")]
+    AlreadyCopied {
+        /// The copy.
+        snapshot: SnapshotId,
+    },
     /// The key of what this run relies on was retired meanwhile.
     #[error(
         "data key {key}, which what this backup relies on is sealed under, was retired by another host meanwhile: nothing was lost, run the backup again"

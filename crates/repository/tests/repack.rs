@@ -346,3 +346,23 @@ fn keys_go_with_what_they_open() {
     assert_clean(&store);
     assert_eq!(prune(&mut repository).retired_keys, 0);
 }
+
+/// What a frame that nobody needs builds on stays, as long as its pack does: a backup may rely on the frame.
+#[test]
+fn what_no_snapshot_needs_keeps_its_bases_too() {
+    let (_, store) = memory();
+    new_repository(&store);
+    let ids: Vec<_> = (0..8).map(|number| backup(&mut open(&store), "db", &day(number)).id).collect();
+    let lax =
+        PruneOptions { grace: Duration::ZERO, max_unused: MaxUnused::Unlimited, ..PruneOptions::default() };
+    for gone in [[0, 2], [1, 4], [5, 6]] {
+        let mut repository = open(&store);
+        let _ = repository.forget(&gone.map(|at: usize| ids[at]), "test").unwrap();
+        let _ = repository.prune(&lax, &Silent).unwrap();
+        // Every frame of every pack opens.
+        assert_clean(&store);
+    }
+    // A day that was forgotten comes again, and finds some of it.
+    let again = backup(&mut open(&store), "db", &day(6)).id;
+    assert!(restore(&mut open(&store), again) == day(6));
+}

@@ -1,9 +1,9 @@
 //! `copy`, `sync`: snapshots of another repository, into this one.
 
 use serde_json::json;
-use strongroom_repository::Repository;
 use strongroom_repository::copy::CopyOptions;
 use strongroom_repository::state::Snapshot;
+use strongroom_repository::{Repository, RepositoryError};
 
 use crate::arguments::{Copy, FromArguments, Global, Sync};
 use crate::context::{Context, TOOL, host_name};
@@ -116,7 +116,10 @@ fn copy(
             );
             continue;
         }
-        let report = into.copy_from(from, snapshot, options, &context.terminal)?.backup;
+        let report = match into.copy_from(from, snapshot, options, &context.terminal) {
+            Err(RepositoryError::AlreadyCopied { .. }) => continue,
+            copied => copied?.backup,
+        };
         context.terminal.finish();
         let detail = json!({
             "host": host_name(), "from": from.location(), "snapshot": id.to_hex(),

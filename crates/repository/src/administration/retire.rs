@@ -92,10 +92,24 @@ impl Repository {
             keys: resealed.key.into_iter().collect(),
             retired_keys: vec![key],
         };
-        self.append(|state| match old.iter().find(|pack| !state.packs.contains_key(pack)) {
-            Some(pack) => Err(RepositoryError::PackRetired { pack: *pack }),
-            None => Ok(Statement::Retire(body.clone())),
-        })?;
+        let known: BTreeSet<PackId> = self.state.packs.keys().copied().collect();
+        let mut has_more = false;
+        let appended = self.append(|state| {
+            let is_gone = |pack: &&PackId| !state.packs.contains_key(pack);
+            // Of its own packs, too, some may have been taken for leftovers.
+            let mut brought = body.packs.iter().map(|pack| &pack.id);
+            let lost = old.iter().find(is_gone).or_else(|| brought.find(|id| state.retired.contains_key(id)));
+            if let Some(pack) = lost {
+                return Err(RepositoryError::PackRetired { pack: *pack });
+            }
+            // What came meanwhile may be sealed under the key: a backup may have copied some of it.
+            has_more = state.packs.keys().any(|pack| !known.contains(pack));
+            if has_more { Err(RepositoryError::Cancelled) } else { Ok(Statement::Retire(body.clone())) }
+        });
+        match appended {
+            Err(RepositoryError::Cancelled) if has_more => return self.retire_data_key(key, monitor),
+            appended => appended?,
+        };
         self.load_index()?;
         // Every chunk in them was verified; others may rely on that if this signer's word counts.
         match self.attest(&resealed.descriptions) {

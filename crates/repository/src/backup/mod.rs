@@ -44,6 +44,7 @@ pub(crate) use self::storer::put;
 pub(crate) use self::worker::{FrameJob, FrameSealer};
 use crate::base_keys::BaseKeys;
 use crate::cache::PackNumber;
+use crate::copy::find_copy;
 use crate::delta::{base_snapshot, own_base_snapshot};
 use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
@@ -103,6 +104,8 @@ pub struct Copied {
     pub finished_ns: i64,
     /// How much of it could not be read then.
     pub unreadable: u64,
+    /// Whether there is to be one copy of it only.
+    pub once: bool,
 }
 
 /// What a backup did.
@@ -350,14 +353,14 @@ impl Repository {
 
     fn append_snapshot(
         &mut self,
-        manifest: &Manifest,
+        options: &BackupOptions,
         parent: Option<&Snapshot>,
         written: &Written,
         body: &SnapshotBody,
     ) -> Result<u64, RepositoryError> {
         let me = self.signer()?.id();
         self.append(|state: &State| {
-            require_source(state, me, &manifest.source)?;
+            require_source(state, me, &options.source)?;
             let brought = body.packs.iter().map(|pack| pack.id).find(|pack| state.retired.contains_key(pack));
             let relied = written.relied.packs().find(|pack| !state.packs.contains_key(pack));
             if let Some(pack) = brought.or(relied) {
@@ -367,6 +370,11 @@ impl Repository {
                 && !state.snapshots.iter().any(|snapshot| snapshot.id() == parent)
             {
                 return Err(RepositoryError::ParentForgotten { parent });
+            }
+            if let Some(copied) = options.copied.filter(|copied| copied.once)
+                && let Some(known) = find_copy(state, &copied.origin)
+            {
+                return Err(RepositoryError::AlreadyCopied { snapshot: known.id() });
             }
             // A key that is retired opens nothing for long.
             let is_retired = |key: &&KeyRef| state.retired_keys.contains_key(&key.id);
@@ -433,7 +441,7 @@ impl Repository {
                 indexes: written.indexes.clone(),
                 keys: self.needed_keys(parent, &written)?,
             };
-            match self.append_snapshot(&manifest, parent, &written, &body) {
+            match self.append_snapshot(options, parent, &written, &body) {
                 // What it relies on may still be there, to be copied.
                 Err(RepositoryError::PackRetired { pack })
                     if attempts < ATTEMPTS && !written.brings(pack) =>

@@ -21,8 +21,7 @@ use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::reader::Reader;
 use crate::repository::Repository;
-use crate::state::Snapshot;
-use crate::state::describe;
+use crate::state::{Snapshot, State, describe};
 use crate::tree::EntryCursor;
 
 /// How many errors in a row of one tree are passed over.
@@ -73,16 +72,14 @@ impl Repository {
     /// The snapshot that is, or is a copy of, this one.
     #[must_use]
     pub fn copy_of(&self, origin: &Origin) -> Option<&Snapshot> {
-        let me = self.config.repository;
-        let wanted = (origin.repository, origin.snapshot);
-        self.state.snapshots.iter().find(|snapshot| names_of(me, snapshot).contains(&wanted))
+        find_copy(&self.state, origin)
     }
 
     /// Copies a snapshot of `from`, all of it verified on the way. Its date, host and facts go with it. `from` may be
     /// this repository, opened once more, where what is damaged is to be left out.
     ///
     /// # Errors
-    /// As [`Repository::backup`]; `ChunkUnavailable` and others for what cannot be read of it.
+    /// As [`Repository::backup`]; `AlreadyCopied`; `ChunkUnavailable` and others for what cannot be read of it.
     pub fn copy_from(
         &mut self,
         from: &Repository,
@@ -105,6 +102,8 @@ impl Repository {
                 started_ns: manifest.started_ns,
                 finished_ns: manifest.finished_ns,
                 unreadable: manifest.totals.unreadable,
+                // A repaired one stands beside the damaged one.
+                once: from.config.repository != self.config.repository,
             }),
             force: false,
             delta: true,
@@ -122,6 +121,12 @@ impl Repository {
         })?;
         Ok(CopyReport { backup: report, left_out })
     }
+}
+
+/// The snapshot of a state that is, or is a copy of, this one.
+pub(crate) fn find_copy<'s>(state: &'s State, origin: &Origin) -> Option<&'s Snapshot> {
+    let wanted = (origin.repository, origin.snapshot);
+    state.snapshots.iter().find(|snapshot| names_of(state.repository, snapshot).contains(&wanted))
 }
 
 /// What a snapshot is known by: as itself, and as what it is a copy of.

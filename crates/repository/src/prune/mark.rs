@@ -74,9 +74,10 @@ impl<'a> Marks<'a> {
             }
             places.extend(found);
         }
-        let mut fresh = self.insert(&places)?;
+        let mut fresh = Vec::new();
+        self.insert(&places, &mut fresh)?;
         while let Some(frame) = fresh.pop() {
-            fresh.extend(self.mark_bases(&frame, true)?);
+            self.mark_bases(&frame, true, &mut fresh)?;
         }
         Ok(())
     }
@@ -92,20 +93,23 @@ impl<'a> Marks<'a> {
         let mut fresh: Vec<_> = (0..count).map(|frame| Fresh { entry: Arc::clone(&entry), frame }).collect();
         let mut any = false;
         while let Some(frame) = fresh.pop() {
-            let more = self.mark_bases(&frame, false)?;
-            any |= !more.is_empty();
-            fresh.extend(more);
+            any |= self.mark_bases(&frame, false, &mut fresh)?;
         }
         Ok(any)
     }
 
-    /// Marks what a frame is compressed against.
-    fn mark_bases(&self, fresh: &Fresh, must_be_there: bool) -> Result<Vec<Fresh>, RepositoryError> {
-        let footer = &fresh.entry.footer;
-        let Some(record) = footer.frames.get(fresh.frame as usize) else { return Ok(Vec::new()) };
+    /// Marks what a frame is compressed against. Says whether that marked anything.
+    fn mark_bases(
+        &self,
+        of: &Fresh,
+        must_be_there: bool,
+        fresh: &mut Vec<Fresh>,
+    ) -> Result<bool, RepositoryError> {
+        let footer = &of.entry.footer;
+        let Some(record) = footer.frames.get(of.frame as usize) else { return Ok(false) };
         let mut places = Vec::new();
         for base in footer.bases_of(record) {
-            let found = self.cache.locations(fresh.entry.kind, base.id)?;
+            let found = self.cache.locations(of.entry.kind, base.id)?;
             let mut is_there = false;
             for place in &found {
                 let entry = self.entry(place.pack)?;
@@ -118,11 +122,11 @@ impl<'a> Marks<'a> {
             }
             places.extend(found);
         }
-        self.insert(&places)
+        self.insert(&places, fresh)
     }
 
-    /// Gives those that were not marked before and have bases.
-    fn insert(&self, places: &[Location]) -> Result<Vec<Fresh>, RepositoryError> {
+    /// Says whether any was not marked before; adds those of them that may have bases.
+    fn insert(&self, places: &[Location], fresh: &mut Vec<Fresh>) -> Result<bool, RepositoryError> {
         let mut new = Vec::new();
         let mut frames = lock(&self.frames);
         for place in places {
@@ -133,14 +137,13 @@ impl<'a> Marks<'a> {
             }
         }
         drop(frames);
-        let mut fresh = Vec::new();
-        for place in new {
+        for place in &new {
             let entry = self.entry(place.pack)?;
             if !entry.footer.bases.is_empty() {
                 fresh.push(Fresh { entry, frame: place.frame });
             }
         }
-        Ok(fresh)
+        Ok(!new.is_empty())
     }
 }
 

@@ -132,6 +132,8 @@ struct Plan {
     retired_keys: Vec<KeyId>,
     /// Index objects that are to be written anew, by source.
     wasteful: Vec<Vec<IndexRef>>,
+    /// Whether index objects are damaged or gone.
+    is_index_damaged: bool,
     /// As they were.
     packs: BTreeMap<PackId, PackRef>,
     written: Amount,
@@ -221,6 +223,9 @@ impl Repository {
             // One index at a time.
             drop(index);
             self.load_index()?;
+            if plan.is_index_damaged {
+                self.repair_index(false, false, monitor)?;
+            }
             for objects in plan.wasteful {
                 self.replace_index(&objects)?;
             }
@@ -280,9 +285,10 @@ impl Repository {
                 .and_then(|()| self.plan(options, &mut planner, &listing, now_ms, monitor));
             let mut plan = match planned {
                 Err(error @ RepositoryError::NotPrunable { .. }) => {
-                    // What another prune has deleted meanwhile, nobody needs any more.
+                    // What others have replaced or retired meanwhile may be deleted by now.
+                    let planned = self.state.number;
                     self.refresh()?;
-                    if basis == Basis::of(&self.state) {
+                    if self.state.number == planned {
                         return Err(error);
                     }
                     continue;
@@ -290,10 +296,12 @@ impl Repository {
                 planned => planned?,
             };
             if options.dry_run || plan.is_empty() {
+                plan.is_index_damaged = planner.is_index_damaged;
                 return Ok((plan, listing, now_ms));
             }
             if self.append_retire(options, &mut planner, &mut plan, basis, (&listing, now_ms), monitor)? {
                 plan.wasteful = planner.wasteful(&self.state);
+                plan.is_index_damaged = planner.is_index_damaged;
                 return Ok((plan, listing, now_ms));
             }
         }
@@ -372,6 +380,7 @@ impl Repository {
             leftovers,
             retired_keys: Vec::new(),
             wasteful: Vec::new(),
+            is_index_damaged: false,
             packs: self.state.packs.clone(),
             written,
             cost,

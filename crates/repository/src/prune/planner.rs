@@ -28,6 +28,10 @@ pub(super) struct Planner<'a> {
     tags: HashMap<PackId, SourceTag>,
     /// The packs that each index object describes, and in how many bytes.
     objects: HashMap<IndexId, Vec<(PackId, usize)>>,
+    /// The source that packs are counted to which no index object describes.
+    tag_of_rest: SourceTag,
+    /// Whether there are such.
+    pub(super) is_index_damaged: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -40,6 +44,8 @@ impl<'a> Planner<'a> {
             staying: BTreeSet::new(),
             tags: HashMap::new(),
             objects: HashMap::new(),
+            tag_of_rest: SourceTag([0; 16]),
+            is_index_damaged: false,
         }
     }
 
@@ -48,7 +54,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn tag_of(&self, pack: PackId) -> SourceTag {
-        self.tags.get(&pack).copied().unwrap_or(SourceTag([0; 16]))
+        self.tags.get(&pack).copied().unwrap_or(self.tag_of_rest)
     }
 
     /// Reads what is new of the index, and marks what snapshots need that are new. Nothing local is believed when data
@@ -60,15 +66,31 @@ impl<'a> Planner<'a> {
         monitor: &dyn Monitor,
     ) -> Result<(), RepositoryError> {
         let (tags, objects) = (&mut self.tags, &mut self.objects);
+        let mut missing = Vec::new();
         self.index.synchronize(&repository.state, None, |object| {
-            let packs = repository.read_index(object).map_err(|error| match error {
-                RepositoryError::Store(error) if !error.is_not_found() => error.into(),
-                error => RepositoryError::NotPrunable { reason: describe(&error) },
-            })?;
+            let packs = match repository.read_index(object) {
+                Ok(packs) => packs,
+                Err(RepositoryError::Store(error)) if !error.is_not_found() => return Err(error.into()),
+                Err(error) => {
+                    missing.push((*object, describe(&error)));
+                    return Ok(None);
+                }
+            };
             objects.insert(object.id, packs.iter().map(|(said, _)| (said.id, said.footer.len())).collect());
             tags.extend(packs.iter().map(|(_, entry)| (entry.id, object.source_tag)));
             Ok(Some(repository.with_verdicts(packs)))
         })?;
+        if let Some((object, reason)) = missing.first() {
+            // What it said, the packs say of themselves.
+            repository.describe_from_packs(self.index, &mut Vec::new())?;
+            if let Some(pack) = self.index.undescribed(&repository.state)?.first() {
+                let reason = format!("{reason}, and what pack {} holds cannot be read", pack.id);
+                return Err(RepositoryError::NotPrunable { reason });
+            }
+            self.tag_of_rest = object.source_tag;
+            self.is_index_damaged = true;
+            monitor.warn(&format!("{reason}; what it said is read from packs"));
+        }
         let new = |snapshot: &&Snapshot| !self.walked.contains(&snapshot.id());
         let snapshots: Vec<&Snapshot> = repository.state.snapshots.iter().filter(new).collect();
         monitor.begin("marking what snapshots need", None);
