@@ -19,8 +19,14 @@ const LAYERS: [&str; 8] = [
 ];
 
 /// Packages of the workspace that are not shipped; nothing that is may depend on them.
-const TOOLS: [&str; 5] =
-    ["strongroom-race", "strongroom-stages", "strongroom-tests", "strongroom-vectors", "xtask"];
+const TOOLS: [&str; 6] = [
+    "strongroom-model",
+    "strongroom-race",
+    "strongroom-stages",
+    "strongroom-tests",
+    "strongroom-vectors",
+    "xtask",
+];
 
 /// As `cargo metadata` describes it.
 #[derive(Debug, Deserialize)]
