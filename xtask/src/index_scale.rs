@@ -15,6 +15,7 @@ const OPEN_SECONDS: f64 = 2.0;
 const LOOKUPS_A_SECOND: f64 = 1e6;
 const BYTES_A_CHUNK: f64 = 8.0;
 const LISTING_SECONDS: f64 = 0.2;
+const MARKS_A_SECOND: f64 = 1e6;
 /// How often what takes short is measured; the median counts.
 const ROUNDS: usize = 7;
 
@@ -32,6 +33,12 @@ pub(crate) struct Arguments {
     /// Snapshots of the repository that is listed; 0 for none
     #[arg(long, default_value_t = 10_000)]
     snapshots: u64,
+    /// Chunks of the repository that a prune marks, and its snapshots; 0 for none
+    #[arg(long, default_value_t = 1_000_000)]
+    marked_chunks: u64,
+    /// Snapshots of that repository
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    marked_snapshots: u64,
     /// Only find out whether all is right, and memory within the bound: for machines with other things to do
     #[arg(long)]
     untimed: bool,
@@ -62,7 +69,7 @@ impl Report {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut build = cargo()?;
     build.args(["build", "--release", "--quiet", "--locked", "--package", "strongroom-repository"]);
-    let mut all = vec![build.args(["--example", "scale"])];
+    let mut all = vec![build.args(["--example", "scale", "--example", "marking"])];
     let mut binary = cargo()?;
     if arguments.snapshots > 0 {
         all.push(binary.args(["build", "--release", "--quiet", "--locked", "--package", "strongroom"]));
@@ -83,6 +90,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     index(arguments, folder.path(), &mut report)?;
     if arguments.snapshots > 0 {
         listing(arguments, folder.path(), &mut report)?;
+    }
+    if arguments.marked_chunks > 0 {
+        marking(arguments, folder.path(), &mut report)?;
     }
     Ok(if report.has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -161,12 +171,46 @@ fn listing(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<
     Ok(())
 }
 
+/// Marks what the snapshots of a large repository need. Its folder is removed.
+fn marking(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<()> {
+    let (chunks, snapshots) = (arguments.marked_chunks, arguments.marked_snapshots);
+    eprintln!("making {snapshots} snapshots of {chunks} chunks");
+    let place = folder.join("marking");
+    std::fs::create_dir_all(&place).context("no folder for the repository")?;
+    let place_text = place.display().to_string();
+    let _made = Said::by("marking", &["make", &place_text, &chunks.to_string(), &snapshots.to_string()])?;
+    let found = Said::by("marking", &["mark", &place_text])?;
+    std::fs::remove_dir_all(&place).context("cannot clean up")?;
+    // Each snapshot but the first has one file more, of as many chunks as the others.
+    let marked = (chunks + (snapshots - 1) * 1000) as f64;
+    let rate = marked / found.number("marking")?;
+    let limit = format!("at least {:.0} M/s", MARKS_A_SECOND / 1e6);
+    let what = format!("prune: mark {:.1} M chunks", marked / 1e6);
+    report.line(&what, &format!("{:.2} M/s", rate / 1e6), &limit, rate >= MARKS_A_SECOND, true);
+    let (peak, bound) = (found.number("peak")?, (arguments.memory_mib << 20) as f64);
+    let limit = format!("at most {} MiB", arguments.memory_mib);
+    report.line(
+        "  peak of memory",
+        &format!("{:.0} MiB", peak / f64::from(1 << 20)),
+        &limit,
+        peak <= bound,
+        false,
+    );
+    report.line("  all of the prune", &format!("{:.2} s", found.number("seconds")?), "", true, true);
+    Ok(())
+}
+
 /// The pairs of names and values that a process printed.
 struct Said(Vec<String>);
 
 impl Said {
     fn of(arguments: &[&str]) -> Result<Self> {
-        let said = output(Command::new(root()?.join("target/release/examples/scale")).args(arguments))?;
+        Self::by("scale", arguments)
+    }
+
+    fn by(example: &str, arguments: &[&str]) -> Result<Self> {
+        let examples = root()?.join("target/release/examples");
+        let said = output(Command::new(examples.join(example)).args(arguments))?;
         let said = String::from_utf8(said.stdout).context("it printed what is no text")?;
         Ok(Self(said.split_whitespace().map(str::to_owned).collect()))
     }
