@@ -1,7 +1,7 @@
 //! What snapshots need: the frames of their nodes and chunks, each at every place where it lies; and of the bases of all
-//! those. Memory grows with frames, a bit each, and not with chunks.
+//! those. Memory grows with frames, a bit each, and with nodes, and not with chunks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -26,8 +26,10 @@ const FOOTERS_KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 pub(super) struct Marks<'a> {
     cache: &'a Cache,
     frames: Mutex<HashMap<PackNumber, FixedBitSet>>,
-    /// Nodes that were visited: a bit for each of a pack's records.
-    visited: Mutex<HashMap<PackNumber, FixedBitSet>>,
+    /// Nodes that were visited: there is one to hundreds of chunks.
+    visited: Mutex<HashSet<NodeId>>,
+    /// Packs with frames that build on others, of those that were asked for.
+    has_bases: Mutex<HashMap<PackNumber, bool>>,
     footers: Mutex<LruCache<PackNumber, Arc<PackEntry>>>,
 }
 
@@ -41,7 +43,13 @@ impl<'a> Marks<'a> {
     /// Nothing is marked yet. `cache` is an index that was read from the store just now.
     pub(super) fn new(cache: &'a Cache) -> Self {
         let footers = Mutex::new(LruCache::new(FOOTERS_KEPT));
-        Self { cache, frames: Mutex::default(), visited: Mutex::default(), footers }
+        Self {
+            cache,
+            frames: Mutex::default(),
+            visited: Mutex::default(),
+            has_bases: Mutex::default(),
+            footers,
+        }
     }
 
     pub(super) fn entry(&self, number: PackNumber) -> Result<Arc<PackEntry>, RepositoryError> {
@@ -138,12 +146,20 @@ impl<'a> Marks<'a> {
         }
         drop(frames);
         for place in &new {
-            let entry = self.entry(place.pack)?;
-            if !entry.footer.bases.is_empty() {
-                fresh.push(Fresh { entry, frame: place.frame });
+            if self.has_bases(place.pack)? {
+                fresh.push(Fresh { entry: self.entry(place.pack)?, frame: place.frame });
             }
         }
         Ok(!new.is_empty())
+    }
+
+    fn has_bases(&self, number: PackNumber) -> Result<bool, RepositoryError> {
+        if let Some(known) = lock(&self.has_bases).get(&number) {
+            return Ok(*known);
+        }
+        let has_bases = !self.entry(number)?.footer.bases.is_empty();
+        lock(&self.has_bases).insert(number, has_bases);
+        Ok(has_bases)
     }
 }
 
@@ -281,23 +297,9 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 
     fn is_first_visit(&self, node: NodeId) -> Result<bool, RepositoryError> {
-        let places = self.marks.cache.locations(ObjectKind::MetadataPack, node)?;
-        // The first of them stands for the node.
-        let place = places.first().ok_or_else(|| nowhere(node))?;
-        let entry = self.marks.entry(place.pack)?;
-        let record = entry.footer.frames.get(place.frame as usize);
-        let at = record.and_then(|record| {
-            let within = entry.footer.chunks_of(record).iter().position(|chunk| chunk.id == node)?;
-            Some(record.first_chunk as usize + within)
-        });
-        let at = at.ok_or_else(|| nowhere(node))?;
-        let mut visited = lock(&self.marks.visited);
-        let set = visited.entry(place.pack).or_default();
-        set.grow(at + 1);
-        if set.put(at) {
+        if !lock(&self.marks.visited).insert(node) {
             return Ok(false);
         }
-        drop(visited);
         self.marks.mark(ObjectKind::MetadataPack, &[node])?;
         Ok(true)
     }
