@@ -338,6 +338,30 @@ class Whole(unittest.TestCase):
         self.assertEqual((journal.snapshots, journal.forgotten), ({}, {self.snapshot_id}))
         self.assertEqual(len(journal.packs), 3)
 
+    def test_what_is_held_is_forgotten_by_nobody(self):
+        r, held = self.repo, [self.snapshot_id]
+        r.append(10, {1: held, 2: "legal", 3: 1, 4: "case 7"}, STRANGER)
+        r.append(10, {1: held + [bytes(32)], 2: "legal", 3: 1, 4: ""}, OWNER)
+        self.assertEqual(self.open().snapshots[1].holds, {})
+        r.append(10, {1: held * 2, 2: "legal", 3: 1, 4: "case 7"}, OTHER)
+        r.append(10, {1: held, 2: "audit", 3: 1, 4: ""}, OTHER)
+        r.append(10, {1: held, 2: "legal", 3: 1, 4: "again"}, OWNER)
+        r.append(3, {1: held, 2: ""}, OWNER)
+        r.append(1, r.policy(forgotten=held), OWNER)
+        r.sequence -= 1
+        r.append(10, {1: held, 2: "legal", 3: 0, 4: ""}, OTHER)
+        r.append(10, {1: held, 2: "other", 3: 0, 4: ""}, OWNER)
+        journal = self.open()
+        self.assertEqual([number for number, _ in journal.voids], [2, 3, 7, 8, 9, 10])
+        self.assertEqual(journal.snapshots[1].holds, {"legal": 4, "audit": 5})
+        r.append(10, {1: held, 2: "legal", 3: 0, 4: "settled"}, OWNER)
+        r.append(3, {1: held, 2: ""}, OWNER)
+        r.append(10, {1: held, 2: "audit", 3: 0, 4: "settled"}, OWNER)
+        r.append(3, {1: held, 2: ""}, OWNER)
+        journal = self.open()
+        self.assertEqual([number for number, _ in journal.voids], [2, 3, 7, 8, 9, 10, 12])
+        self.assertEqual((journal.snapshots, journal.forgotten), ({}, set(held)))
+
     def test_what_is_retired_never_counts_again(self):
         r, journal = self.repo, self.open()
         (pack, (kind, length)), *others = journal.packs.items()
@@ -444,17 +468,18 @@ class Whole(unittest.TestCase):
         forgotten = r.names.snapshot_id(manifest)
         r.append(3, {1: [forgotten], 2: ""}, OWNER)
         r.append(5, {1: gone, 2: [], 3: [], 4: [], 5: [bytes([1]) * 16]}, OWNER)
+        r.append(10, {1: [self.snapshot_id], 2: "legal", 3: 1, 4: ""}, OTHER)
         journal = self.open()
         s = journal.snapshots[1]
         state = {
-            1: 4, 2: journal.entry_hash, 8: journal.chain, 9: [], 3: [list(p) for p in journal.policies],
-            4: [[1, s.id, OWNER.id, s.entry_hash, s.time_ms, s.encoded, [], ["nightly"]]],
+            1: 5, 2: journal.entry_hash, 8: journal.chain, 9: [], 3: [list(p) for p in journal.policies],
+            4: [[1, s.id, OWNER.id, s.entry_hash, s.time_ms, s.encoded, [], ["nightly"], [["legal", 5]]]],
             5: [list(i) for i in journal.indexes.values()], 6: [[[k, p, n], journal.brought_by[p]] for p, (k, n) in journal.packs.items()], 7: [],
             10: [forgotten], 11: [[pack, 4] for pack in sorted(gone)], 12: [[bytes([1]) * 16, 4]],
         }
-        name = f"checkpoints/{(1 << 64) - 5:016x}"
+        name = f"checkpoints/{(1 << 64) - 6:016x}"
         lies = (
-            {6: []}, {8: bytes(32)}, {9: [[next(iter(journal.packs)), bytes(32)]]}, {10: []}, {11: [[gone[0], 4]]},
+            {4: [[*state[4][0][:8], []]]}, {6: []}, {8: bytes(32)}, {9: [[next(iter(journal.packs)), bytes(32)]]}, {10: []}, {11: [[gone[0], 4]]},
             {11: [[pack, 4] for pack in gone]}, {12: [[bytes([1]) * 16, 3]]}, {12: []},
         )
         cases = [(state, OWNER, 0), (state, OTHER, 1), *((state | lie, OWNER, 1) for lie in lies)]

@@ -85,7 +85,7 @@ class Golden(unittest.TestCase):
             body = o.decode_body(key.open(kind, name, data))
             crypto.verify_object(author, kind, data[: o.HEADER_LENGTH] + body.signed, body.signature)
             self.assertEqual(body.content.hex(), case["content"])
-        kinds = {"policy": 1, "snapshot": 2, "forget": 3, "reindex": 4, "retire": 5, "attested": 7, "tag": 9, "note": 11}
+        kinds = {"policy": 1, "snapshot": 2, "forget": 3, "reindex": 4, "retire": 5, "attested": 7, "tag": 9, "note": 11, "hold": 10}
         for number, case in enumerate(vectors["entries"]):
             entry = o.decode_entry(raw(case["content"]))
             self.assertEqual((entry.number, entry.kind), (number, kinds[case["kind"]]))
@@ -93,6 +93,9 @@ class Golden(unittest.TestCase):
                 self.assertEqual(entry.body.packs, [(bytes([5]) * 32, bytes([12]) * 32)])
             if case["kind"] == "forget":
                 self.assertEqual(entry.body.snapshots, [bytes([1]) * 32, bytes([13]) * 32])
+            if case["kind"] == "hold":
+                self.assertEqual(entry.body.snapshots, [bytes([1]) * 32, bytes([13]) * 32])
+                self.assertEqual((entry.body.name, entry.body.on, entry.body.reason), ("legal", 1, "case 7"))
             if case["kind"] == "retire":
                 self.assertEqual(entry.body.retired, [bytes([5]) * 32, bytes([14]) * 32])
                 self.assertEqual(entry.body.packs, [(1, bytes([15]) * 32, 1 << 23)])
@@ -100,6 +103,8 @@ class Golden(unittest.TestCase):
                 self.assertEqual(entry.body.retired_keys, [bytes([13]) * 16, bytes([14]) * 16])
         checkpoint = o.CHECKPOINT_FIELDS(decode(raw(vectors["checkpoint"]["content"])))
         self.assertEqual((checkpoint.number, len(checkpoint.voids), checkpoint.chain), (9, 1, bytes([10]) * 32))
+        tags, holds = checkpoint.snapshots[0][-2:]
+        self.assertEqual((tags, holds), (["nightly", "weekly"], [("audit", 8), ("legal", 5)]))
         self.assertEqual(checkpoint.attested, [(bytes([5]) * 32, bytes([12]) * 32)])
         self.assertEqual(checkpoint.forgotten, [bytes([13]) * 32])
         self.assertEqual(checkpoint.retired, [(bytes([14]) * 32, 7), (bytes([15]) * 32, 8)])
@@ -228,7 +233,7 @@ class Stores(unittest.TestCase):
         self.assertEqual(attested, expected["attested"])
         snapshots = [
             {"entry": s.number, "id": s.id.hex(), "time_ms": s.time_ms, "tags": sorted(s.tags),
-             "keys": [key_id.hex() for key_id, _ in s.keys]}
+             "keys": [key_id.hex() for key_id, _ in s.keys], "holds": [list(hold) for hold in sorted(s.holds.items())]}
             for s in journal.snapshots.values()
         ]
         self.assertEqual(snapshots, expected["snapshots"])

@@ -32,6 +32,17 @@ pub struct SnapshotState {
     pub keys: Vec<KeyRef>,
     /// Its tags now, sorted.
     pub tags: Vec<String>,
+    /// Its holds now, sorted by name.
+    pub holds: Vec<Hold>,
+}
+
+/// A legal hold that a snapshot is under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Its name.
+    pub name: String,
+    /// The entry that put it on.
+    pub number: u64,
 }
 
 /// An entry that changes nothing, and why.
@@ -189,7 +200,7 @@ impl Checkpoint {
 }
 
 fn encode_snapshot(encoder: &mut Encoder, snapshot: &SnapshotState) {
-    encoder.array_head(8);
+    encoder.array_head(9);
     encoder.uint(snapshot.number);
     encoder.bytes(&snapshot.id.0);
     encoder.bytes(&snapshot.signer.0);
@@ -198,10 +209,15 @@ fn encode_snapshot(encoder: &mut Encoder, snapshot: &SnapshotState) {
     encoder.bytes(&snapshot.manifest);
     encoder.array(&snapshot.keys, encode_key);
     encoder.array(&snapshot.tags, |e, tag| e.text(tag));
+    encoder.array(&snapshot.holds, |e, hold| {
+        e.array_head(2);
+        e.text(&hold.name);
+        e.uint(hold.number);
+    });
 }
 
 fn decode_snapshot(decoder: &mut Decoder<'_>) -> Result<SnapshotState, FormatError> {
-    decoder.tuple(8, |v| {
+    decoder.tuple(9, |v| {
         Ok(SnapshotState {
             number: v.uint()?,
             id: SnapshotId::try_from(v.bytes()?)?,
@@ -211,6 +227,7 @@ fn decode_snapshot(decoder: &mut Decoder<'_>) -> Result<SnapshotState, FormatErr
             manifest: v.bytes()?.to_vec(),
             keys: v.array(decode_key)?,
             tags: v.array(|v| v.text().map(str::to_owned))?,
+            holds: v.array(|v| v.tuple(2, |v| Ok(Hold { name: v.text()?.to_owned(), number: v.uint()? })))?,
         })
     })
 }
@@ -251,6 +268,10 @@ mod tests {
                 manifest: body.manifest.clone(),
                 keys: body.keys.clone(),
                 tags: vec!["a".into(), "b".into()],
+                holds: vec![
+                    Hold { name: "audit".into(), number: 6 },
+                    Hold { name: "legal".into(), number: 5 },
+                ],
             }],
             indexes: body.indexes.clone(),
             packs: body.packs.iter().map(|pack| (*pack, WriterId([9; 16]))).collect(),

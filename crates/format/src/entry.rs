@@ -4,7 +4,7 @@ use crate::cbor::{Decoder, Encoder};
 use crate::manifest::SnapshotBody;
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
-use crate::registry::{EntryKind, ObjectKind};
+use crate::registry::{EntryKind, ObjectKind, Roles};
 use crate::{ContentHash, FormatError, IndexId, KeyId, PackId, Signature, SnapshotId, SourceTag};
 
 /// Largest journal entry a reader accepts, bytes.
@@ -42,6 +42,8 @@ pub enum Statement {
     Attested(Vec<Attestation>),
     /// Tags of a snapshot.
     Tag(TagBody),
+    /// A legal hold, put on snapshots or taken off.
+    Hold(HoldBody),
     /// Something for the audit trail.
     Note(NoteBody),
 }
@@ -130,6 +132,19 @@ pub struct TagBody {
     pub remove: Vec<String>,
 }
 
+/// A legal hold: while a snapshot has one, no entry can forget it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldBody {
+    /// Which.
+    pub snapshots: Vec<SnapshotId>,
+    /// The hold's name: a snapshot may have several.
+    pub name: String,
+    /// Whether it is put on, or taken off.
+    pub is_on: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
 /// Audit of what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteBody {
@@ -208,7 +223,17 @@ impl Statement {
             Self::Retire(_) => EntryKind::Retire,
             Self::Attested(_) => EntryKind::Attested,
             Self::Tag(_) => EntryKind::Tag,
+            Self::Hold(_) => EntryKind::Hold,
             Self::Note(_) => EntryKind::Note,
+        }
+    }
+
+    /// The role that its signer needs: that of its kind, and admin to take a hold off.
+    #[must_use]
+    pub fn role(&self) -> Roles {
+        match self {
+            Self::Hold(body) if !body.is_on => Roles::ADMIN,
+            other => other.kind().role(),
         }
     }
 
@@ -242,6 +267,12 @@ impl Statement {
                 map.field(2, |e| e.array(&body.add, |e, tag| e.text(tag)));
                 map.field(3, |e| e.array(&body.remove, |e, tag| e.text(tag)));
             }),
+            Self::Hold(body) => encoder.map(|map| {
+                map.field(1, |e| e.array(&body.snapshots, |e, id| e.bytes(&id.0)));
+                map.text(2, &body.name);
+                map.uint(3, body.is_on.into());
+                map.text(4, &body.reason);
+            }),
             Self::Note(body) => encoder.map(|map| {
                 map.text(1, &body.event);
                 if let Some(snapshot) = body.snapshot {
@@ -262,6 +293,7 @@ impl Statement {
             EntryKind::Retire => decode_retire(decoder).map(Self::Retire),
             EntryKind::Attested => decode_attested(decoder).map(Self::Attested),
             EntryKind::Tag => decode_tag(decoder).map(Self::Tag),
+            EntryKind::Hold => decode_hold(decoder).map(Self::Hold),
             EntryKind::Note => decode_note(decoder).map(Self::Note),
             other => Err(FormatError::Unknown { what: "entry kind", value: other.number().into() }),
         }
@@ -369,6 +401,32 @@ fn decode_tag(decoder: &mut Decoder<'_>) -> Result<TagBody, FormatError> {
     })
 }
 
+fn decode_hold(decoder: &mut Decoder<'_>) -> Result<HoldBody, FormatError> {
+    let (mut snapshots, mut name, mut is_on, mut reason) = (None, None, None, None);
+    decoder.map("hold entry", |key, value| {
+        match key {
+            1 => snapshots = Some(value.array(|v| SnapshotId::try_from(v.bytes()?))?),
+            2 => name = Some(value.text()?.to_owned()),
+            3 => {
+                is_on = Some(match value.uint()? {
+                    0 => false,
+                    1 => true,
+                    value => return Err(FormatError::Unknown { what: "hold, on or off", value }),
+                })
+            }
+            4 => reason = Some(value.text()?.to_owned()),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(HoldBody {
+        snapshots: snapshots.ok_or(FormatError::Missing { what: "held snapshots" })?,
+        name: name.ok_or(FormatError::Missing { what: "hold's name" })?,
+        is_on: is_on.ok_or(FormatError::Missing { what: "whether the hold is put on" })?,
+        reason: reason.ok_or(FormatError::Missing { what: "why they are held" })?,
+    })
+}
+
 fn decode_note(decoder: &mut Decoder<'_>) -> Result<NoteBody, FormatError> {
     let (mut event, mut snapshot, mut time_ns, mut detail) = (None, None, None, None);
     decoder.map("note entry", |key, value| {
@@ -458,6 +516,31 @@ mod tests {
         }
     }
 
+    fn hold(is_on: bool) -> Statement {
+        Statement::Hold(HoldBody {
+            snapshots: vec![SnapshotId([6; 32]), SnapshotId([7; 32])],
+            name: "legal".into(),
+            is_on,
+            reason: "case 7".into(),
+        })
+    }
+
+    #[test]
+    fn whoever_is_listed_holds_and_an_admin_lets_go() {
+        assert_eq!((hold(true).role(), hold(false).role()), (Roles(0), Roles::ADMIN));
+    }
+
+    #[test]
+    fn a_hold_is_on_or_off() {
+        let mut content = entry(hold(true)).encode();
+        let at = content.windows(4).position(|bytes| bytes == [3, 1, 4, 0x66]).unwrap();
+        content[at + 1] = 2;
+        assert_eq!(
+            JournalEntry::decode(&content),
+            Err(FormatError::Unknown { what: "hold, on or off", value: 2 })
+        );
+    }
+
     #[test]
     fn statements_round_trip() {
         let statements = [
@@ -491,6 +574,8 @@ mod tests {
                 add: vec!["weekly".into()],
                 remove: vec![],
             }),
+            hold(true),
+            hold(false),
             Statement::Note(NoteBody {
                 event: "restore".into(),
                 snapshot: None,

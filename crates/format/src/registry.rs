@@ -119,7 +119,7 @@ numbered!(
         Verified = 8,
         /// Tags added to and taken from snapshots.
         Tag = 9,
-        /// Legal holds (reserved).
+        /// Legal holds, put on snapshots and taken off.
         Hold = 10,
         /// Audit of restores, checks and failed runs.
         Note = 11,
@@ -175,7 +175,7 @@ numbered!(
 pub struct Roles(pub u8);
 
 impl EntryKind {
-    /// The role that its signer needs.
+    /// The role that its signer needs; for taking a hold off see [`crate::entry::Statement::role`].
     #[must_use]
     pub const fn role(self) -> Roles {
         match self {

@@ -103,6 +103,25 @@ pub enum RepositoryError {
         /// Some that exist.
         candidates: Vec<String>,
     },
+    /// Snapshots under a hold are not forgotten.
+    #[error(
+        "snapshot {} is under the hold `{}` and is not forgotten: an admin takes it off with `strongroom hold remove {} --name '{}'`",
+        snapshot.short(), hold.escape_debug(), snapshot.short(), hold.escape_debug()
+    )]
+    Held {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// One of its holds.
+        hold: String,
+    },
+    /// There is no such hold to be taken off.
+    #[error("snapshot {} is under no hold `{}`; `strongroom hold list` lists them", snapshot.short(), hold.escape_debug())]
+    NotHeld {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The name.
+        hold: String,
+    },
     /// More than one snapshot begins with these digits.
     #[error("`{query}` matches {} snapshots: {}", .candidates.len(), .candidates.join(", "))]
     AmbiguousSnapshot {

@@ -140,7 +140,7 @@ impl Repository {
             self.close_gaps()?;
             let decided = decide(&self.state).and_then(|statement| {
                 // An entry that its own reader would call void is not created.
-                let role = statement.kind().role();
+                let role = statement.role();
                 self.require_role(role, role.names().next().unwrap_or("write")).map(|()| statement)
             });
             let statement = match decided {

@@ -1,7 +1,7 @@
 //! Retention: which snapshots a policy keeps, and why.
 //!
 //! Each source of each host is judged by itself, as it has parents of its own, by the times that the journal records of the store, in UTC. The newest snapshot of
-//! a source always stays, and the newest of which everything could be read. Periods are counted as restic counts them: the newest snapshot of each of the last so many
+//! a source always stays, the newest of which everything could be read, and what is under a hold. Periods are counted as restic counts them: the newest snapshot of each of the last so many
 //! hours, days, weeks (from Monday), months or years that have one.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use strongroom_format::SnapshotId;
+use strongroom_format::checkpoint::Hold;
 
 use crate::state::Snapshot;
 
@@ -61,6 +62,8 @@ pub enum Reason {
     Within,
     /// It has this tag.
     Tag(String),
+    /// It is under this hold.
+    Held(String),
 }
 
 impl fmt::Display for Reason {
@@ -76,6 +79,7 @@ impl fmt::Display for Reason {
             Self::NewestOf(Period::Year) => f.write_str("yearly"),
             Self::Within => f.write_str("within"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
+            Self::Held(name) => write!(f, "held: {name}"),
         }
     }
 }
@@ -145,12 +149,13 @@ struct Seen<'s> {
     /// Whether everything could be read.
     is_whole: bool,
     tags: &'s [String],
+    holds: &'s [Hold],
 }
 
 fn view<'s>(candidate: &Candidate<'s>) -> Seen<'s> {
     let Candidate { snapshot, time_ms } = *candidate;
     let is_whole = snapshot.manifest.totals.unreadable == 0;
-    Seen { time_ms, is_whole, tags: &snapshot.state.tags }
+    Seen { time_ms, is_whole, tags: &snapshot.state.tags, holds: &snapshot.state.holds }
 }
 
 /// Of one source, the newest first.
@@ -200,6 +205,7 @@ fn decide_source(snapshots: &[Seen<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
             keep.tags_within.iter().filter(|(_, limit)| is_within(snapshot, *limit)).map(|(tag, _)| tag);
         let tags = keep.tags.iter().chain(in_time).filter(|tag| snapshot.tags.contains(tag));
         reasons.extend(tags.cloned().map(Reason::Tag));
+        reasons.extend(snapshot.holds.iter().map(|hold| Reason::Held(hold.name.clone())));
         all.push(reasons);
     }
     all
@@ -247,7 +253,7 @@ mod tests {
         let newest_first: Vec<_> = times_ms
             .iter()
             .rev()
-            .map(|time_ms| Seen { time_ms: *time_ms, is_whole: true, tags: &[] })
+            .map(|time_ms| Seen { time_ms: *time_ms, is_whole: true, tags: &[], holds: &[] })
             .collect();
         decide_source(&newest_first, keep).iter().rev().map(|reasons| !reasons.is_empty()).collect()
     }
@@ -296,13 +302,23 @@ mod tests {
 
     #[test]
     fn the_newest_whole_snapshot_stays_too() {
-        let seen = |is_whole, tags| Seen { time_ms: 0, is_whole, tags };
+        let seen = |is_whole, tags| Seen { time_ms: 0, is_whole, tags, holds: &[] };
         let tags = ["legal".to_owned()];
         let snapshots = [seen(false, &[][..]), seen(false, &tags), seen(true, &[]), seen(true, &[])];
         let keep = Keep { tags: tags.to_vec(), ..Keep::default() };
         let expected =
             [vec![Reason::Newest], vec![Reason::Tag("legal".into())], vec![Reason::NewestWhole], vec![]];
         assert_eq!(decide_source(&snapshots, &keep), expected);
+    }
+
+    #[test]
+    fn what_is_held_stays_and_says_so() {
+        let holds = ["case 7", "legal"].map(|name| Hold { name: name.into(), number: 3 });
+        let seen = |holds| Seen { time_ms: 0, is_whole: true, tags: &[], holds };
+        let snapshots = [seen(&[][..]), seen(&holds), seen(&[])];
+        let held = vec![Reason::Held("case 7".into()), Reason::Held("legal".into())];
+        assert_eq!(held[1].to_string(), "held: legal");
+        assert_eq!(decide_source(&snapshots, &Keep::default()), [vec![Reason::Newest], held, vec![]]);
     }
 
     proptest! {

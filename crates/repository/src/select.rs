@@ -139,6 +139,7 @@ mod tests {
             manifest: Vec::new(),
             keys: Vec::new(),
             tags: Vec::new(),
+            holds: Vec::new(),
         };
         Snapshot { state, manifest }
     }

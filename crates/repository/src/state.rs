@@ -3,6 +3,8 @@
 //! Pure: entries in, state out. Whether a signature holds is decided here, with the policy that was in force
 //! before the entry.
 
+mod holds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_format::checkpoint::{Checkpoint, SnapshotState, VoidEntry};
@@ -69,6 +71,8 @@ pub enum VoidReason {
     Identity,
     /// It names what is not there.
     Unknown,
+    /// It forgets a snapshot that is under a hold.
+    Held,
     /// Its manifest cannot be read.
     Manifest,
 }
@@ -89,6 +93,7 @@ impl std::fmt::Display for VoidReason {
             Self::RootSignature => "the root key did not sign this policy",
             Self::Identity => "it changes the identity secret",
             Self::Unknown => "it names what is not there",
+            Self::Held => "it forgets a snapshot that is under a hold",
             Self::Manifest => "its manifest cannot be read",
         })
     }
@@ -324,6 +329,18 @@ impl State {
             })
     }
 
+    /// Whether an entry that was folded is neither void nor damaged.
+    #[must_use]
+    pub fn counts(&self, number: u64) -> bool {
+        self.voids.binary_search_by_key(&number, |void| void.number).is_err()
+            && self.damaged.binary_search_by_key(&number, |(number, _)| *number).is_err()
+    }
+
+    /// The first entry behind this one that counts.
+    pub(crate) fn next_that_counts(&self, number: u64) -> Option<u64> {
+        (number.saturating_add(1)..=self.number).find(|later| self.counts(*later))
+    }
+
     /// Folds the stored bytes of the next entry.
     ///
     /// A void entry keeps its number and changes nothing. One that does not open, or that nobody listed signed, is
@@ -441,7 +458,7 @@ impl State {
             return Err(VoidReason::PreviousHash);
         }
         self.decide_undecided(entry.previous);
-        let role = entry.statement.kind().role();
+        let role = entry.statement.role();
         if self.policy.signer(signer).is_some_and(|signer| signer.roles.holds(role)) {
             Ok(())
         } else {
@@ -497,6 +514,7 @@ impl State {
                     manifest: body.manifest.clone(),
                     keys: self.without_retired(&body.keys),
                     tags,
+                    holds: Vec::new(),
                 };
                 self.snapshots.push(Snapshot { state, manifest });
             }
@@ -514,6 +532,9 @@ impl State {
                 if !gone.iter().all(|id| self.snapshots.iter().any(|snapshot| snapshot.state.id == *id)) {
                     return Ok(Err(VoidReason::Unknown));
                 }
+                if self.holds_any_of(&body.snapshots) {
+                    return Ok(Err(VoidReason::Held));
+                }
                 self.snapshots.retain(|snapshot| !gone.contains(&snapshot.state.id));
                 self.forgotten.extend(gone);
             }
@@ -530,6 +551,7 @@ impl State {
                 tags.sort();
                 tags.dedup();
             }
+            Statement::Hold(body) => return Ok(self.hold(body, number)),
             Statement::Attested(packs) => {
                 for said in packs.iter().filter(|said| self.packs.contains_key(&said.pack)) {
                     self.attested.entry(said.pack).or_insert(said.description);
@@ -601,6 +623,9 @@ impl State {
         }
         if policy.identity != self.policy.identity {
             return Ok(Err(VoidReason::Identity));
+        }
+        if self.holds_any_of(&policy.forgotten) {
+            return Ok(Err(VoidReason::Held));
         }
         self.policies.push((number, body.clone()));
         self.snapshots.retain(|snapshot| !policy.forgotten.contains(&snapshot.state.id));

@@ -1,4 +1,5 @@
-//! Entries that are statements about what is there: tags, what is forgotten, attestations and notes.
+//! Entries that are statements about what is there: tags, what is forgotten, attestations and notes. For holds see
+//! [`crate::holds`].
 
 use std::sync::Arc;
 
@@ -63,13 +64,18 @@ impl Repository {
     /// Forgets snapshots, for good. Gives how many were there; what only they needed stays until [`Repository::prune`].
     ///
     /// # Errors
-    /// `NoSuchSnapshot` when none of them is there; `NoSigner` without the role maintain; `Store`, `Contention`.
+    /// `NoSuchSnapshot` when none of them is there; `Held` when one is under a hold, perhaps since a moment ago: then none
+    /// is forgotten; `NoSigner` without the role maintain; `Store`, `Contention`.
     pub fn forget(&mut self, snapshots: &[SnapshotId], reason: &str) -> Result<usize, RepositoryError> {
         self.require_role(Roles::MAINTAIN, "maintain")?;
         let mut forgotten = 0;
         self.append(|state| {
-            let known = state.snapshots.iter().map(Snapshot::id).filter(|id| snapshots.contains(id));
-            let body = ForgetBody { snapshots: known.collect(), reason: reason.to_owned() };
+            let mut known = Vec::new();
+            for snapshot in state.snapshots.iter().filter(|snapshot| snapshots.contains(&snapshot.id())) {
+                snapshot.require_not_held()?;
+                known.push(snapshot.id());
+            }
+            let body = ForgetBody { snapshots: known, reason: reason.to_owned() };
             forgotten = body.snapshots.len();
             if forgotten == 0 {
                 let query = snapshots.iter().map(SnapshotId::to_hex).collect::<Vec<_>>().join(", ");

@@ -33,7 +33,8 @@ class Checkpoints:
         head = (journal.number, journal.entry_hash, journal.chain)
         require((found.number, found.entry_hash, found.chain) == head, "it is of another entry")
         snapshots = [
-            (s.number, s.id, s.signer.id, s.entry_hash, s.time_ms, s.encoded, s.keys, sorted(s.tags))
+            (s.number, s.id, s.signer.id, s.entry_hash, s.time_ms, s.encoded, s.keys, sorted(s.tags),
+             sorted(s.holds.items(), key=lambda hold: hold[0].encode()))
             for s in journal.snapshots.values()
         ]
         require(found.snapshots == snapshots, "its snapshots are not the journal's")

@@ -219,7 +219,7 @@ class Journal:
         role, apply = {
             o.POLICY: (o.ADMIN, self._policy), o.SNAPSHOT: (o.WRITE, self._snapshot), o.NOTE: (0, None),
             o.FORGET: (o.MAINTAIN, self._forget), o.REINDEX: (o.MAINTAIN, self._reindex),
-            o.RETIRE: (o.MAINTAIN, self._retire), o.ATTESTED: (o.VERIFY, self._attested), o.TAG: (0, self._tag),
+            o.RETIRE: (o.MAINTAIN, self._retire), o.ATTESTED: (o.VERIFY, self._attested), o.TAG: (0, self._tag), o.HOLD: (0, self._hold),
         }[entry.kind]
         require(signer.roles & role == role, "its signer lacks the role")
         if apply:
@@ -249,6 +249,7 @@ class Journal:
 
     def _policy(self, entry, _signer):
         policy = self._next_policy(entry.body)
+        self._require_none_held(policy.forgotten)
         try:
             self.metadata = self.keys.metadata(*policy.metadata)
             self.keys.compare_vault(*policy.vault, policy.vault_public)
@@ -274,7 +275,7 @@ class Journal:
         self.seen.add(snapshot_id)
         self.snapshots[entry.number] = SimpleNamespace(
             number=entry.number, id=snapshot_id, entry_hash=self.entry_hash, time_ms=0, signer=signer,
-            manifest=manifest, encoded=body.manifest, tags=set(manifest.tags),
+            manifest=manifest, encoded=body.manifest, tags=set(manifest.tags), holds={},
             keys=[key for key in body.keys if key[0] not in self.retired_keys],
         )
         self._bring(body, signer)
@@ -290,8 +291,13 @@ class Journal:
     def _forget(self, entry, _signer):
         gone = set(entry.body.snapshots)
         require(gone <= {s.id for s in self.snapshots.values()}, "it forgets a snapshot that is not there")
+        self._require_none_held(gone)
         self.snapshots = {n: s for n, s in self.snapshots.items() if s.id not in gone}
         self.forgotten |= gone
+
+    def _require_none_held(self, gone):
+        held = [s for s in self.snapshots.values() if s.holds and s.id in gone]
+        require(not held, "it forgets a snapshot that is under a hold")
 
     def _reindex(self, entry, _signer):
         removed = set(entry.body.removed)
@@ -328,3 +334,15 @@ class Journal:
         snapshot = next((s for s in self.snapshots.values() if s.id == entry.body.snapshot), None)
         require(snapshot, "it tags a snapshot that is not there")
         snapshot.tags = (snapshot.tags - set(entry.body.remove)) | set(entry.body.add)
+
+    def _hold(self, entry, signer):
+        body = entry.body
+        require(body.on or signer.roles & o.ADMIN, "its signer lacks the role to take a hold off")
+        named = set(body.snapshots)
+        found = [s for s in self.snapshots.values() if s.id in named and (body.on or body.name in s.holds)]
+        require(len(found) == len(named), "it names a snapshot or a hold that is not there")
+        for snapshot in found:
+            if body.on:
+                snapshot.holds.setdefault(body.name, entry.number)
+            else:
+                del snapshot.holds[body.name]

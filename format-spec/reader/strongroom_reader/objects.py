@@ -10,7 +10,7 @@ DATA_PACK, METADATA_PACK, INDEX, ENTRY, CHECKPOINT = 1, 2, 3, 4, 5
 PURPOSE_DATA, PURPOSE_METADATA, PURPOSE_IDENTITY, PURPOSE_VAULT = 1, 2, 3, 4
 PASSPHRASE, KEY_FILE, X25519, AWS_KMS = 1, 2, 3, 4
 WRITE, MAINTAIN, VERIFY, ADMIN = 1, 2, 4, 8
-POLICY, SNAPSHOT, FORGET, REINDEX, RETIRE, ATTESTED, TAG, NOTE = 1, 2, 3, 4, 5, 7, 9, 11
+POLICY, SNAPSHOT, FORGET, REINDEX, RETIRE, ATTESTED, TAG, HOLD, NOTE = 1, 2, 3, 4, 5, 7, 9, 10, 11
 HEADER_LENGTH, TRAILER_LENGTH, FOOTER_UNIT, TAG_LENGTH, FRAME_OVERHEAD = 112, 16, 4096, 16, 144
 CONFIG_LIMIT, KEY_LIMIT, PACK_LIMIT, INDEX_LIMIT = 4096, 16 << 10, 128 << 20, 64 << 20
 ENTRY_LIMIT, CHECKPOINT_LIMIT = 64 << 20, 128 << 20
@@ -135,6 +135,7 @@ STATEMENTS = {
     ),
     ATTESTED: record("attested entry", packs=many(ATTESTATION)),
     TAG: record("tag entry", snapshot=ID32, add=many(text), remove=many(text)),
+    HOLD: record("hold entry", snapshots=many(ID32), name=text, on=known("hold, on or off", 0, 1), reason=text),
     NOTE: record("note entry", event=text, snapshot=maybe(ID32), time_ns=sint, detail=text),
 }
 ENTRY_FIELDS = record(
@@ -147,7 +148,7 @@ MANIFEST = record(
     streams=many(row(blob, known("chunker", 1, 2), many(uint), uint)), facts=maybe(row(ID32, uint)),
     totals=row(uint, uint, uint, uint, uint, uint), nonce=ID16, arguments=many(blob), tags=many(text),
 )
-SNAPSHOT_STATE = row(uint, ID32, ID16, ID32, uint, blob, many(KEY_REF), many(text))
+SNAPSHOT_STATE = row(uint, ID32, ID16, ID32, uint, blob, many(KEY_REF), many(text), many(row(text, uint)))
 CHECKPOINT_FIELDS = record(
     "checkpoint", number=uint, entry_hash=ID32, policies=many(row(uint, blob, SIGNATURE)),
     snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(row(PACK_REF, ID16)), voids=many(row(uint, text)),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use strongroom_format::cbor::Encoder;
-use strongroom_format::checkpoint::Checkpoint;
+use strongroom_format::checkpoint::{Checkpoint, Hold, SnapshotState};
 use strongroom_format::config::Config;
 use strongroom_format::entry::{Attestation, IndexRef, PackRef, PolicyBody};
 use strongroom_format::index::{Index, IndexedPack};
@@ -265,7 +265,17 @@ fn objects() -> Result<Value> {
                 root_signature: sign_policy(&author, REPOSITORY, &policy().encode()),
             },
         )],
-        snapshots: Vec::new(),
+        snapshots: vec![SnapshotState {
+            number: 4,
+            id: SnapshotId([1; 32]),
+            signer: WriterId([7; 16]),
+            entry_hash: ContentHash([4; 32]),
+            time_ms: 1_767_225_600_004,
+            manifest: manifest().encode(),
+            keys: vec![key_ref(13)],
+            tags: vec!["nightly".into(), "weekly".into()],
+            holds: vec![Hold { name: "audit".into(), number: 8 }, Hold { name: "legal".into(), number: 5 }],
+        }],
         indexes: vec![IndexRef { id: IndexId([6; 32]), source_tag: SourceTag([7; 16]), length: 4224 }],
         packs: vec![(
             PackRef { kind: ObjectKind::MetadataPack, id: PackId([5; 32]), length: 1 << 22 },

@@ -331,7 +331,7 @@ fn statements_of(add: &mut Add<'_>) {
         });
         encoder.into_bytes()
     };
-    for kind in [6, 8, 10, 12] {
+    for kind in [6, 8, 12] {
         add("journal_entry", format!("the reserved kind {kind}"), entry(kind, &|_| ()));
     }
     add("journal_entry", "the kind 99".into(), entry(99, &|_| ()));
@@ -357,9 +357,10 @@ fn statements_of(add: &mut Add<'_>) {
         };
         add("journal_entry", format!("a forgotten snapshot's ID of {what}"), entry(3, &snapshot));
     }
-    for (kind, what, fields) in [(3, "forgotten snapshots", 2), (5, "retired packs", 5)] {
+    for (kind, what, fields) in [(3, "forgotten snapshots", 2), (5, "retired packs", 5), (10, "a hold", 4)] {
         let write = |map: &mut MapEncoder, key| match (kind, key) {
-            (3, 2) => map.text(key, ""),
+            (3, 2) | (10, 2 | 4) => map.text(key, ""),
+            (10, 3) => map.uint(key, 1),
             _ => map.field(key, |e| e.array_head(0)),
         };
         for missing in 1..=fields {
@@ -374,6 +375,13 @@ fn statements_of(add: &mut Add<'_>) {
         };
         add("journal_entry", format!("{what} with an unknown critical field"), entry(kind, &unknown));
     }
+    let neither = |map: &mut MapEncoder| {
+        map.field(1, |e| e.array(&[[5; 32]], |e, id| e.bytes(id)));
+        map.text(2, "legal");
+        map.uint(3, 2);
+        map.text(4, "");
+    };
+    add("journal_entry", "a hold that is neither put on nor taken off".into(), entry(10, &neither));
     let key = |map: &mut MapEncoder| {
         (1..=4).for_each(|key| map.field(key, |e| e.array_head(0)));
         map.field(5, |e| e.array(&[[5; 32]], |e, id| e.bytes(id)));
@@ -400,6 +408,30 @@ fn checkpoints(add: &mut Add<'_>) {
     }
     let unknown = checkpoint(0, &|map| map.uint(13, 0));
     add("checkpoint", "a checkpoint with an unknown critical field".into(), unknown);
+    // A snapshot of eight parts has no holds, not even none; a hold has a name and an entry.
+    for (what, parts, hold) in
+        [("without holds", 8, 0), ("with a hold of one part", 9, 1), ("with a hold of three", 9, 3)]
+    {
+        let snapshot = |map: &mut MapEncoder| {
+            map.field(4, |e| {
+                e.array_head(1);
+                e.array_head(parts);
+                e.uint(4);
+                [32, 16, 32].iter().for_each(|length| e.bytes(&vec![5; *length]));
+                e.uint(0);
+                e.bytes(&[0xa0]);
+                e.array_head(0);
+                e.array_head(0);
+                if parts == 9 {
+                    e.array_head(1);
+                    e.array_head(hold);
+                    e.text("legal");
+                    (1..hold).for_each(|_| e.uint(4));
+                }
+            });
+        };
+        add("checkpoint", format!("a snapshot {what}"), checkpoint(4, &snapshot));
+    }
     for (key, what, length) in [(11, "pack", 32), (12, "key", 16)] {
         let bare = |map: &mut MapEncoder| {
             map.field(key, |e| e.array(&[length], |e, length| e.bytes(&vec![5; *length])));

@@ -46,7 +46,8 @@ pub(crate) fn state(repository: &Repository) -> Value {
         .map(|snapshot| {
             let state = &snapshot.state;
             let keys: Vec<_> = state.keys.iter().map(|key| key.id.to_hex()).collect();
-            json!({ "entry": state.number, "id": state.id.to_hex(), "time_ms": state.time_ms, "tags": state.tags, "keys": keys })
+            let holds: Vec<_> = state.holds.iter().map(|hold| json!([hold.name, hold.number])).collect();
+            json!({ "entry": state.number, "id": state.id.to_hex(), "time_ms": state.time_ms, "tags": state.tags, "keys": keys, "holds": holds })
         })
         .collect();
     let packs: Vec<Value> = state

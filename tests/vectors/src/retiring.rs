@@ -1,10 +1,10 @@
-//! Forget and retire entries: chains in which each says what may be said and what may not, what comes behind it, and
+//! Forget, hold and retire entries: chains in which each says what may be said and what may not, what comes behind it, and
 //! what each entry changes in the state.
 
 use anyhow::{Result, ensure};
 use serde_json::{Map, Value, json};
 use strongroom_format::entry::{
-    Attestation, ForgetBody, IndexRef, PackRef, ReindexBody, RetireBody, Statement, TagBody,
+    Attestation, ForgetBody, HoldBody, IndexRef, PackRef, ReindexBody, RetireBody, Statement, TagBody,
 };
 use strongroom_format::manifest::SnapshotBody;
 use strongroom_format::pack::KeyRef;
@@ -13,7 +13,7 @@ use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{Commitment, ContentHash, IndexId, KeyId, PackId, SnapshotId, SourceTag};
 use strongroom_keys::sign::Signer;
 
-use crate::chain::{Chain, Objects, entry_name, signer};
+use crate::chain::{Chain, Objects, entry_name, idle, signer};
 use crate::fixed;
 use crate::journal::{checkpoint, manifest, snapshot};
 use crate::opening::{open, state};
@@ -28,12 +28,17 @@ pub(crate) struct Told {
 
 /// Them all.
 pub(crate) fn all() -> Result<Vec<Told>> {
-    let (forgotten, retired) = (forgotten()?, retired()?);
+    let (forgotten, held, retired) = (forgotten()?, held()?, retired()?);
     let mut with_checkpoint = retired.objects.clone();
     // Behind it comes what names the retired and the forgotten again.
     let (name, stored) = checkpoint(&with_checkpoint, 8, |_| {})?;
     with_checkpoint.insert(name, hex::decode(stored)?);
     let (before, after) = (state(&open(&retired.objects)??), state(&open(&with_checkpoint)??));
+    ensure!(before == after, "a checkpoint gives another state");
+    let mut held_with_checkpoint = held.objects.clone();
+    let (name, stored) = checkpoint(&held_with_checkpoint, 7, |_| {})?;
+    held_with_checkpoint.insert(name, hex::decode(stored)?);
+    let (before, after) = (state(&open(&held.objects)??), state(&open(&held_with_checkpoint)??));
     ensure!(before == after, "a checkpoint gives another state");
     Ok(vec![
         Told { steps: steps(&forgotten)?, what: "forgotten snapshots", objects: forgotten.objects },
@@ -41,6 +46,12 @@ pub(crate) fn all() -> Result<Vec<Told>> {
         Told {
             what: "retired packs and data keys, and a checkpoint of entry 8",
             objects: with_checkpoint,
+            steps: Vec::new(),
+        },
+        Told { steps: steps(&held)?, what: "held snapshots", objects: held.objects },
+        Told {
+            what: "held snapshots, and a checkpoint of entry 7",
+            objects: held_with_checkpoint,
             steps: Vec::new(),
         },
     ])
@@ -133,6 +144,47 @@ fn forgotten() -> Result<Chain> {
         Policy { sequence: chain.policy.sequence + 1, forgotten: vec![kept], ..chain.policy.clone() };
     chain.append(chain.policy_statement(&policy))?;
     chain.append(forget(&[kept]))?;
+    Ok(chain)
+}
+
+fn hold(snapshots: &[SnapshotId], name: &str, is_on: bool) -> Statement {
+    Statement::Hold(HoldBody {
+        snapshots: snapshots.to_vec(),
+        name: name.into(),
+        is_on,
+        reason: "case 7".into(),
+    })
+}
+
+fn held() -> Result<Chain> {
+    let mut chain = with_maintainer(b"held")?;
+    let manifests = ["coordinator-db", "old-db", "web"].map(manifest);
+    let [kept, old, web] = manifests.each_ref().map(|manifest| id(manifest));
+    for manifest in &manifests {
+        chain.append(snapshot(manifest.clone()))?;
+    }
+    // Whoever is listed puts one on; all that it names must be there, and one may be named twice.
+    append_by(&mut chain, hold(&[kept, SnapshotId([1; 32])], "legal", true), &maintainer())?;
+    append_by(&mut chain, hold(&[kept, old, kept], "legal", true), &idle())?;
+    append_by(&mut chain, hold(&[kept], "audit", true), &maintainer())?;
+    // Again is no change.
+    chain.append(hold(&[kept, web], "legal", true))?;
+    chain.append(hold(&[], "none", true))?;
+    // Nobody forgets what is held, nor what is named beside it.
+    append_by(&mut chain, hold(&[web], "legal", false), &no_maintainer())?;
+    append_by(&mut chain, forget(&[web, old]), &maintainer())?;
+    let policy =
+        Policy { sequence: chain.policy.sequence + 1, forgotten: vec![web, kept], ..chain.policy.clone() };
+    chain.append(chain.policy_statement(&policy))?;
+    // An admin takes one off, of all that he names or of none.
+    append_by(&mut chain, hold(&[old], "legal", false), &maintainer())?;
+    chain.append(hold(&[old, web], "legal", false))?;
+    chain.append(hold(&[kept, old], "legal", false))?;
+    append_by(&mut chain, forget(&[kept]), &maintainer())?;
+    append_by(&mut chain, forget(&[web, old]), &maintainer())?;
+    chain.append(hold(&[old], "legal", true))?;
+    chain.append(hold(&[kept], "audit", false))?;
+    chain.append(chain.policy_statement(&policy))?;
     Ok(chain)
 }
 

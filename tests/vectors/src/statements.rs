@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use strongroom_format::entry::{
-    Attestation, ForgetBody, IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody, ReindexBody, RetireBody,
-    Statement, TagBody,
+    Attestation, ForgetBody, HoldBody, IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody, ReindexBody,
+    RetireBody, Statement, TagBody,
 };
 use strongroom_format::manifest::SnapshotBody;
 use strongroom_format::registry::ObjectKind;
@@ -74,6 +74,15 @@ pub(crate) fn statements() -> Vec<(&'static str, Statement)> {
                 indexes: vec![index],
                 keys: vec![key_ref(16)],
                 retired_keys: vec![KeyId([13; 16]), KeyId([14; 16])],
+            }),
+        ),
+        (
+            "hold",
+            Statement::Hold(HoldBody {
+                snapshots: vec![SnapshotId([1; 32]), SnapshotId([13; 32])],
+                name: "legal".into(),
+                is_on: true,
+                reason: "case 7".into(),
             }),
         ),
     ]

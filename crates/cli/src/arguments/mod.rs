@@ -3,6 +3,7 @@
 mod administration;
 mod backup;
 mod copy;
+mod hold;
 mod maintenance;
 mod parsers;
 mod reading;
@@ -17,6 +18,7 @@ pub(crate) use self::administration::{
 };
 pub(crate) use self::backup::{Backup, BackupCommand, BackupCommon, BackupFiles, BackupStdin, Engine};
 pub(crate) use self::copy::{Copy, FromArguments, Sync};
+pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
 };
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Add tags to snapshots, or take them off
     Tag(Tag),
+    /// Keep snapshots from being forgotten, whatever a policy says
+    Hold(Hold),
     /// Take snapshots out of the repository, for good
     Forget(Forget),
     /// Free what no snapshot needs: retire it, and delete it when a grace has passed

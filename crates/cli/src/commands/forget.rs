@@ -31,6 +31,7 @@ fn named(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> {
     let mut chosen = Vec::new();
     for text in &arguments.snapshots {
         let snapshot = context.select(&repository, text)?;
+        snapshot.require_not_held()?;
         if !chosen.iter().any(|(id, _)| *id == snapshot.id()) {
             chosen.push((snapshot.id(), snapshot.manifest.source.clone()));
         }

@@ -7,6 +7,7 @@ mod copy;
 mod diff;
 mod find;
 mod forget;
+mod hold;
 mod init;
 mod journal;
 mod key;
@@ -49,6 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Cat(cat) => cat::run(&context, cat),
         Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),
+        Command::Hold(hold) => hold::run(&context, &hold.action),
         Command::Forget(forget) => forget::run(&context, forget),
         Command::Copy(arguments) => copy::run(&context, arguments),
         Command::Sync(arguments) => copy::sync(&context, arguments),

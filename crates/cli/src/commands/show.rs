@@ -46,6 +46,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Show) -> anyhow::Result<Out
         .policy
         .signer(snapshot.state.signer)
         .map_or("(not in the policy any more)", |signer| signer.name.as_str());
+    let holds: Vec<_> = snapshot.state.holds.iter().map(|hold| hold.name.as_str()).collect();
     let mut lines = vec![
         ("snapshot", snapshot.id().to_hex()),
         ("source", render::safe(&manifest.source)),
@@ -62,6 +63,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Show) -> anyhow::Result<Out
         ("stored", render::bytes(totals.stored_bytes)),
         ("unreadable", totals.unreadable.to_string()),
         ("tags", render::safe(&snapshot.state.tags.join(", "))),
+        ("holds", render::safe(&holds.join(", "))),
         ("tool", render::safe(&manifest.tool)),
         ("journal entry", format!("{}, signed by {}", snapshot.state.number, render::safe(signer))),
     ];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use strongroom_format::checkpoint::Hold;
 use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Snapshots;
@@ -43,6 +44,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Snapshots) -> anyhow::Resul
             if totals.unreadable > 0 {
                 tags = format!("{tags} (partial)").trim().to_owned();
             }
+            if !s.state.holds.is_empty() {
+                tags = format!("{tags} (held)").trim().to_owned();
+            }
             vec![
                 s.id().short(),
                 render::time_ms(s.time_ms()),
@@ -72,6 +76,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Snapshots) -> anyhow::Resul
 pub(crate) fn to_json(snapshot: &Snapshot) -> serde_json::Value {
     let manifest = &snapshot.manifest;
     let totals = &manifest.totals;
+    let hold = |hold: &Hold| json!({ "name": hold.name, "entry": hold.number });
+    let holds: Vec<_> = snapshot.state.holds.iter().map(hold).collect();
     json!({
         "type": "snapshot", "id": snapshot.id().to_hex(), "time": render::rfc3339_ms(snapshot.time_ms()), "source": manifest.source,
         "host": manifest.host, "user": manifest.user, "engine": manifest.engine, "tool": manifest.tool,
@@ -79,5 +85,6 @@ pub(crate) fn to_json(snapshot: &Snapshot) -> serde_json::Value {
         "parent": manifest.parent.map(|parent| parent.to_hex()), "generation": manifest.generation, "entry": snapshot.state.number,
         "signer": snapshot.state.signer.to_hex(), "entries": totals.entries, "files": totals.files, "bytes": totals.bytes,
         "new_bytes": totals.new_bytes, "stored_bytes": totals.stored_bytes, "unreadable": totals.unreadable, "tags": snapshot.state.tags,
+        "holds": holds,
     })
 }

@@ -81,7 +81,7 @@ impl Repository {
     /// them. It acts forward: what it wrote before stays, but for the snapshots in `forget`.
     ///
     /// # Errors
-    /// `NoSuchWriter`, `NoSuchSnapshot`, `LastAdmin`; `NoSigner`, `Unlock` (the root key), `Store`.
+    /// `NoSuchWriter`, `NoSuchSnapshot`, `Held`, `LastAdmin`; `NoSigner`, `Unlock` (the root key), `Store`.
     pub fn revoke_writer(
         &mut self,
         id: WriterId,
@@ -97,13 +97,9 @@ impl Repository {
             if !policy.signers.iter().any(|left| left.roles.holds(Roles::ADMIN)) {
                 return Err(RepositoryError::LastAdmin);
             }
-            if let Some(unknown) =
-                forget.iter().find(|id| !state.snapshots.iter().any(|known| known.id() == **id))
-            {
-                return Err(RepositoryError::NoSuchSnapshot {
-                    query: unknown.to_hex(),
-                    candidates: Vec::new(),
-                });
+            // With one of them that is held, the policy would be void.
+            for snapshot in state.find_all(forget)? {
+                snapshot.require_not_held()?;
             }
             let is_own = |recipient: &strongroom_format::policy::Recipient| recipient.writer == Some(id);
             own = policy.recipients.iter().filter(|known| is_own(known)).map(|known| known.id).collect();

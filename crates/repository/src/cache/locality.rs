@@ -3,7 +3,7 @@
 //! When two lookups in a row end in one pack, all of the pack's chunks are noted. So a stream costs a few reads of the
 //! index a pack, not one a chunk; and lookups in no order, which never end in one pack twice, cost nothing more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -27,6 +27,8 @@ pub(super) struct Locality {
     /// What lookups ended in lately, each with one added: 0 is none.
     recent: [AtomicU64; RECENT],
     turn: AtomicU64,
+    /// Packs of so many chunks that noting them would take the place of too many others.
+    large: RwLock<HashSet<u32>>,
 }
 
 #[derive(Default)]
@@ -44,7 +46,7 @@ struct Pack {
 
 impl Locality {
     pub(super) fn new(limit_bytes: usize) -> Self {
-        Self { noted: RwLock::default(), limit_bytes, recent: Default::default(), turn: AtomicU64::new(1) }
+        Self { noted: RwLock::default(), limit_bytes, recent: Default::default(), turn: AtomicU64::new(1), large: RwLock::default() }
     }
 
     /// A place of each chunk that is noted; it may have others.
@@ -66,10 +68,10 @@ impl Locality {
     }
 
     /// Notes that a lookup ended in a pack; says whether its chunks should be noted.
-    pub(super) fn ended_in(&self, pack: u32) -> bool {
-        let pack = u64::from(pack) + 1;
+    pub(super) fn ended_in(&self, number: u32) -> bool {
+        let pack = u64::from(number) + 1;
         if self.recent.iter().any(|recent| recent.load(Ordering::Relaxed) == pack) {
-            return true;
+            return !self.large.read().unwrap_or_else(PoisonError::into_inner).contains(&number);
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let at = usize::try_from(turn % RECENT as u64).unwrap_or_default();
@@ -80,7 +82,8 @@ impl Locality {
     /// Notes the chunks of a pack, in place of those that were not used for longest. Says whether it did.
     pub(super) fn note(&self, number: u32, footer: &Footer) -> bool {
         let bytes = footer.chunks.len() * CHUNK_BYTES;
-        if bytes > self.limit_bytes {
+        if bytes > self.limit_bytes / 4 {
+            self.large.write().unwrap_or_else(PoisonError::into_inner).insert(number);
             return false;
         }
         let mut noted = self.noted.write().unwrap_or_else(PoisonError::into_inner);
