@@ -49,7 +49,7 @@ fn what_a_policy_does_not_keep_goes_and_the_rest_restores() {
         let one = kept.iter().find(|one| one["snapshot"] == id.as_str()).unwrap();
         (one["reasons"].clone(), one["time"].as_str().unwrap().to_owned())
     };
-    assert_eq!(why(&ids[7]).0, serde_json::json!(["newest of its source", "hourly", "daily"]));
+    assert_eq!(why(&ids[7]).0, serde_json::json!(["newest of its group", "hourly", "daily"]));
     // By the store's clock, the last entry's too.
     assert_eq!(why(&ids[7]).1[..13], *"2026-03-05T18");
     assert_eq!(why(&other).1[..13], *"2026-03-02T12");
@@ -100,10 +100,41 @@ fn hosts_with_one_name_for_their_dumps_lose_nothing_to_each_other() {
 }
 
 #[test]
+fn hosts_that_come_and_go_are_grouped_by_source() {
+    let sandbox = Sandbox::new();
+    for (host, name, tag) in [
+        ("pod1", "db.dump", "nightly"),
+        ("pod1", "db.dump", "weekly"),
+        ("pod2", "db.dump", "nightly"),
+        ("pod2", "logs", "nightly"),
+    ] {
+        fs::write(sandbox.path("dump"), format!("{name} of {host}, {tag}")).unwrap();
+        let of = ["backup", "command", "--host", host, "--tag", tag, "--name", name, "--", "cat", "dump"];
+        let _backup = sandbox.run(of).assert_code(0);
+    }
+    let ids = sandbox.snapshots();
+    let would_go = |options: &[&str]| {
+        let options: Vec<_> = options.iter().copied().chain(["--keep-last", "1", "--dry-run"]).collect();
+        forget(&sandbox, &options).0
+    };
+    let set = |at: &[usize]| at.iter().map(|at| ids[*at].clone()).collect::<BTreeSet<_>>();
+    assert_eq!(would_go(&[]), set(&[0]));
+    assert_eq!(would_go(&["--group-by", "host,source"]), set(&[0]));
+    assert_eq!(would_go(&["--group-by", "source"]), set(&[0, 1]));
+    assert_eq!(would_go(&["--group-by", "none"]), set(&[0, 1, 2]));
+    assert_eq!(would_go(&["--group-by", "none", "--host", "pod1"]), set(&[0]));
+    assert_eq!(would_go(&["--group-by", "source", "--tag", "nightly"]), set(&[0]));
+    assert_eq!(would_go(&["--group-by", "none", "--tag", "weekly", "--tag", "nightly"]), set(&[0, 1, 2]));
+    assert_eq!(would_go(&["--group-by", "none", "--tag", "weekly,nightly"]), set(&[]));
+    assert_eq!(forget(&sandbox, &["--group-by", "source", "--keep-last", "1"]).0, set(&[0, 1]));
+    assert_eq!(sandbox.snapshots(), ids[2..]);
+}
+
+#[test]
 fn what_makes_no_policy_is_refused() {
     let sandbox = Sandbox::new();
     let id = sandbox.backup_stream("db.dump", b"data");
-    let refused: [&[&str]; 7] = [
+    let refused: [&[&str]; 12] = [
         &[],
         &["--source", "db.dump"],
         &[&id, "--keep-last", "1"],
@@ -111,6 +142,11 @@ fn what_makes_no_policy_is_refused() {
         &["--keep-daily", "all"],
         &["--keep-within", "soon"],
         &["--keep-last", "1", "--source", "misspelt"],
+        &["--keep-last", "1", "--host", "misspelt"],
+        &["--keep-last", "1", "--tag", "misspelt"],
+        &["--keep-last", "1", "--group-by", "tags"],
+        &[&id, "--group-by", "source"],
+        &["--tag", "nightly"],
     ];
     for options in refused {
         let _refused = sandbox.run(["forget"].iter().chain(options)).assert_code(2);

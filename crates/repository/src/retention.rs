@@ -1,8 +1,9 @@
 //! Retention: which snapshots a policy keeps, and why.
 //!
-//! Each source of each host is judged by itself, as it has parents of its own, by the times that the journal records of the store, in UTC. The newest snapshot of
-//! a source always stays, the newest of which everything could be read, and what is under a hold. Periods are counted as restic counts them: the newest snapshot of each of the last so many
-//! hours, days, weeks (from Monday), months or years that have one.
+//! Each source of each host is judged by itself, as it has parents of its own, unless they are grouped otherwise; by the
+//! times that the journal records of the store, in UTC. The newest snapshot of a group always stays, the newest of which
+//! everything could be read, and what is under a hold. Periods are counted as restic counts them: the newest snapshot of
+//! each of the last so many hours, days, weeks (from Monday), months or years that have one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +31,65 @@ pub enum Period {
     Year,
 }
 
-/// What is to be kept of each source.
+/// What is to be forgotten, and what not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// What is judged at all.
+    pub filter: Filter,
+    /// What is judged together.
+    pub group_by: GroupBy,
+    /// What is kept of each group.
+    pub keep: Keep,
+}
+
+/// Which snapshots are judged: those that pass every part that is not empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of one of these sources.
+    pub sources: Vec<String>,
+    /// Of one of these hosts.
+    pub hosts: Vec<String>,
+    /// With all tags of one of these lists.
+    pub tags: Vec<Vec<String>>,
+}
+
+impl Filter {
+    /// Whether a snapshot is judged.
+    #[must_use]
+    pub fn passes(&self, snapshot: &Snapshot) -> bool {
+        let (manifest, tags) = (&snapshot.manifest, &snapshot.state.tags);
+        let has_all = |wanted: &Vec<String>| wanted.iter().all(|tag| tags.contains(tag));
+        (self.sources.is_empty() || self.sources.contains(&manifest.source))
+            && (self.hosts.is_empty() || self.hosts.contains(&manifest.host))
+            && (self.tags.is_empty() || self.tags.iter().any(has_all))
+    }
+}
+
+/// Which snapshots are judged together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GroupBy {
+    /// Those of one source of one host.
+    #[default]
+    HostAndSource,
+    /// Those of one source, whatever host took them: for hosts that come and go.
+    Source,
+    /// All.
+    Nothing,
+}
+
+impl GroupBy {
+    /// What snapshots of one group have in common: host and source.
+    fn group(self, snapshot: &Snapshot) -> (&str, &str) {
+        let manifest = &snapshot.manifest;
+        match self {
+            Self::HostAndSource => (&manifest.host, &manifest.source),
+            Self::Source => ("", &manifest.source),
+            Self::Nothing => ("", ""),
+        }
+    }
+}
+
+/// What is to be kept of each group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keep {
     /// The newest so many.
@@ -50,9 +109,9 @@ pub struct Keep {
 /// Why a snapshot stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// It is the newest of its source.
+    /// It is the newest of its group.
     Newest,
-    /// It is the newest of its source of which everything could be read.
+    /// It is the newest of its group of which everything could be read.
     NewestWhole,
     /// It is among the last so many.
     Last,
@@ -69,8 +128,8 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Newest => f.write_str("newest of its source"),
-            Self::NewestWhole => f.write_str("newest whole one of its source"),
+            Self::Newest => f.write_str("newest of its group"),
+            Self::NewestWhole => f.write_str("newest whole one of its group"),
             Self::Last => f.write_str("last"),
             Self::NewestOf(Period::Hour) => f.write_str("hourly"),
             Self::NewestOf(Period::Day) => f.write_str("daily"),
@@ -85,7 +144,7 @@ impl fmt::Display for Reason {
 }
 
 impl Keep {
-    /// Whether nothing is asked for: then all but the newest of each source would go.
+    /// Whether nothing is asked for: then all but the newest of each group would go.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -126,17 +185,16 @@ pub struct Candidate<'s> {
 
 /// Why each of the snapshots stays, which are in the order of the journal; those without a reason go.
 #[must_use]
-pub fn decide(candidates: &[Candidate<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
-    let mut sources: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+pub fn decide(candidates: &[Candidate<'_>], group_by: GroupBy, keep: &Keep) -> Vec<Vec<Reason>> {
+    let mut groups: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (at, candidate) in candidates.iter().enumerate() {
-        let manifest = &candidate.snapshot.manifest;
-        sources.entry((&manifest.source, &manifest.host)).or_default().push(at);
+        groups.entry(group_by.group(candidate.snapshot)).or_default().push(at);
     }
     let mut reasons = vec![Vec::new(); candidates.len()];
-    for places in sources.into_values() {
+    for places in groups.into_values() {
         // The newest first: the journal's order, whatever clocks said.
-        let of_source: Vec<_> = places.iter().rev().map(|at| view(&candidates[*at])).collect();
-        for (at, why) in places.iter().rev().zip(decide_source(&of_source, keep)) {
+        let of_group: Vec<_> = places.iter().rev().map(|at| view(&candidates[*at])).collect();
+        for (at, why) in places.iter().rev().zip(decide_group(&of_group, keep)) {
             reasons[*at] = why;
         }
     }
@@ -158,8 +216,8 @@ fn view<'s>(candidate: &Candidate<'s>) -> Seen<'s> {
     Seen { time_ms, is_whole, tags: &snapshot.state.tags, holds: &snapshot.state.holds }
 }
 
-/// Of one source, the newest first.
-fn decide_source(snapshots: &[Seen<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
+/// Of one group, the newest first.
+fn decide_group(snapshots: &[Seen<'_>], keep: &Keep) -> Vec<Vec<Reason>> {
     let Some(newest_ms) = snapshots.iter().map(|snapshot| snapshot.time_ms).max() else { return Vec::new() };
     let is_within = |snapshot: &Seen<'_>, limit: Duration| {
         let age_ms = u128::from(newest_ms.abs_diff(snapshot.time_ms));
@@ -239,6 +297,10 @@ fn date(time_ms: i64) -> jiff::civil::Date {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use strongroom_format::checkpoint::SnapshotState;
+    use strongroom_format::manifest::{Manifest, Totals};
+    use strongroom_format::node::TreeRef;
+    use strongroom_format::{ChunkId, ContentHash, WriterId};
 
     use super::*;
 
@@ -255,7 +317,7 @@ mod tests {
             .rev()
             .map(|time_ms| Seen { time_ms: *time_ms, is_whole: true, tags: &[], holds: &[] })
             .collect();
-        decide_source(&newest_first, keep).iter().rev().map(|reasons| !reasons.is_empty()).collect()
+        decide_group(&newest_first, keep).iter().rev().map(|reasons| !reasons.is_empty()).collect()
     }
 
     fn periods(counts: &[(Period, u32)]) -> Keep {
@@ -308,7 +370,78 @@ mod tests {
         let keep = Keep { tags: tags.to_vec(), ..Keep::default() };
         let expected =
             [vec![Reason::Newest], vec![Reason::Tag("legal".into())], vec![Reason::NewestWhole], vec![]];
-        assert_eq!(decide_source(&snapshots, &keep), expected);
+        assert_eq!(decide_group(&snapshots, &keep), expected);
+    }
+
+    fn snapshot(host: &str, source: &str, tags: &[&str]) -> Snapshot {
+        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let manifest = Manifest {
+            source: source.into(),
+            engine: "stdin".into(),
+            host: host.into(),
+            user: String::new(),
+            tool: String::new(),
+            started_ns: 0,
+            finished_ns: 0,
+            parent: None,
+            generation: 0,
+            tree: TreeRef { root: ChunkId([1; 32]), level: 0, entries: 0, bytes: 0 },
+            streams: Vec::new(),
+            facts: None,
+            totals: Totals::default(),
+            nonce: [0; 16],
+            arguments: Vec::new(),
+            tags: Vec::new(),
+        };
+        let state = SnapshotState {
+            number: 1,
+            id: SnapshotId([1; 32]),
+            signer: WriterId([2; 16]),
+            entry_hash: ContentHash([3; 32]),
+            time_ms: 0,
+            manifest: Vec::new(),
+            keys: Vec::new(),
+            tags,
+            holds: Vec::new(),
+        };
+        Snapshot { state, manifest }
+    }
+
+    #[test]
+    fn groups_are_judged_by_themselves() {
+        let snapshots = [("pod1", "db"), ("pod2", "db"), ("pod2", "logs"), ("pod1", "db")]
+            .map(|(host, source)| snapshot(host, source, &[]));
+        let candidates = snapshots.each_ref().map(|snapshot| Candidate { snapshot, time_ms: 0 });
+        let stays = |group_by| {
+            let reasons = decide(&candidates, group_by, &Keep::default());
+            reasons.iter().map(|reasons| !reasons.is_empty()).collect::<Vec<_>>()
+        };
+        assert_eq!(stays(GroupBy::HostAndSource), [false, true, true, true]);
+        assert_eq!(stays(GroupBy::Source), [false, false, true, true]);
+        assert_eq!(stays(GroupBy::Nothing), [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_filter_passes_what_each_of_its_parts_passes() {
+        let snapshots = [
+            snapshot("a", "db", &["nightly", "full"]),
+            snapshot("b", "db", &["nightly"]),
+            snapshot("b", "logs", &[]),
+        ];
+        let passes = |filter: &Filter| snapshots.each_ref().map(|snapshot| filter.passes(snapshot));
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let tags = |tags: &[&[&str]]| Filter {
+            tags: tags.iter().map(|tags| list(tags)).collect(),
+            ..Filter::default()
+        };
+        assert_eq!(passes(&Filter::default()), [true, true, true]);
+        assert_eq!(passes(&tags(&[&["nightly"]])), [true, true, false]);
+        assert_eq!(passes(&tags(&[&["nightly", "full"]])), [true, false, false]);
+        assert_eq!(passes(&tags(&[&["full"], &["nightly"]])), [true, true, false]);
+        let db = Filter { sources: list(&["db"]), ..Filter::default() };
+        assert_eq!(passes(&db), [true, true, false]);
+        assert_eq!(passes(&Filter { hosts: list(&["b", "c"]), ..db }), [false, true, false]);
+        assert_eq!(passes(&Filter { hosts: list(&["a"]), ..tags(&[&["nightly"]]) }), [true, false, false]);
     }
 
     #[test]
@@ -318,7 +451,7 @@ mod tests {
         let snapshots = [seen(&[][..]), seen(&holds), seen(&[])];
         let held = vec![Reason::Held("case 7".into()), Reason::Held("legal".into())];
         assert_eq!(held[1].to_string(), "held: legal");
-        assert_eq!(decide_source(&snapshots, &Keep::default()), [vec![Reason::Newest], held, vec![]]);
+        assert_eq!(decide_group(&snapshots, &Keep::default()), [vec![Reason::Newest], held, vec![]]);
     }
 
     proptest! {

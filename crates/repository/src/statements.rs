@@ -11,18 +11,12 @@ use strongroom_store::Store;
 use crate::error::RepositoryError;
 use crate::names;
 use crate::repository::Repository;
-use crate::retention::{self, Candidate, Judged, Keep};
-use crate::state::{Snapshot, State};
+use crate::retention::{self, Candidate, Judged, Rules};
+use crate::state::State;
 
-fn judge(
-    store: &dyn Store,
-    state: &State,
-    sources: &[String],
-    keep: &Keep,
-) -> Result<Vec<Judged>, RepositoryError> {
-    let is_meant = |snapshot: &&Snapshot| sources.is_empty() || sources.contains(&snapshot.manifest.source);
+fn judge(store: &dyn Store, state: &State, rules: &Rules) -> Result<Vec<Judged>, RepositoryError> {
     let mut candidates = Vec::new();
-    for snapshot in state.snapshots.iter().filter(is_meant) {
+    for snapshot in state.snapshots.iter().filter(|snapshot| rules.filter.passes(snapshot)) {
         // The next entry records the time of the one before it; of the last only the store itself knows it.
         let time_ms = match snapshot.state.time_ms {
             0 => store.stat(&names::entry(snapshot.state.number)?)?.modified_ms,
@@ -30,14 +24,14 @@ fn judge(
         };
         candidates.push(Candidate { snapshot, time_ms: i64::try_from(time_ms).unwrap_or(i64::MAX) });
     }
-    let judged =
-        candidates.iter().zip(retention::decide(&candidates, keep)).map(|(candidate, reasons)| Judged {
-            id: candidate.snapshot.id(),
-            source: candidate.snapshot.manifest.source.clone(),
-            host: candidate.snapshot.manifest.host.clone(),
-            time_ms: candidate.time_ms,
-            reasons,
-        });
+    let reasons = retention::decide(&candidates, rules.group_by, &rules.keep);
+    let judged = candidates.iter().zip(reasons).map(|(candidate, reasons)| Judged {
+        id: candidate.snapshot.id(),
+        source: candidate.snapshot.manifest.source.clone(),
+        host: candidate.snapshot.manifest.host.clone(),
+        time_ms: candidate.time_ms,
+        reasons,
+    });
     Ok(judged.collect())
 }
 
@@ -86,32 +80,26 @@ impl Repository {
         Ok(forgotten)
     }
 
-    /// What a policy says of the snapshots of `sources` (of all if there are none), in the order of the journal.
+    /// What rules say of the snapshots that pass their filter, in the order of the journal.
     ///
     /// # Errors
     /// `Store` when the store does not say when the newest entry was written.
-    pub fn judge(&self, sources: &[String], keep: &Keep) -> Result<Vec<Judged>, RepositoryError> {
-        judge(&*self.store, &self.state, sources, keep)
+    pub fn judge(&self, rules: &Rules) -> Result<Vec<Judged>, RepositoryError> {
+        judge(&*self.store, &self.state, rules)
     }
 
-    /// Forgets what a policy does not keep of `sources` (of all if there are none), as [`Repository::judge`] tells at
-    /// the moment of the entry. Gives what it said.
+    /// Forgets what rules do not keep, as [`Repository::judge`] tells at the moment of the entry. Gives what it said.
     ///
     /// # Errors
     /// `NoSigner` without the role maintain; `Store`, `Contention`.
-    pub fn forget_all_but(
-        &mut self,
-        sources: &[String],
-        keep: &Keep,
-        reason: &str,
-    ) -> Result<Vec<Judged>, RepositoryError> {
+    pub fn forget_all_but(&mut self, rules: &Rules, reason: &str) -> Result<Vec<Judged>, RepositoryError> {
         self.require_role(Roles::MAINTAIN, "maintain")?;
         let store = Arc::clone(&self.store);
-        let mut judged = self.judge(sources, keep)?;
+        let mut judged = self.judge(rules)?;
         while judged.iter().any(|one| !one.stays()) {
             let mut nothing_left = false;
             let appended = self.append(|state| {
-                judged = judge(&*store, state, sources, keep)?;
+                judged = judge(&*store, state, rules)?;
                 let going = judged.iter().filter(|one| !one.stays()).map(|one| one.id);
                 let body = ForgetBody { snapshots: going.collect(), reason: reason.to_owned() };
                 nothing_left = body.snapshots.is_empty();

@@ -11,7 +11,7 @@ use strongroom_format::entry::{ForgetBody, HoldBody, PolicyBody, Statement};
 use strongroom_format::registry::Roles;
 use strongroom_keys::sign::sign_policy;
 use strongroom_repository::RepositoryError;
-use strongroom_repository::retention::{Keep, Reason};
+use strongroom_repository::retention::{Keep, Reason, Rules};
 use strongroom_store::{MemoryStore, Store};
 use support::*;
 
@@ -53,6 +53,11 @@ fn forget(snapshots: &[SnapshotId]) -> Statement {
 fn hold(snapshots: &[SnapshotId], name: &str, is_on: bool) -> Statement {
     let reason = "test".into();
     Statement::Hold(HoldBody { snapshots: snapshots.to_vec(), name: name.into(), is_on, reason })
+}
+
+/// All but the newest goes.
+fn newest() -> Rules {
+    Rules { keep: Keep { last: 1, ..Keep::default() }, ..Rules::default() }
 }
 
 fn is_held(error: &RepositoryError, id: SnapshotId, name: &str) -> bool {
@@ -99,8 +104,7 @@ fn no_policy_of_retention_takes_what_is_held() {
     let fixture = Fixture::new(4);
     let mut repository = open(&fixture.store);
     let _ = repository.hold(&fixture.ids[1..2], "legal", "").unwrap();
-    let keep = Keep { last: 1, ..Keep::default() };
-    let judged = repository.forget_all_but(&[], &keep, "test").unwrap();
+    let judged = repository.forget_all_but(&newest(), "test").unwrap();
     assert_eq!(judged[1].reasons, [Reason::Held("legal".into())]);
     assert_eq!(fixture.there(), [fixture.ids[1], fixture.ids[3]]);
 }
@@ -116,7 +120,7 @@ fn a_hold_that_comes_between_a_decision_and_its_entry_stands() {
     let error = late.forget(&fixture.ids[..2], "").unwrap_err();
     assert!(is_held(&error, fixture.ids[0], "legal"), "{error}");
     assert_eq!(fixture.there(), fixture.ids, "nor is the other one forgotten");
-    let judged = later.forget_all_but(&[], &Keep { last: 1, ..Keep::default() }, "").unwrap();
+    let judged = later.forget_all_but(&newest(), "").unwrap();
     let stays: Vec<_> = judged.iter().map(|one| one.stays()).collect();
     assert_eq!(stays, [true, false, true]);
     assert_eq!(fixture.there(), [fixture.ids[0], fixture.ids[2]]);

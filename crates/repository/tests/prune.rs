@@ -15,7 +15,7 @@ use strongroom_repository::backup::Sink;
 use strongroom_repository::check::FindingKind;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::{MaxUnused, PruneOptions, PruneReport};
-use strongroom_repository::retention::Keep;
+use strongroom_repository::retention::{Filter, Keep, Rules};
 use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::{Fault, FaultStore, MemoryStore, Store, When};
 use support::*;
@@ -410,18 +410,25 @@ fn checkpoints_keep_what_is_retired_and_forgotten() {
 #[test]
 fn a_policy_is_asked_again_when_others_forgot_meanwhile() {
     let days = Days::new(3);
-    let keep = Keep { last: 1, ..Keep::default() };
+    let rules = |sources: &[&str]| Rules {
+        filter: Filter {
+            sources: sources.iter().map(|source| (*source).into()).collect(),
+            ..Filter::default()
+        },
+        keep: Keep { last: 1, ..Keep::default() },
+        ..Rules::default()
+    };
     let mut late = open(&days.store);
     // What was the newest for the one who is late goes by hand.
     let _ = open(&days.store).forget(&[days.ids[2]], "test").unwrap();
-    let judged = late.forget_all_but(&[], &keep, "test").unwrap();
+    let judged = late.forget_all_but(&rules(&[]), "test").unwrap();
     let stays: Vec<_> = judged.iter().map(|one| (one.id, one.stays())).collect();
     assert_eq!(stays, [(days.ids[0], false), (days.ids[1], true)]);
     days.assert_restores(&[1]);
 
     let mut late = open(&days.store);
     let entries = names(&*days.store, "journal/").len();
-    assert!(late.forget_all_but(&["another".into()], &keep, "test").unwrap().is_empty());
-    assert!(late.forget_all_but(&["db".into()], &keep, "test").unwrap()[0].stays());
+    assert!(late.forget_all_but(&rules(&["another"]), "test").unwrap().is_empty());
+    assert!(late.forget_all_but(&rules(&["db"]), "test").unwrap()[0].stays());
     assert_eq!(names(&*days.store, "journal/").len(), entries);
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use strongroom_repository::prune::MaxUnused;
-use strongroom_repository::retention::{Keep, Period};
+use strongroom_repository::retention::{Filter, GroupBy, Keep, Period, Rules};
 
 use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};
 use strongroom_ops::config::parse_duration;
@@ -127,9 +127,18 @@ pub(crate) struct Forget {
     pub(crate) snapshots: Vec<String>,
     #[command(flatten)]
     pub(crate) keep: KeepArguments,
-    /// Only snapshots of this source; may be repeated
+    /// Look only at snapshots of this source; may be repeated
     #[arg(long, value_name = "NAME", requires = "keep")]
     pub(crate) source: Vec<String>,
+    /// Look only at snapshots of this host; may be repeated
+    #[arg(long, value_name = "NAME", requires = "keep")]
+    pub(crate) host: Vec<String>,
+    /// Look only at snapshots with this tag, or with all of several: `a,b`; may be repeated: any of them
+    #[arg(long, value_name = "TAG[,TAG]", requires = "keep")]
+    pub(crate) tag: Vec<String>,
+    /// Which snapshots --keep-... counts together
+    #[arg(long, short = 'g', value_name = "GROUP", value_enum, default_value_t = GroupArgument::HostSource, conflicts_with = "snapshots")]
+    pub(crate) group_by: GroupArgument,
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT", default_value = "by hand")]
     pub(crate) reason: String,
@@ -157,7 +166,38 @@ pub(crate) struct Prune {
     pub(crate) dry_run: bool,
 }
 
-/// What is kept of each source of each host. The newest snapshot always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GroupArgument {
+    /// Each source of each host by itself
+    #[value(name = "host,source", alias = "source,host")]
+    HostSource,
+    /// Each source by itself, whatever host took it
+    Source,
+    /// All together
+    None,
+}
+
+impl Forget {
+    /// As the repository takes it.
+    pub(crate) fn rules(&self) -> Rules {
+        let list = |tags: &String| tags.split(',').map(str::to_owned).collect();
+        Rules {
+            filter: Filter {
+                sources: self.source.clone(),
+                hosts: self.host.clone(),
+                tags: self.tag.iter().map(list).collect(),
+            },
+            group_by: match self.group_by {
+                GroupArgument::HostSource => GroupBy::HostAndSource,
+                GroupArgument::Source => GroupBy::Source,
+                GroupArgument::None => GroupBy::Nothing,
+            },
+            keep: self.keep.keep(),
+        }
+    }
+}
+
+/// What is kept of each group: by default each source of each host. The newest snapshot always is.
 #[derive(Debug, Args)]
 #[group(id = "keep", multiple = true, conflicts_with = "snapshots")]
 pub(crate) struct KeepArguments {
@@ -204,7 +244,7 @@ pub(crate) struct KeepArguments {
 
 impl KeepArguments {
     /// As the repository takes it.
-    pub(crate) fn keep(&self) -> Keep {
+    fn keep(&self) -> Keep {
         let counts = [
             (Period::Hour, self.keep_hourly),
             (Period::Day, self.keep_daily),

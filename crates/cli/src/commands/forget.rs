@@ -1,7 +1,8 @@
 //! `forget`: takes snapshots out of the repository, for good: those that are named, or what a policy does not keep.
 
 use serde_json::json;
-use strongroom_repository::retention::Judged;
+use strongroom_repository::retention::{Filter, Judged};
+use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Forget;
 use crate::context::Context;
@@ -10,9 +11,8 @@ use crate::output::line;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<Outcome> {
-    let keep = arguments.keep.keep();
     let forgot = if arguments.snapshots.is_empty() {
-        if keep.is_empty() {
+        if arguments.rules().keep.is_empty() {
             return Err(Usage("name snapshots, or say what to keep: --keep-daily 30".into()).into());
         }
         by_policy(context, arguments)?
@@ -55,16 +55,12 @@ fn named(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> {
 
 fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> {
     let mut repository = context.open()?;
-    let (keep, sources) = (arguments.keep.keep(), &arguments.source);
-    for source in sources {
-        if !repository.snapshots().iter().any(|snapshot| snapshot.manifest.source == *source) {
-            return Err(Usage(format!("there is no snapshot of source `{source}`")).into());
-        }
-    }
+    let rules = arguments.rules();
+    check_filter(repository.snapshots(), &rules.filter)?;
     let mut judged = if arguments.dry_run {
-        repository.judge(sources, &keep)?
+        repository.judge(&rules)?
     } else {
-        repository.forget_all_but(sources, &keep, &arguments.reason)?
+        repository.forget_all_but(&rules, &arguments.reason)?
     };
     judged.sort_by(|one, other| (&one.source, &one.host).cmp(&(&other.source, &other.host)));
     let gone = judged.iter().filter(|one| !one.stays()).count();
@@ -79,6 +75,27 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
     let would = if arguments.dry_run { "would forget" } else { "forgot" };
     line!("{would} {gone} of {} snapshots", judged.len());
     Ok(gone > 0)
+}
+
+/// A name that no snapshot has is misspelt.
+fn check_filter(snapshots: &[Snapshot], filter: &Filter) -> anyhow::Result<()> {
+    let none = |what: &str, name: &str| Usage(format!("there is no snapshot {what} `{name}`"));
+    for source in &filter.sources {
+        if !snapshots.iter().any(|snapshot| snapshot.manifest.source == *source) {
+            return Err(none("of source", source).into());
+        }
+    }
+    for host in &filter.hosts {
+        if !snapshots.iter().any(|snapshot| snapshot.manifest.host == *host) {
+            return Err(none("of host", host).into());
+        }
+    }
+    for tag in filter.tags.iter().flatten() {
+        if !snapshots.iter().any(|snapshot| snapshot.state.tags.contains(tag)) {
+            return Err(none("with the tag", tag).into());
+        }
+    }
+    Ok(())
 }
 
 fn row(one: &Judged, dry_run: bool) -> Vec<String> {
