@@ -131,7 +131,8 @@ impl<'a> Context<'a> {
         self.url().is_ok_and(|url| !matches!(url, StoreUrl::Local(_)))
     }
 
-    fn cache_folder(&self) -> Option<PathBuf> {
+    /// Where caches lie, if there are to be any.
+    pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
         match &self.global.cache_dir {
             _ if self.global.no_cache => None,
             Some(folder) => Some(folder.clone()),
@@ -147,16 +148,31 @@ impl<'a> Context<'a> {
 
     /// Opens the repository; asks for the passphrase where nothing else opens it and there is somebody to ask.
     fn open_for(&self, reads_content: bool) -> anyhow::Result<Repository> {
-        let stores = self.stores()?;
+        self.open_from(&self.stores()?, self.cache_folder(), reads_content)
+    }
+
+    /// Opens the repository with nothing that this host keeps of it.
+    pub(crate) fn open_afresh(&self) -> anyhow::Result<Repository> {
+        let (_, origin) = self.stores()?;
+        self.open_from(&(Arc::clone(&origin), origin), None, false)
+    }
+
+    fn open_from(
+        &self,
+        stores: &(Arc<dyn Store>, Arc<dyn Store>),
+        cache_folder: Option<PathBuf>,
+        reads_content: bool,
+    ) -> anyhow::Result<Repository> {
         let fingerprint = Repository::fingerprint_of(&*stores.0)?;
         let given = credentials::gather(self.global, &fingerprint)?;
         let nothing_given = given.is_empty();
-        let opened = self.open_with(&stores, given, reads_content);
+        let opened = self.open_with(stores, given, cache_folder.clone(), reads_content);
         let repository = match opened {
             Err(RepositoryError::Unlock { ref source, .. }) if nothing_given && may_be_asked(source) => {
                 match credentials::ask("Passphrase: ")? {
                     Some(passphrase) => {
-                        self.open_with(&stores, vec![Credential::Passphrase(passphrase)], reads_content)?
+                        let given = vec![Credential::Passphrase(passphrase)];
+                        self.open_with(stores, given, cache_folder, reads_content)?
                     }
                     None => opened?,
                 }
@@ -197,11 +213,12 @@ impl<'a> Context<'a> {
         &self,
         (store, origin): &(Arc<dyn Store>, Arc<dyn Store>),
         mut credentials: Vec<Credential>,
+        cache_folder: Option<PathBuf>,
         reads_content: bool,
     ) -> Result<Repository, RepositoryError> {
         credentials.push(Credential::Kms(credentials::kms(self.global)));
         let options = OpenOptions {
-            cache_folder: self.cache_folder(),
+            cache_folder,
             fingerprint: self.global.fingerprint.clone(),
             origin: Some(Arc::clone(origin)),
             memory: self.memory(),

@@ -133,7 +133,7 @@ pub struct State {
     /// Data keys that nothing of what counts is sealed under, and the entry that retired each.
     pub retired_keys: BTreeMap<KeyId, u64>,
     /// Snapshots that forget entries forgot.
-    forgotten: BTreeSet<SnapshotId>,
+    pub(crate) forgotten: BTreeSet<SnapshotId>,
     /// Void entries.
     pub voids: Vec<VoidEntry>,
     /// Entries that are missing or cannot be opened: number and why. Not part of checkpoints.

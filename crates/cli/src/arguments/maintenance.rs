@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use strongroom_repository::prune::MaxUnused;
+use strongroom_repository::check::JournalHead;
 use strongroom_repository::retention::{Filter, GroupBy, Keep, Period, Rules};
 
 use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};
@@ -19,6 +20,22 @@ pub(crate) struct Journal {
 pub(crate) enum JournalAction {
     /// Declare that void and unreadable entries up to now have been looked at: checks mention them no more
     Settle,
+    /// Fold the journal from its first entry, believing nothing that lies here, and compare it with its checkpoints:
+    /// prints its head, of which a copy can be kept elsewhere
+    Verify {
+        /// Also fail unless the journal goes on from this head: the line that an earlier `verify` printed
+        #[arg(long, value_name = "N:HASH")]
+        expect_head: Option<JournalHead>,
+    },
+    /// Write every entry to standard output, oldest first: one JSON object a line, void and damaged ones too
+    Export {
+        /// Begin with this entry
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        from: u64,
+        /// One JSON object a line: there is no other form
+        #[arg(long)]
+        jsonl: bool,
+    },
 }
 
 #[derive(Debug, Args)]

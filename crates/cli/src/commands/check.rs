@@ -133,7 +133,8 @@ fn word(severity: Severity) -> &'static str {
     }
 }
 
-fn print(finding: &Finding) {
+/// Prints a finding.
+pub(crate) fn print(finding: &Finding) {
     line!("{}: {}: {}", word(finding.severity), render::safe(&finding.object), render::safe(&finding.detail));
     if !finding.snapshots.is_empty() {
         let ids: Vec<String> = finding.snapshots.iter().map(strongroom_format::SnapshotId::short).collect();
@@ -147,7 +148,8 @@ fn print(finding: &Finding) {
     }
 }
 
-fn to_json(finding: &Finding) -> serde_json::Value {
+/// A finding for machines.
+pub(crate) fn to_json(finding: &Finding) -> serde_json::Value {
     let paths: Vec<_> = finding
         .paths
         .iter()

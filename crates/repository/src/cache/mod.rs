@@ -85,6 +85,17 @@ struct Place {
     view: RwLock<Option<Arc<View>>>,
 }
 
+/// The last entry of a journal that this host remembers, with the hash of its stored bytes: `None` where there is no cache
+/// below `folder` of the repository with this fingerprint, or it remembers none.
+#[must_use]
+pub fn remembered_head(folder: &Path, fingerprint: &str) -> Option<(u64, ContentHash)> {
+    if !folder.join(fingerprint.replace(' ', "")).join("index.sqlite").is_file() {
+        return None;
+    }
+    let (cache, _) = Cache::open(Some(folder), fingerprint).ok()?;
+    cache.remembered_head().ok().flatten()
+}
+
 impl Cache {
     /// Opens the cache of the repository with this fingerprint below `folder`, or one for as long as the process. What
     /// is stale, corrupt or another repository's is thrown away. The second result says what was wrong.

@@ -13,7 +13,7 @@ use strongroom_keys::derive::content_hash;
 use strongroom_store::ObjectName;
 
 use super::finding::{Paths, classify};
-use super::{Checker, FindingKind, Severity};
+use super::{Checker, FindingKind, Severity, told};
 use crate::error::RepositoryError;
 use crate::names;
 use crate::open::read_checkpoint;
@@ -44,9 +44,22 @@ impl Checker<'_> {
     /// Folds the journal; the state that everything else is checked by is that of the fold, unless entries are
     /// damaged: then the opened one may know more, out of a checkpoint.
     pub(super) fn journal(&mut self) -> Result<(), RepositoryError> {
+        let Some(state) = self.fold_journal()? else { return Ok(()) };
+        let opened = &self.repository.state;
+        if opened.number <= state.number && (state.damaged.is_empty() || state.damaged == opened.damaged) {
+            self.state = state;
+        }
+        Ok(())
+    }
+
+    /// Folds the journal from its first entry, and compares what claims to agree with it; `None` when there is no first
+    /// entry to begin with.
+    pub(super) fn fold_journal(&mut self) -> Result<Option<State>, RepositoryError> {
         let head = self.list_journal()?;
         let mut checkpoints = self.list_checkpoints()?;
-        let Some(mut state) = self.genesis()? else { return self.entries_one_by_one(head, &checkpoints) };
+        let Some(mut state) = self.genesis()? else {
+            return self.entries_one_by_one(head, &checkpoints).map(|()| None);
+        };
         let mut missing = BTreeSet::new();
         self.checked.entries = 1;
         self.compare(&state, &mut checkpoints)?;
@@ -56,6 +69,7 @@ impl Checker<'_> {
             match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
                 Ok(bytes) => {
                     self.checked.entries += 1;
+                    self.chain.push(content_hash(&bytes));
                     let metadata = self.repository.metadata.in_force(&state)?;
                     state.fold(name.as_str(), &bytes, metadata, &self.repository.identity)?;
                 }
@@ -67,22 +81,36 @@ impl Checker<'_> {
                         FindingKind::WrongLength => self.repository.hash_of(&name)?,
                         _ => ContentHash([0; 32]),
                     };
+                    self.chain.push(hash);
                     state.fold_damaged(hash, detail);
                 }
             }
             self.compare(&state, &mut checkpoints)?;
         }
-        self.report_entries(&state, &missing)?;
         for name in checkpoints.into_values() {
-            let detail = format!("the journal ends at entry {}, before it", state.number);
-            self.damage(FindingKind::Contradiction, name.as_str(), detail);
+            self.behind_the_end(&state, &name)?;
         }
+        self.report_entries(&state, &missing)?;
         if self.repository.state.number > state.number {
             let detail = format!("this client has seen entries up to {}", self.repository.state.number);
             self.damage(FindingKind::Missing, names::entry(state.number + 1)?.as_str(), detail);
-        } else if state.damaged.is_empty() || state.damaged == self.repository.state.damaged {
-            self.state = state;
         }
+        Ok(Some(state))
+    }
+
+    /// A checkpoint of an entry that is not there: of a journal that was longer once, or of none.
+    fn behind_the_end(&mut self, state: &State, name: &ObjectName) -> Result<(), RepositoryError> {
+        let mut detail = format!("the journal ends at entry {}, before it", state.number);
+        if let Ok(bytes) = self.fetch(name, CHECKPOINT_LIMIT_BYTES)?
+            && let Ok(found) = self.read_checkpoint(name, &bytes)
+        {
+            self.tell_of_damage(state, &found);
+            let said = told::behind_the_end(state, &found);
+            if !said.is_empty() {
+                detail = format!("{detail}; it has what no entry that is there says: {}", said.join("; "));
+            }
+        }
+        self.damage(FindingKind::Contradiction, name.as_str(), detail);
         Ok(())
     }
 
@@ -125,8 +153,12 @@ impl Checker<'_> {
     fn genesis(&mut self) -> Result<Option<State>, RepositoryError> {
         let name = names::entry(0)?;
         let bytes = match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
-            Ok(bytes) => bytes,
+            Ok(bytes) => {
+                self.chain.push(content_hash(&bytes));
+                bytes
+            }
             Err((kind, detail)) => {
+                self.chain.push(ContentHash([0; 32]));
                 self.damage(kind, name.as_str(), detail);
                 return Ok(None);
             }
@@ -193,13 +225,21 @@ impl Checker<'_> {
                 let detail = "it is not the state that the journal gives at its entry";
                 self.damage(FindingKind::Contradiction, name.as_str(), detail);
             }
-            Ok(_) => {}
+            Ok(found) => self.tell_of_damage(state, &found),
             Err(error) => {
                 let (kind, detail) = classify(&error);
                 self.damage(kind, name.as_str(), detail);
             }
         }
         Ok(())
+    }
+
+    /// The first state behind a damaged entry that somebody kept tells the most of it.
+    fn tell_of_damage(&mut self, state: &State, found: &State) {
+        for (number, _) in &state.damaged {
+            let tell = || told::by_checkpoint(*number, state, found);
+            self.told.entry(*number).or_insert_with(tell);
+        }
     }
 
     fn read_checkpoint(&self, name: &ObjectName, bytes: &[u8]) -> Result<State, RepositoryError> {
@@ -214,15 +254,29 @@ impl Checker<'_> {
     ) -> Result<(), RepositoryError> {
         for (number, reason) in &state.damaged {
             let kind = missing.iter().find(|(missing, _)| missing == number).map(|(_, kind)| *kind);
-            self.damaged_entry(*number, kind.unwrap_or(FindingKind::Undecodable), reason)?;
+            let told = self.told.remove(number);
+            let told = told.unwrap_or_else(|| "what it said cannot be known: no checkpoint tells".into());
+            let detail = format!("{reason}; {told}");
+            self.damaged_entry(*number, kind.unwrap_or(FindingKind::Undecodable), &detail)?;
         }
         for void in &state.voids {
             let severity =
                 if void.number <= state.policy.settled { Severity::Info } else { Severity::Suspicious };
             let object = names::entry(void.number)?;
-            self.findings.add(severity, FindingKind::Void, object.as_str(), void.reason.clone());
+            let mut detail = void.reason.clone();
+            if let Some(told) = self.tell_of_void(&object, state)? {
+                detail = format!("{detail}; {told}");
+            }
+            self.findings.add(severity, FindingKind::Void, object.as_str(), detail);
         }
         Ok(())
+    }
+
+    /// What a void entry would have changed, if it opens.
+    fn tell_of_void(&self, name: &ObjectName, state: &State) -> Result<Option<String>, RepositoryError> {
+        let Ok(bytes) = self.fetch(name, ENTRY_LIMIT_BYTES)? else { return Ok(None) };
+        let read = self.repository.open_entry(name, &bytes, state);
+        Ok(read.map(|read| told::would_have(&read, &self.repository.identity)))
     }
 
     /// A damaged entry; a snapshot that it brought may still be known, out of a checkpoint.
@@ -247,13 +301,17 @@ impl Checker<'_> {
             match self.fetch(&name, ENTRY_LIMIT_BYTES)? {
                 Ok(bytes) => {
                     self.checked.entries += 1;
+                    self.chain.push(content_hash(&bytes));
                     let key = self.repository.metadata.of_object(&bytes);
                     if let Err(error) = key.and_then(|key| key.open(ObjectKind::Entry, name.as_str(), &bytes))
                     {
                         self.damaged_entry(number, FindingKind::Undecodable, &describe(&error))?;
                     }
                 }
-                Err((kind, detail)) => self.damaged_entry(number, kind, &detail)?,
+                Err((kind, detail)) => {
+                    self.chain.push(ContentHash([0; 32]));
+                    self.damaged_entry(number, kind, &detail)?;
+                }
             }
         }
         for name in checkpoints.values() {

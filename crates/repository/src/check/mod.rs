@@ -7,14 +7,18 @@
 //! hold; packs are looked at next, so that it is known which frames are bad when, last, the trees of all snapshots
 //! are walked: the walk tells which snapshots and paths each piece of damage touches.
 
+mod export;
 mod finding;
+mod head;
 mod journal;
 mod keys;
 mod objects;
 mod packs;
 mod reading;
 mod scrub;
+mod told;
 mod trees;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
@@ -24,9 +28,13 @@ use strongroom_format::registry::ObjectKind;
 use strongroom_format::{KeyId, PackId, RecipientId};
 use strongroom_store::{ObjectName, StoreError};
 
+pub use self::export::{ExportedEntry, Verdict};
 use self::finding::{Cause, Findings};
 pub use self::finding::{Finding, FindingKind, Severity};
 pub use self::scrub::{ScrubReport, scrub};
+use self::head::StoredChain;
+pub use self::head::{InvalidHead, JournalHead};
+pub use self::verify::{Expected, JournalReport};
 use crate::cache::{Location, PackNumber};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
@@ -126,6 +134,10 @@ struct Checker<'a> {
     state: State,
     findings: Findings,
     checked: Checked,
+    /// The chain over what is stored, as far as the journal was folded.
+    chain: StoredChain,
+    /// What checkpoints tell of damaged entries, by number.
+    told: BTreeMap<u64, String>,
     /// Packs that are in the store.
     present: BTreeSet<PackId>,
     /// The depth of packs that have deltas.
@@ -151,21 +163,7 @@ impl Repository {
         options: &CheckOptions,
         monitor: &dyn Monitor,
     ) -> Result<CheckReport, RepositoryError> {
-        let mut checker = Checker {
-            repository: self,
-            options: *options,
-            monitor,
-            state: self.state.clone(),
-            findings: Findings::default(),
-            checked: Checked::default(),
-            present: BTreeSet::new(),
-            depths: HashMap::new(),
-            suspect: BTreeMap::new(),
-            index_causes: Vec::new(),
-            key_names: BTreeSet::new(),
-            bad: Bad::default(),
-            opened: Vec::new(),
-        };
+        let mut checker = Checker::new(self, options, monitor);
         // Keys that were opened before are not believed either.
         self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
         checker.config()?;
@@ -192,6 +190,28 @@ impl Repository {
 
 /// An object's bytes, or why there are none.
 type Fetched = Result<Vec<u8>, (FindingKind, String)>;
+
+impl<'a> Checker<'a> {
+    fn new(repository: &'a Repository, options: &CheckOptions, monitor: &'a dyn Monitor) -> Self {
+        Self {
+            repository,
+            options: *options,
+            monitor,
+            state: repository.state.clone(),
+            findings: Findings::default(),
+            checked: Checked::default(),
+            chain: StoredChain::new(repository.config_hash),
+            told: BTreeMap::new(),
+            present: BTreeSet::new(),
+            depths: HashMap::new(),
+            suspect: BTreeMap::new(),
+            index_causes: Vec::new(),
+            key_names: BTreeSet::new(),
+            bad: Bad::default(),
+            opened: Vec::new(),
+        }
+    }
+}
 
 impl Checker<'_> {
     /// Reads an object. An object that cannot be read is a finding as long as the store answers otherwise.
