@@ -169,6 +169,7 @@ fn code(error: &anyhow::Error) -> u8 {
             RepositoryError::Damaged { .. }
             | RepositoryError::Inconsistent { .. }
             | RepositoryError::ChunkUnavailable { .. }
+            | RepositoryError::NotForgettable { .. }
             | RepositoryError::Rollback { .. },
         ) => return DAMAGE,
         _ => {}

@@ -114,6 +114,16 @@ pub enum RepositoryError {
         /// One of its holds.
         hold: String,
     },
+    /// A damaged entry may have put a hold on what is to be forgotten.
+    #[error(
+        "nothing was forgotten: journal entry {number} is damaged ({reason}), and may have put a hold on it; look at it with `strongroom journal verify`, and when that is known to be harmless, `strongroom journal settle`"
+    )]
+    NotForgettable {
+        /// The entry.
+        number: u64,
+        /// How it is damaged.
+        reason: String,
+    },
     /// There is no such hold to be taken off.
     #[error("snapshot {} is under no hold `{}`; `strongroom hold list` lists them", snapshot.short(), hold.escape_debug())]
     NotHeld {

@@ -59,11 +59,12 @@ impl Repository {
     ///
     /// # Errors
     /// `NoSuchSnapshot` when none of them is there; `Held` when one is under a hold, perhaps since a moment ago: then none
-    /// is forgotten; `NoSigner` without the role maintain; `Store`, `Contention`.
+    /// is forgotten; `NotForgettable` while an entry is damaged; `NoSigner` without the role maintain; `Store`, `Contention`.
     pub fn forget(&mut self, snapshots: &[SnapshotId], reason: &str) -> Result<usize, RepositoryError> {
         self.require_role(Roles::MAINTAIN, "maintain")?;
         let mut forgotten = 0;
         self.append(|state| {
+            state.require_holds_known()?;
             let mut known = Vec::new();
             for snapshot in state.snapshots.iter().filter(|snapshot| snapshots.contains(&snapshot.id())) {
                 snapshot.require_not_held()?;
@@ -91,7 +92,7 @@ impl Repository {
     /// Forgets what rules do not keep, as [`Repository::judge`] tells at the moment of the entry. Gives what it said.
     ///
     /// # Errors
-    /// `NoSigner` without the role maintain; `Store`, `Contention`.
+    /// `NotForgettable` while an entry is damaged, if there is something to forget; `NoSigner` without the role maintain; `Store`, `Contention`.
     pub fn forget_all_but(&mut self, rules: &Rules, reason: &str) -> Result<Vec<Judged>, RepositoryError> {
         self.require_role(Roles::MAINTAIN, "maintain")?;
         let store = Arc::clone(&self.store);
@@ -99,6 +100,7 @@ impl Repository {
         while judged.iter().any(|one| !one.stays()) {
             let mut nothing_left = false;
             let appended = self.append(|state| {
+                state.require_holds_known()?;
                 judged = judge(&*store, state, rules)?;
                 let going = judged.iter().filter(|one| !one.stays()).map(|one| one.id);
                 let body = ForgetBody { snapshots: going.collect(), reason: reason.to_owned() };

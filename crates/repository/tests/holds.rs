@@ -153,6 +153,32 @@ fn an_entry_that_forgets_what_is_held_is_void() {
 }
 
 #[test]
+fn nothing_is_forgotten_while_a_damaged_entry_may_have_held_it() {
+    let fixture = Fixture::new(3);
+    let mut late = open(&fixture.store);
+    let _ = open(&fixture.store).hold(&fixture.ids[..1], "legal", "").unwrap();
+    let number = late.state().number + 1;
+    let host = Host::add(&fixture.store, "web", Roles::WRITE, &["web"]);
+    fixture.memory.overwrite(&entry_name(number), b"nothing of the kind");
+    // Whoever has not seen it yet decides again, too.
+    for repository in [&mut late, &mut open(&fixture.store)] {
+        let by_hand = repository.forget(&fixture.ids[..1], "").map(drop);
+        let by_rules = repository.forget_all_but(&newest(), "").map(drop);
+        for refused in [by_hand, by_rules] {
+            let is_it = |error: &RepositoryError| matches!(error, RepositoryError::NotForgettable { number: at, .. } if *at == number);
+            assert!(refused.as_ref().is_err_and(is_it), "{refused:?}");
+        }
+    }
+    let mut admin = open(&fixture.store);
+    let error = admin.revoke_writer(host.id, &fixture.ids[..1]).unwrap_err();
+    assert!(matches!(error, RepositoryError::NotForgettable { .. }), "{error}");
+    let _ = admin.revoke_writer(host.id, &[]).unwrap();
+    assert_eq!(fixture.there(), fixture.ids);
+    let _ = admin.settle().unwrap();
+    assert_eq!(admin.forget(&fixture.ids[..1], "").unwrap(), 1);
+}
+
+#[test]
 fn whoever_is_listed_holds_and_only_an_admin_lets_go() {
     let fixture = Fixture::new(1);
     let host = Host::add(&fixture.store, "clerk", Roles::WRITE, &["web"]);

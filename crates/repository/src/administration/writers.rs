@@ -81,7 +81,7 @@ impl Repository {
     /// them. It acts forward: what it wrote before stays, but for the snapshots in `forget`.
     ///
     /// # Errors
-    /// `NoSuchWriter`, `NoSuchSnapshot`, `Held`, `LastAdmin`; `NoSigner`, `Unlock` (the root key), `Store`.
+    /// `NoSuchWriter`, `NoSuchSnapshot`, `Held`, `NotForgettable`, `LastAdmin`; `NoSigner`, `Unlock` (the root key), `Store`.
     pub fn revoke_writer(
         &mut self,
         id: WriterId,
@@ -96,6 +96,9 @@ impl Repository {
             }
             if !policy.signers.iter().any(|left| left.roles.holds(Roles::ADMIN)) {
                 return Err(RepositoryError::LastAdmin);
+            }
+            if !forget.is_empty() {
+                state.require_holds_known()?;
             }
             // With one of them that is held, the policy would be void.
             for snapshot in state.find_all(forget)? {

@@ -40,6 +40,19 @@ impl State {
         ids.iter().map(|id| find(id).ok_or_else(|| no_such(id))).collect()
     }
 
+    /// Whether it is known which snapshots are held: forgetting is final.
+    ///
+    /// # Errors
+    /// `NotForgettable` while an entry is damaged.
+    pub(crate) fn require_holds_known(&self) -> Result<(), RepositoryError> {
+        match self.damaged.first() {
+            Some((number, reason)) => {
+                Err(RepositoryError::NotForgettable { number: *number, reason: reason.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether one of these is there, and under a hold.
     pub(super) fn holds_any_of(&self, snapshots: &[SnapshotId]) -> bool {
         let held = self.snapshots.iter().filter(|snapshot| !snapshot.state.holds.is_empty());
