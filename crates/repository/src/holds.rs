@@ -152,7 +152,7 @@ impl Repository {
                 let (time_ms, origin) = match told.entry(hold.number) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(new) => {
-                        new.insert((self.time_of(hold.number)?, self.origin_of(hold.number)?))
+                        new.insert((self.time_of(hold.number)?, self.hold_origin(hold.number)?))
                     }
                 };
                 holds.push(HeldSnapshot {
@@ -169,7 +169,7 @@ impl Repository {
         Ok(holds)
     }
 
-    fn origin_of(&self, number: u64) -> Result<Option<HoldOrigin>, RepositoryError> {
+    fn hold_origin(&self, number: u64) -> Result<Option<HoldOrigin>, RepositoryError> {
         let Some(read) = self.read_entry(number)?.filter(|read| read.is_signed) else { return Ok(None) };
         let Some(Statement::Hold(body)) = read.entry.map(|entry| entry.statement) else { return Ok(None) };
         Ok(Some(HoldOrigin {

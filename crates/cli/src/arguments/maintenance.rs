@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use strongroom_repository::prune::MaxUnused;
 use strongroom_repository::check::JournalHead;
+use strongroom_repository::prune::MaxUnused;
 use strongroom_repository::retention::{Filter, GroupBy, Keep, Period, Rules};
 
 use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};

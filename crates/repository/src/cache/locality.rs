@@ -3,8 +3,8 @@
 //! When two lookups in a row end in one pack, all of the pack's chunks are noted. So a stream costs a few reads of the
 //! index a pack, not one a chunk; and lookups in no order, which never end in one pack twice, cost nothing more.
 
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -46,7 +46,13 @@ struct Pack {
 
 impl Locality {
     pub(super) fn new(limit_bytes: usize) -> Self {
-        Self { noted: RwLock::default(), limit_bytes, recent: Default::default(), turn: AtomicU64::new(1), large: RwLock::default() }
+        Self {
+            noted: RwLock::default(),
+            limit_bytes,
+            recent: Default::default(),
+            turn: AtomicU64::new(1),
+            large: RwLock::default(),
+        }
     }
 
     /// A place of each chunk that is noted; it may have others.
