@@ -11,6 +11,7 @@ use strongroom_keys::unlock::Credential;
 use strongroom_repository::clock::SystemClock;
 use strongroom_repository::memory::MemoryBound;
 use strongroom_repository::monitor::Monitor;
+use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::{OpenOptions, Repository, RepositoryError};
 use strongroom_store::{
@@ -250,6 +251,16 @@ impl<'a> Context<'a> {
         if let Err(error) = repository.note(event, snapshot, &detail.to_string()) {
             self.terminal
                 .say(&format!("note: this {event} left no trace in the repository's audit trail: {error}"));
+        }
+    }
+
+    /// Says how many damaged packs were read all the same.
+    pub(crate) fn tell_healed(&self, reader: &Reader<'_>) {
+        match reader.healed().len() {
+            0 => {}
+            healed => self.terminal.warn(&format!(
+                "{healed} damaged pack(s) read by their parity, nothing of them is lost; `strongroom repair packs` writes them anew"
+            )),
         }
     }
 }

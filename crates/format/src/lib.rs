@@ -28,6 +28,7 @@ pub mod manifest;
 pub mod node;
 pub mod pack;
 mod padme;
+pub mod parity;
 pub mod path;
 pub mod policy;
 pub mod registry;

@@ -3,6 +3,7 @@
 
 use crate::cbor::{Decoder, Encoder, MapEncoder};
 use crate::pack::KeyRef;
+use crate::parity::PARITY_LIMIT_PERCENT;
 use crate::registry::{LockMode, Purpose, RecipientType, Roles, Trust};
 use crate::{Commitment, FormatError, KeyId, PublicKey, RecipientId, SnapshotId, WriterId};
 
@@ -100,6 +101,8 @@ pub struct Policy {
     pub deltas: bool,
     /// The data keys of how many of its own last runs a host may keep that has no right to read; 0 to 64.
     pub base_keys: u8,
+    /// Recovery blocks that writers store for each pack, percent of its blocks; 0 (none) to 100.
+    pub parity: u8,
 }
 
 /// How long objects are kept from being deleted or overwritten by anybody (S3 Object Lock).
@@ -147,6 +150,9 @@ impl Policy {
             if self.base_keys > 0 {
                 map.uint(15, self.base_keys.into());
             }
+            if self.parity > 0 {
+                map.uint(16, self.parity.into());
+            }
         });
         encoder.into_bytes()
     }
@@ -161,7 +167,7 @@ impl Policy {
             (None, None, None, None, None);
         let (mut metadata, mut identity, mut vault, mut vault_public, mut trust, mut forgotten) =
             (None, None, None, None, None, None);
-        let (mut settled, mut object_lock, mut deltas, mut base_keys) = (0, None, true, 0);
+        let (mut settled, mut object_lock, mut deltas, mut base_keys, mut parity) = (0, None, true, 0, 0);
         let mut decoder = Decoder::new(bytes);
         decoder.map("policy", |key, value| {
             match key {
@@ -188,6 +194,7 @@ impl Policy {
                 13 => object_lock = Some(decode_lock(value)?),
                 14 => deltas = decode_deltas(value.uint()?)?,
                 15 => base_keys = decode_base_keys(value.uint()?)?,
+                16 => parity = decode_parity(value.uint()?)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -219,6 +226,7 @@ impl Policy {
             object_lock,
             deltas,
             base_keys,
+            parity,
         })
     }
 
@@ -343,6 +351,18 @@ fn decode_base_keys(value: u64) -> Result<u8, FormatError> {
     }
 }
 
+fn decode_parity(value: u64) -> Result<u8, FormatError> {
+    match u8::try_from(value) {
+        Ok(0) => Err(FormatError::Rule { what: "policy", rule: "that there is no parity is left out" }),
+        Ok(percent) if percent <= PARITY_LIMIT_PERCENT => Ok(percent),
+        _ => Err(FormatError::Limit {
+            what: "percentage of parity",
+            value,
+            limit: PARITY_LIMIT_PERCENT.into(),
+        }),
+    }
+}
+
 fn bits(what: &'static str, value: u64, known: u8) -> Result<u8, FormatError> {
     u8::try_from(value).ok().filter(|value| value & !known == 0).ok_or(FormatError::Unknown { what, value })
 }
@@ -400,6 +420,7 @@ pub(crate) mod tests {
             object_lock: Some(ObjectLock { mode: LockMode::Compliance, data_days: 30, keys_days: 2555 }),
             deltas: false,
             base_keys: 7,
+            parity: 5,
         }
     }
 
@@ -410,10 +431,10 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_as_usual_is_left_out() {
-        let usual = Policy { deltas: true, base_keys: 0, ..example() };
+        let usual = Policy { deltas: true, base_keys: 0, parity: 0, ..example() };
         assert_eq!(Policy::decode(&usual.encode()), Ok(usual.clone()));
-        // Fields 14 and 15, each a byte and its number.
-        assert_eq!(usual.encode().len() + 4, example().encode().len());
+        // Fields 14 to 16, each a byte and its number.
+        assert_eq!(usual.encode().len() + 6, example().encode().len());
         let last = |field, number| {
             let mut bytes = usual.encode();
             bytes[0] += 1;
@@ -429,6 +450,12 @@ pub(crate) mod tests {
         assert_eq!(Policy::decode(&most.encode()), Ok(most));
         let over = Policy { base_keys: BASE_KEYS_LIMIT + 1, ..usual.clone() };
         assert!(matches!(Policy::decode(&over.encode()), Err(FormatError::Limit { value: 65, .. })));
+        assert!(matches!(last(16, 0), Err(FormatError::Rule { .. })));
+        assert_eq!(last(16, 1), Ok(Policy { parity: 1, ..usual.clone() }));
+        let most = Policy { parity: PARITY_LIMIT_PERCENT, ..usual.clone() };
+        assert_eq!(Policy::decode(&most.encode()), Ok(most));
+        let over = Policy { parity: PARITY_LIMIT_PERCENT + 1, ..usual.clone() };
+        assert!(matches!(Policy::decode(&over.encode()), Err(FormatError::Limit { value: 101, .. })));
     }
 
     #[test]

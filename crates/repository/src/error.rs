@@ -361,6 +361,14 @@ pub enum RepositoryError {
         /// zstd's own words.
         reason: &'static str,
     },
+    /// The parity of a pack could not be computed: never with one that can be stored.
+    #[error("the parity of pack {pack} cannot be computed")]
+    Parity {
+        /// The pack.
+        pack: PackId,
+        /// Why.
+        source: reed_solomon_simd::Error,
+    },
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -390,6 +398,18 @@ impl RepositoryError {
     #[must_use]
     pub fn is_no_access(&self) -> bool {
         matches!(self, Self::Store(_) | Self::DataKey { .. })
+    }
+
+    /// Whether it may be for other bytes, or none, under the name of an object.
+    pub(crate) fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::Inconsistent { .. }
+                | Self::Store(
+                    StoreError::NotFound { .. } | StoreError::Truncated { .. } | StoreError::TooLarge { .. }
+                )
+        )
     }
 
     /// Whether it is the local cache that failed, which may be deleted and done without.

@@ -30,6 +30,8 @@ pub struct InitOptions<'a> {
     pub host: &'a str,
     /// For how long stores are to keep objects from being deleted.
     pub object_lock: Option<ObjectLock>,
+    /// Recovery blocks that are to be stored for each pack, percent of its blocks: 0 (none) to 100.
+    pub parity: u8,
 }
 
 /// A new repository.
@@ -45,7 +47,7 @@ impl<'a> InitOptions<'a> {
     /// With a first signer of this name, and nothing else.
     #[must_use]
     pub fn of_host(host: &'a str) -> Self {
-        Self { host, object_lock: None }
+        Self { host, object_lock: None, parity: 0 }
     }
 }
 
@@ -85,7 +87,7 @@ pub fn init(
     if put(&**store, &names::config()?, &config)? == PutOutcome::AlreadyExists {
         return Err(RepositoryError::AlreadyARepository { location: store.location() });
     }
-    let policy = keys.policy(recipients, options.host, options.object_lock).map_err(sealing)?.encode();
+    let policy = keys.policy(recipients, options).map_err(sealing)?.encode();
     let root_signature = sign_policy(&keys.root_signer, keys.repository, &policy);
     let entry = JournalEntry {
         number: 0,
@@ -180,12 +182,7 @@ impl NewKeys {
         Ok(())
     }
 
-    fn policy(
-        &self,
-        recipients: &[WrapTo],
-        host: &str,
-        object_lock: Option<ObjectLock>,
-    ) -> Result<Policy, KeysError> {
+    fn policy(&self, recipients: &[WrapTo], options: InitOptions<'_>) -> Result<Policy, KeysError> {
         let reference = |key: &NamedKey| KeyRef {
             id: key.id,
             commitment: commitment(&key.secret, self.repository, key.id, key.purpose),
@@ -198,7 +195,7 @@ impl NewKeys {
                 public: self.signer.public(),
                 roles: Roles::ALL,
                 sources: vec!["*".into()],
-                name: host.to_owned(),
+                name: options.host.to_owned(),
             }],
             recipients: recipients
                 .iter()
@@ -219,9 +216,10 @@ impl NewKeys {
             trust: Trust::Attested,
             forgotten: Vec::new(),
             settled: 0,
-            object_lock,
+            object_lock: options.object_lock,
             deltas: true,
             base_keys: 0,
+            parity: options.parity,
         })
     }
 }

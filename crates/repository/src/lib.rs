@@ -40,6 +40,8 @@ mod object_lock;
 mod open;
 #[doc(hidden)]
 pub mod pack_writer;
+#[doc(hidden)]
+pub mod parity;
 pub mod prune;
 pub mod reader;
 pub mod repair;

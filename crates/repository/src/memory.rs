@@ -10,6 +10,8 @@ const BASE_BYTES: u64 = 72 << 20;
 const THREAD_BYTES: u64 = 6 << 20;
 /// A pack on its way to the store, bytes.
 const UPLOAD_BYTES: u64 = 16 << 20;
+/// Tables of the code that parity is computed with, and what is being computed, bytes.
+const PARITY_BYTES: u64 = 10 << 20;
 /// More threads than these are not provided for, where memory does not suffice for all else.
 const THREADS: u64 = 16;
 /// What the state takes for a pack, and for a snapshot, bytes.
@@ -56,6 +58,14 @@ impl MemoryBound {
         BASE_BYTES + self.uploads * UPLOAD_BYTES + self.threads * THREAD_BYTES
     }
 
+    /// What storing parity takes: with each pack on its way to the store, its parity.
+    fn parity_bytes(&self, percent: u8) -> u64 {
+        match percent {
+            0 => 0,
+            percent => PARITY_BYTES + self.uploads * UPLOAD_BYTES * u64::from(percent) / 100,
+        }
+    }
+
     /// What is left for the index.
     ///
     /// # Errors
@@ -63,7 +73,10 @@ impl MemoryBound {
     pub(crate) fn allowance(&self, state: &State) -> Result<Allowance, RepositoryError> {
         let packs = state.packs.len() as u64;
         let chunks = state.indexes.values().map(|index| index.length).sum::<u64>() / CHUNK_RECORD_BYTES;
-        let taken = self.work_bytes() + packs * PACK_BYTES + state.snapshots.len() as u64 * SNAPSHOT_BYTES;
+        let taken = self.work_bytes()
+            + self.parity_bytes(state.policy.parity)
+            + packs * PACK_BYTES
+            + state.snapshots.len() as u64 * SNAPSHOT_BYTES;
         let needed_bytes = taken + Allowance::least_bytes(chunks, packs);
         if self.bytes < needed_bytes {
             return Err(RepositoryError::TooLittleMemory { bound_bytes: self.bytes, needed_bytes, chunks });
@@ -80,6 +93,12 @@ mod tests {
     fn threads_grow_with_the_bound() {
         let threads = |mebibytes: u64| MemoryBound::new(mebibytes << 20, 2).threads();
         assert_eq!([1, 110, 128, 256, 512, 1024, 4096].map(threads), [1, 1, 2, 12, 16, 19, 83]);
+    }
+
+    #[test]
+    fn parity_is_counted_by_its_share() {
+        let bound = MemoryBound::default();
+        assert_eq!([0, 5, 100].map(|percent| bound.parity_bytes(percent) >> 20), [0, 11, 42]);
     }
 
     #[test]

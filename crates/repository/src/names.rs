@@ -47,6 +47,17 @@ pub(crate) fn pack_of(kind: ObjectKind, name: &ObjectName) -> Option<PackId> {
     (pack(kind, id).ok()? == *name).then_some(id)
 }
 
+/// `parity/<aa>/<id>`: of the pack, whether it holds chunks or nodes.
+pub(crate) fn parity(pack: PackId) -> Result<ObjectName, StoreError> {
+    ObjectName::new(format!("parity/{:02x}/{pack}", pack.0[0]))
+}
+
+/// The pack whose parity has this name.
+pub(crate) fn parity_of(name: &ObjectName) -> Option<PackId> {
+    let id = PackId::from_hex(name.as_str().rsplit('/').next()?)?;
+    (parity(id).ok()? == *name).then_some(id)
+}
+
 /// `index/<source-tag>/<id>`.
 pub(crate) fn index(tag: SourceTag, id: IndexId) -> Result<ObjectName, StoreError> {
     ObjectName::new(format!("index/{tag}/{id}"))

@@ -21,7 +21,7 @@ pub struct ExtendedLocks {
 
 impl Repository {
     /// Locks everything that counts for the policy's time from the store's now on: config, journal, checkpoints, keys,
-    /// and the packs and index objects of the state. What is locked for half of that time to come is left.
+    /// and the packs of the state, their parity, and its index objects. What is locked for half of that time to come is left.
     ///
     /// # Errors
     /// `CannotLock` without a lock in the policy, or with a store that has none; `Store`, `Interrupted`.
@@ -40,6 +40,11 @@ impl Repository {
         for pack in self.state.packs.values() {
             names.push(names::pack(pack.kind, pack.id)?);
         }
+        self.origin.list("parity/", &mut |name, _| {
+            names
+                .extend(names::parity_of(&name).filter(|id| self.state.packs.contains_key(id)).map(|_| name));
+            Ok(())
+        })?;
         for index in self.state.indexes.values() {
             names.push(names::index_ref(index)?);
         }

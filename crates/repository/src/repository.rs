@@ -10,7 +10,7 @@ use strongroom_format::header::HEADER_LENGTH;
 use strongroom_format::index::{INDEX_LIMIT_BYTES, Index, IndexedPack};
 use strongroom_format::pack::{self, Footer, KeyRef, TRAILER_LENGTH};
 use strongroom_format::registry::{ObjectKind, Purpose, RecipientType, Roles};
-use strongroom_format::{ContentHash, KeyId};
+use strongroom_format::{ContentHash, FormatError, KeyId};
 use strongroom_keys::KeysError;
 use strongroom_keys::derive::{Identity, content_hash};
 use strongroom_keys::frame::FrameKey;
@@ -321,16 +321,42 @@ impl Repository {
         Ok(state)
     }
 
-    /// Reads what a pack says of itself.
+    /// Reads what a pack says of itself; of a damaged one, as its parity heals it.
     pub(crate) fn read_footer(&self, pack: &PackRef) -> Result<(IndexedPack, PackEntry), RepositoryError> {
         let name = names::pack(pack.kind, pack.id)?;
+        self.read_stored_footer(pack, &name).or_else(|error| {
+            let healed = if error.is_of_content() { self.heal_pack(pack).unwrap_or_default() } else { None };
+            healed.map_or(Err(error), |bytes| self.footer_of(pack, &name, &bytes))
+        })
+    }
+
+    fn footer_of(
+        &self,
+        pack: &PackRef,
+        name: &ObjectName,
+        bytes: &[u8],
+    ) -> Result<(IndexedPack, PackEntry), RepositoryError> {
+        let cut_short = FormatError::Truncated { what: "pack" };
+        let trailer = bytes.last_chunk().ok_or(cut_short);
+        let range = trailer.and_then(|trailer| pack::decode_trailer(trailer, pack.length));
+        let range = range.map_err(RepositoryError::malformed(name))?;
+        let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        let sealed = bytes.get(at(range.start)..at(range.end)).unwrap_or_default();
+        self.open_footer(pack, name, bytes, sealed)
+    }
+
+    fn read_stored_footer(
+        &self,
+        pack: &PackRef,
+        name: &ObjectName,
+    ) -> Result<(IndexedPack, PackEntry), RepositoryError> {
         let end = pack.length.saturating_sub(TRAILER_LENGTH as u64);
-        let trailer = self.store.get_range(&name, end, TRAILER_LENGTH as u64)?;
+        let trailer = self.store.get_range(name, end, TRAILER_LENGTH as u64)?;
         let trailer = trailer.try_into().unwrap_or_default();
-        let range = pack::decode_trailer(&trailer, pack.length).map_err(RepositoryError::malformed(&name))?;
-        let header = self.store.get_range(&name, 0, HEADER_LENGTH as u64)?;
-        let sealed = self.store.get_range(&name, range.start, range.end - range.start)?;
-        self.open_footer(pack, &name, &header, &sealed)
+        let range = pack::decode_trailer(&trailer, pack.length).map_err(RepositoryError::malformed(name))?;
+        let header = self.store.get_range(name, 0, HEADER_LENGTH as u64)?;
+        let sealed = self.store.get_range(name, range.start, range.end - range.start)?;
+        self.open_footer(pack, name, &header, &sealed)
     }
 
     pub(crate) fn resume_pack(&self, kind: ObjectKind, header: &[u8]) -> Result<PackSealer, KeysError> {

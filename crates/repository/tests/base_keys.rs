@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use strongroom_format::SnapshotId;
 use strongroom_format::registry::{Purpose, Roles};
-use strongroom_repository::administration::DeltaRules;
 use strongroom_repository::administration::Grant;
+use strongroom_repository::administration::StorageRules;
 use strongroom_repository::backup::BackupOptions;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::monitor::Silent;
@@ -47,8 +47,8 @@ impl Monitor for Said {
     }
 }
 
-fn set(store: &Arc<dyn Store>, rules: DeltaRules) {
-    assert!(open(store).set_delta_rules(rules).unwrap().is_some());
+fn set(store: &Arc<dyn Store>, rules: StorageRules) {
+    assert!(open(store).set_storage_rules(rules).unwrap().is_some());
 }
 
 #[test]
@@ -68,11 +68,11 @@ fn that_what_changed_is_stored_whole_is_said_once_where_it_could_be_otherwise() 
     let notes = run(&day(1), true);
     assert!(notes.len() == 1 && notes[0].contains("stored whole"), "{notes:?}");
     assert!(run(&day(2), false).is_empty(), "it is what was asked for");
-    set(&store, DeltaRules { deltas: Some(false), base_keys: None });
+    set(&store, StorageRules { deltas: Some(false), ..StorageRules::default() });
     assert!(run(&day(3), true).is_empty(), "nobody stores deltas");
     assert_eq!(deltas(&store), 0);
     // Who may read is told nothing.
-    set(&store, DeltaRules { deltas: Some(true), base_keys: None });
+    set(&store, StorageRules { deltas: Some(true), ..StorageRules::default() });
     for number in 0..2 {
         let said = Said::default();
         let _ = backup_with(&mut open(&store), &options("db"), &day(number), &said).unwrap();
@@ -87,13 +87,13 @@ fn a_policy_without_deltas_holds_for_every_run_and_takes_none_away() {
     let mut ids: Vec<_> = (0..2).map(|number| backup(&mut open(&store), "db", &day(number)).id).collect();
     let before = deltas(&store);
     assert!(before > 0);
-    set(&store, DeltaRules { deltas: Some(false), base_keys: None });
+    set(&store, StorageRules { deltas: Some(false), ..StorageRules::default() });
     ids.push(backup(&mut open(&store), "db", &day(2)).id);
     assert_eq!(deltas(&store), before);
     for (number, id) in (0..).zip(&ids) {
         assert!(restore(&mut open(&store), *id) == day(number));
     }
-    set(&store, DeltaRules { deltas: Some(true), base_keys: None });
+    set(&store, StorageRules { deltas: Some(true), ..StorageRules::default() });
     ids.push(backup(&mut open(&store), "db", &day(3)).id);
     assert!(deltas(&store) > before);
     assert!(restore(&mut open(&store), ids[3]) == day(3));
@@ -105,15 +105,15 @@ fn the_rules_are_for_administrators_to_set() {
     let (_, store) = memory();
     new_repository(&store);
     let host = Host::add(&store, "db2", Roles::WRITE, &["db"]);
-    let rules = DeltaRules { deltas: Some(false), base_keys: Some(3) };
-    let error = host.open(&store).set_delta_rules(rules).unwrap_err();
+    let rules = StorageRules { deltas: Some(false), base_keys: Some(3), parity: None };
+    let error = host.open(&store).set_storage_rules(rules).unwrap_err();
     assert!(matches!(error, RepositoryError::NoSigner { role: "admin" }), "{error:?}");
     let mut admin = open(&store);
-    let error = admin.set_delta_rules(DeltaRules { base_keys: Some(65), ..rules }).unwrap_err();
+    let error = admin.set_storage_rules(StorageRules { base_keys: Some(65), ..rules }).unwrap_err();
     assert!(matches!(error, RepositoryError::Unstorable { .. }), "{error:?}");
     set(&store, rules);
-    assert_eq!(admin.set_delta_rules(rules).unwrap(), None, "it is so already");
-    set(&store, DeltaRules { deltas: None, base_keys: Some(64) });
+    assert_eq!(admin.set_storage_rules(rules).unwrap(), None, "it is so already");
+    set(&store, StorageRules { base_keys: Some(64), ..StorageRules::default() });
     let policy = open(&store).state().policy.clone();
     assert_eq!((policy.deltas, policy.base_keys), (false, 64));
     // Other changes leave them as they are.
@@ -143,7 +143,7 @@ impl Estate {
     }
 
     fn allow(&self, runs: u8) {
-        set(&self.store, DeltaRules { deltas: None, base_keys: Some(runs) });
+        set(&self.store, StorageRules { base_keys: Some(runs), ..StorageRules::default() });
     }
 
     fn open(&self) -> Repository {
@@ -284,7 +284,7 @@ fn no_more_keys_are_kept_than_the_policy_says_and_older_bases_are_not_used() {
     estate.allow(1);
     let _ = estate.run(6, true);
     assert_eq!(estate.kept(), 1);
-    set(&estate.store, DeltaRules { deltas: None, base_keys: Some(0) });
+    set(&estate.store, StorageRules { base_keys: Some(0), ..StorageRules::default() });
     let _ = estate.open();
     assert!(key_files(estate.cache.path()).is_empty(), "opening is enough");
 }
@@ -373,7 +373,7 @@ fn a_revoked_writers_keys_go_and_so_do_keys_without_deltas() {
 
     let estate = Estate::new(3);
     let _ = estate.days(0..1);
-    set(&estate.store, DeltaRules { deltas: Some(false), base_keys: None });
+    set(&estate.store, StorageRules { deltas: Some(false), ..StorageRules::default() });
     assert_eq!(estate.days(1..2), [0]);
     assert!(key_files(estate.cache.path()).is_empty());
 }
@@ -442,7 +442,7 @@ fn a_kms_is_asked_for_no_data_key_and_no_vault() {
     let kms = kms();
     open(&store).add_recipient(&to_kms(&kms, ONE), Grant::Admin, Some("eu")).unwrap();
     let _ = add_writer(&store, "db2", Roles::WRITE, &["db"], &to_kms(&kms, ONE));
-    set(&store, DeltaRules { deltas: None, base_keys: Some(7) });
+    set(&store, StorageRules { base_keys: Some(7), ..StorageRules::default() });
     let refused = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&refused);
     let limited = Arc::new(kms.restricted(move |action, context| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::parsers::path_parser;
+use super::parsers::{parse_parity, path_parser};
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
@@ -17,6 +17,10 @@ pub(crate) struct Init {
     /// `,keys:2555d` keys and journal for longer
     #[arg(long, value_name = "MODE:DAYS", value_parser = parse_lock)]
     pub(crate) object_lock: Option<strongroom_format::policy::ObjectLock>,
+    /// Store recovery blocks beside each pack, so many percent of its blocks (`5%`): as many blocks of it may then be
+    /// damaged or lost, and are computed again. Default: none
+    #[arg(long, value_name = "PERCENT", value_parser = parse_parity)]
+    pub(crate) parity: Option<u8>,
     /// Name of this host as a signer
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Option<String>,
@@ -161,6 +165,10 @@ pub(crate) enum PolicyAction {
         #[arg(long, value_name = "RUNS", group = "rules",
             value_parser = clap::value_parser!(u8).range(..=i64::from(strongroom_format::policy::BASE_KEYS_LIMIT)))]
         keep_base_keys: Option<u8>,
+        /// Recovery blocks beside each new pack, in percent of its blocks: `5%`, or `off`. As many blocks of a pack may
+        /// be damaged or lost, and are computed again
+        #[arg(long, value_name = "PERCENT", value_parser = parse_parity, group = "rules")]
+        parity: Option<u8>,
     },
 }
 

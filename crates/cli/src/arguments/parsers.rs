@@ -58,6 +58,11 @@ pub(super) fn parse_max_unused(text: &str) -> Result<MaxUnused, String> {
         .map_err(|error| format!("{error}; or a percentage, or `unlimited`"))
 }
 
+/// 0 for none.
+pub(super) fn parse_parity(text: &str) -> Result<u8, String> {
+    if text == "off" { Ok(0) } else { parse_percent(text) }
+}
+
 /// How many to keep.
 pub(super) fn parse_keep(text: &str) -> Result<u32, String> {
     match text {

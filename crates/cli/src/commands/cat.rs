@@ -47,6 +47,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
         other => other?,
     }
     out.flush()?;
+    context.tell_healed(&reader);
     drop(reader);
     let detail = json!({ "path": entry.path.to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "bytes": entry.bytes() });
     context.note(&mut repository, "restore", Some(snapshot.id()), &detail);

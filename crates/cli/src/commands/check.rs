@@ -100,7 +100,7 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
         context.json(&json!({
             "type": "check", "clean": report.is_clean(), "findings": report.findings.len(), "entries": c.entries, "checkpoints": c.checkpoints,
             "snapshots": c.snapshots, "index_objects": c.index_objects, "packs": c.packs, "packs_read": c.packs_read, "bytes_read": c.bytes_read,
-            "packs_frozen": c.packs_frozen, "nodes": c.nodes, "chunks": c.chunks, "keys": c.keys, "keys_opened": c.keys_opened,
+            "packs_frozen": c.packs_frozen, "parity": c.parity, "nodes": c.nodes, "chunks": c.chunks, "keys": c.keys, "keys_opened": c.keys_opened,
         }));
         return;
     }
@@ -110,6 +110,9 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
     );
     if c.packs_read > 0 {
         looked_at = format!("{looked_at} ({} read, {})", c.packs_read, render::bytes(c.bytes_read));
+    }
+    if c.parity > 0 {
+        looked_at = format!("{looked_at}, {} with parity", c.parity);
     }
     if c.keys > 0 {
         looked_at = format!("{looked_at}, {} keys ({} opened)", c.keys, c.keys_opened);

@@ -70,7 +70,8 @@ fn make(
     if !matches!(context.url()?, StoreUrl::Local(_)) {
         conformance::probe(&*store)?;
     }
-    let options = InitOptions { host, object_lock: arguments.object_lock };
+    let (object_lock, parity) = (arguments.object_lock, arguments.parity.unwrap_or_default());
+    let options = InitOptions { host, object_lock, parity };
     let made = strongroom_repository::init(&store, recipients, options, &OsRandom)?;
     Ok((store.location(), made))
 }

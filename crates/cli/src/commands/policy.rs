@@ -3,7 +3,7 @@
 use serde_json::json;
 use strongroom_format::registry::{LockMode, Trust};
 use strongroom_repository::Repository;
-use strongroom_repository::administration::DeltaRules;
+use strongroom_repository::administration::StorageRules;
 
 use crate::arguments::{PolicyAction, Switch};
 use crate::context::Context;
@@ -12,10 +12,13 @@ use crate::output::line;
 
 pub(crate) fn run(context: &Context<'_>, action: &PolicyAction) -> anyhow::Result<Outcome> {
     let mut repository = context.open()?;
-    if let PolicyAction::Set { deltas, keep_base_keys } = action {
-        let rules =
-            DeltaRules { deltas: deltas.map(|switch| switch == Switch::On), base_keys: *keep_base_keys };
-        let entry = repository.set_delta_rules(rules)?;
+    if let PolicyAction::Set { deltas, keep_base_keys, parity } = action {
+        let rules = StorageRules {
+            deltas: deltas.map(|switch| switch == Switch::On),
+            base_keys: *keep_base_keys,
+            parity: *parity,
+        };
+        let entry = repository.set_storage_rules(rules)?;
         context.terminal.say(match entry {
             Some(_) => "in force for runs that begin from now on",
             None => "nothing to change",
@@ -34,7 +37,7 @@ fn show(context: &Context<'_>, repository: &Repository) {
         });
         context.json(&json!({
             "type": "policy", "sequence": policy.sequence, "fingerprint": repository.fingerprint(), "deltas": policy.deltas,
-            "keep_base_keys": policy.base_keys, "trust": trust, "object_lock": lock,
+            "keep_base_keys": policy.base_keys, "parity_percent": policy.parity, "trust": trust, "object_lock": lock,
         }));
         return;
     }
@@ -44,6 +47,10 @@ fn show(context: &Context<'_>, repository: &Repository) {
         0 => line!("keep-base-keys  0"),
         1 => line!("keep-base-keys  1 run"),
         runs => line!("keep-base-keys  {runs} runs"),
+    }
+    match policy.parity {
+        0 => line!("parity          off"),
+        percent => line!("parity          {percent}%"),
     }
     line!("trust           {trust}");
     match policy.object_lock {

@@ -64,6 +64,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     context.terminal.begin("restoring", is_whole.then_some(snapshot.manifest.tree.bytes));
     let report = restore(&reader, &snapshot, &target, &options, &context.terminal)?;
     context.terminal.finish();
+    context.tell_healed(&reader);
     drop(reader);
     let troubles = report.troubles.len() as u64 + report.more_troubles;
     let is_damaged = report.troubles.iter().any(|trouble| trouble.is_damage);

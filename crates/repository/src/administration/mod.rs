@@ -3,11 +3,11 @@
 //! Every change is a policy entry, signed by the root key and appended like any other. What a policy promises is
 //! stored before it: wraps first, then the entry that names their recipient; and taken away after it.
 
-mod deltas;
 mod recipients;
 mod retire;
 mod rewrap;
 mod rotation;
+mod rules;
 mod writers;
 
 use strongroom_format::entry::{PolicyBody, Statement};
@@ -20,10 +20,10 @@ use strongroom_keys::unlock::key_name;
 use strongroom_keys::wrap::{NamedKey, WrapTo, verify_key_object};
 use strongroom_store::{ObjectName, PutOutcome, StoreError};
 
-pub use self::deltas::DeltaRules;
 pub use self::recipients::{Grant, RemovedRecipient};
 pub use self::retire::RetiredKey;
 pub use self::rewrap::Rewrapped;
+pub use self::rules::StorageRules;
 pub use self::writers::{NewWriter, Revocation};
 use crate::error::RepositoryError;
 use crate::repository::Repository;

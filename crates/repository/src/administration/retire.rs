@@ -139,7 +139,7 @@ impl Repository {
             let mut index =
                 IndexWriter::new(&*self.store, self.metadata_key()?, self.signer()?, &*self.random, tag);
             let mut store = |pack: FinishedPack| -> Result<(), RepositoryError> {
-                resealed.packs.push(put(&*self.store, &pack)?);
+                resealed.packs.push(put(&*self.store, self.state.policy.parity, &pack)?);
                 let said = description(&pack.indexed.header, &pack.indexed.footer);
                 resealed.descriptions.push(Attestation { pack: pack.id, description: said });
                 index.push(pack.indexed)

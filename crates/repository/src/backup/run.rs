@@ -51,6 +51,8 @@ pub(crate) struct Run<'a> {
     data_kms: Option<(String, Arc<dyn Kms>)>,
     pub(super) gear: Arc<GearTable>,
     pub(super) compression_level: i32,
+    /// As the policy says.
+    pub(super) parity_percent: u8,
     pub(super) failure: Failure,
     pub(super) buffers: Receiver<Vec<u8>>,
     pub(super) buffers_back: Sender<Vec<u8>>,
@@ -101,6 +103,7 @@ impl<'a> Run<'a> {
             data_kms: repository.data_kms(),
             gear: Arc::new(GearTable::from_bytes(repository.identity.gear_table())),
             compression_level,
+            parity_percent: policy.parity,
             failure: Failure::default(),
             buffers,
             buffers_back,

@@ -12,6 +12,7 @@ use crate::error::RepositoryError;
 use crate::index_writer::IndexWriter;
 use crate::names;
 use crate::pack_writer::{FinishedPack, PackWriter, SealedFrame};
+use crate::parity;
 use crate::stage::stage;
 
 /// Assembles packs until no more frames come.
@@ -47,21 +48,28 @@ pub(crate) fn store(
     stored: &Mutex<Stored<'_>>,
 ) -> Result<(), RepositoryError> {
     while let Some(pack) = run.failure.receive(packs)? {
-        let reference = put(run.store, &pack)?;
+        let reference = put(run.store, run.parity_percent, &pack)?;
         let mut stored = stored.lock().map_err(|_| RepositoryError::Cancelled)?;
-        stored.bytes += reference.length;
+        stored.bytes += reference.length + parity::length(run.parity_percent, &reference);
         stored.packs.push(reference);
         stored.index.push(pack.indexed)?;
     }
     Ok(())
 }
 
-/// Stores a pack, durably.
-pub(crate) fn put(store: &dyn Store, pack: &FinishedPack) -> Result<PackRef, RepositoryError> {
-    let _storing = stage!("store");
+/// Stores a pack, durably, and then its parity, if the policy asks for any.
+pub(crate) fn put(
+    store: &dyn Store,
+    parity_percent: u8,
+    pack: &FinishedPack,
+) -> Result<PackRef, RepositoryError> {
+    let reference = PackRef { kind: pack.kind, id: pack.id, length: pack.bytes.len() as u64 };
+    let storing = stage!("store");
     // Every pack has a salt of its own: a name that is taken is our own, after an answer that was lost.
     let _ = store.put_if_absent(&names::pack(pack.kind, pack.id)?, &pack.bytes)?;
-    Ok(PackRef { kind: pack.kind, id: pack.id, length: pack.bytes.len() as u64 })
+    drop(storing);
+    parity::put(store, parity_percent, &reference, &pack.bytes)?;
+    Ok(reference)
 }
 
 /// What has been stored, durably.

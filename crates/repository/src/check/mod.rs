@@ -14,6 +14,7 @@ mod journal;
 mod keys;
 mod objects;
 mod packs;
+mod parity;
 mod reading;
 mod scrub;
 mod told;
@@ -86,6 +87,8 @@ pub struct Checked {
     pub nodes: u64,
     /// Chunks of all contents, as often as distinct lists have them.
     pub chunks: u64,
+    /// Parity objects of packs that count.
+    pub parity: u64,
     /// Wrapped keys that were looked at.
     pub keys: u64,
     /// Wrapped keys that were opened.
@@ -142,6 +145,10 @@ struct Checker<'a> {
     present: BTreeSet<PackId>,
     /// The depth of packs that have deltas.
     depths: HashMap<PackId, u8>,
+    /// Packs that have parity, and what is wrong with it.
+    parity: BTreeMap<PackId, Option<Cause>>,
+    /// Damaged packs that their parity heals, and that are reported.
+    healed: BTreeSet<PackId>,
     /// Findings about packs, to be made more precise by reading them.
     suspect: BTreeMap<PackId, Cause>,
     /// Findings about index objects: what nothing else covers is laid to them.
@@ -170,6 +177,7 @@ impl Repository {
         checker.journal()?;
         let cache = self.empty_index()?;
         checker.list_packs()?;
+        checker.list_parity()?;
         checker.index(&cache)?;
         checker.list_keys()?;
         if options.keys {
@@ -180,6 +188,7 @@ impl Repository {
         checker.read_packs(&cache, &reader)?;
         checker.report_frozen();
         checker.trees(&cache, &reader)?;
+        checker.report_healed(&reader);
         Ok(CheckReport {
             findings: checker.findings.finish(),
             checked: checker.checked,
@@ -204,6 +213,8 @@ impl<'a> Checker<'a> {
             told: BTreeMap::new(),
             present: BTreeSet::new(),
             depths: HashMap::new(),
+            parity: BTreeMap::new(),
+            healed: BTreeSet::new(),
             suspect: BTreeMap::new(),
             index_causes: Vec::new(),
             key_names: BTreeSet::new(),

@@ -23,13 +23,13 @@ use crate::state::describe;
 
 /// Objects of a kind that nothing names.
 #[derive(Default)]
-struct Leftover {
+pub(super) struct Leftover {
     count: u64,
     bytes: u64,
 }
 
 impl Leftover {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }
@@ -60,13 +60,7 @@ impl Checker<'_> {
             })?;
             self.report_strays(&strays, "it is no pack");
             self.report_leftover(folder, "packs", &leftover);
-            if retired.count > 0 {
-                let detail = format!(
-                    "{} retired packs ({} bytes), which `prune` deletes when their grace has passed",
-                    retired.count, retired.bytes
-                );
-                self.findings.add(Severity::Info, FindingKind::Leftover, folder, detail);
-            }
+            self.report_retired(folder, "retired packs", &retired);
             for (id, name, found, expected) in lengths {
                 let detail = format!("it is {found} bytes long, and was {expected}");
                 let cause = self.damage(FindingKind::WrongLength, name.as_str(), detail);
@@ -86,17 +80,27 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn report_strays(&mut self, strays: &[ObjectName], detail: &str) {
+    pub(super) fn report_strays(&mut self, strays: &[ObjectName], detail: &str) {
         for stray in strays {
             self.suspicious(FindingKind::Stray, stray.as_str(), detail);
         }
     }
 
-    fn report_leftover(&mut self, folder: &str, what: &str, leftover: &Leftover) {
+    pub(super) fn report_leftover(&mut self, folder: &str, what: &str, leftover: &Leftover) {
         if leftover.count > 0 {
             let detail = format!(
                 "{} {what} ({} bytes) that no journal entry names: of runs that did not finish, or are under way",
                 leftover.count, leftover.bytes
+            );
+            self.findings.add(Severity::Info, FindingKind::Leftover, folder, detail);
+        }
+    }
+
+    pub(super) fn report_retired(&mut self, folder: &str, what: &str, retired: &Leftover) {
+        if retired.count > 0 {
+            let detail = format!(
+                "{} {what} ({} bytes), which `prune` deletes when their grace has passed",
+                retired.count, retired.bytes
             );
             self.findings.add(Severity::Info, FindingKind::Leftover, folder, detail);
         }
@@ -162,7 +166,7 @@ impl Checker<'_> {
                 named.push(name.clone());
             }
             count += 1;
-            if !self.present.contains(&pack.id) {
+            if !self.may_be_read(&pack) {
                 continue;
             }
             match self.repository.read_footer(&pack) {
@@ -200,6 +204,11 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Whether a pack is there, or has parity that may give it back.
+    pub(super) fn may_be_read(&self, pack: &PackRef) -> bool {
+        self.present.contains(&pack.id) || self.parity.contains_key(&pack.id)
+    }
+
     pub(super) fn list_keys(&mut self) -> Result<(), RepositoryError> {
         let (names, mut strays) = (&mut self.key_names, Vec::new());
         self.repository.origin.list("keys/", &mut |name, _| {
@@ -224,7 +233,7 @@ impl Checker<'_> {
                 self.described_variously(cache, &pack, &numbers)?;
             }
             for number in numbers {
-                if !self.present.contains(&pack.id)
+                if !self.may_be_read(&pack)
                     && let Some(cause) = self.suspect.get(&pack.id)
                 {
                     self.bad.packs.insert(number, *cause);

@@ -7,6 +7,7 @@ use strongroom_format::entry::{Attestation, PackRef};
 use strongroom_format::registry::ObjectKind;
 use strongroom_keys::random;
 
+use super::parity::HEALS;
 use super::reading::{Read, Reading};
 use super::{Checker, FindingKind, Severity};
 use crate::cache::Cache;
@@ -16,7 +17,7 @@ use crate::reader::Reader;
 /// Which packs to read, and how.
 pub(super) struct Plan {
     pub(super) packs: Vec<PackRef>,
-    /// Whether frames are opened; else only where the hash is not the name.
+    /// Whether frames are opened; else only where the hash is not the name and parity does not heal it.
     pub(super) open: Vec<bool>,
 }
 
@@ -28,9 +29,12 @@ impl Checker<'_> {
         let results = Reading::new(self, cache, reader, &plan).run()?;
         for (id, read) in results {
             self.checked.packs_frozen += u64::from(read.is_frozen);
-            self.checked.packs_read += u64::from(!read.is_frozen);
+            self.checked.packs_read += u64::from(!read.is_frozen && self.present.contains(&id));
             self.checked.bytes_read += read.bytes;
             self.report_pack(id, &read);
+            if let (Some(problem), Some(pack)) = (read.parity, self.state.packs.get(&id).copied()) {
+                self.report_parity(&pack, problem)?;
+            }
             if let Some(description) = read.description {
                 self.opened.push(Attestation { pack: id, description });
             }
@@ -39,7 +43,7 @@ impl Checker<'_> {
     }
 
     fn plan(&self) -> Result<Plan, RepositoryError> {
-        let present = self.state.packs.values().filter(|pack| self.present.contains(&pack.id)).copied();
+        let present = self.state.packs.values().filter(|pack| self.may_be_read(pack)).copied();
         let mut drawn: Vec<PackId> = Vec::new();
         if let Some(percent) = self.options.sample_percent {
             let mut order = Vec::new();
@@ -65,10 +69,9 @@ impl Checker<'_> {
                 self.options.read_data
             };
             // One that is known to be damaged is always read: to know what of it can be saved.
-            let suspect = self.suspect.contains_key(&pack.id);
-            if open || suspect || self.options.packs {
+            if open || self.options.packs || self.suspect.contains_key(&pack.id) {
                 plan.packs.push(pack);
-                plan.open.push(open || suspect);
+                plan.open.push(open);
             }
         }
         Ok(plan)
@@ -96,12 +99,22 @@ impl Checker<'_> {
         let mut cause = self.suspect.get(&id).copied();
         for (kind, detail) in &read.object {
             match cause {
+                // Said already.
+                Some(_) if *kind == FindingKind::Missing => {}
                 Some(cause) => self.findings.extend(cause, detail),
                 None => cause = Some(self.damage(*kind, name.clone(), detail.clone())),
             }
         }
+        match (cause, read.heals) {
+            (Some(cause), Some(true)) => {
+                self.findings.extend(cause, HEALS);
+                self.healed.insert(id);
+            }
+            (Some(cause), Some(false)) => self.findings.extend(cause, "its parity does not heal it"),
+            _ => {}
+        }
         let Some((_, why)) = read.frames.first() else {
-            if let Some(cause) = cause {
+            if let Some(cause) = cause.filter(|_| read.is_opened) {
                 self.findings.extend(cause, "every frame in it opens");
             }
             return;

@@ -35,6 +35,12 @@ pub(super) struct Read {
     pub(super) bytes: u64,
     /// What is wrong with the object as a whole, the first thing first.
     pub(super) object: Vec<(FindingKind, String)>,
+    /// Whether its parity gives it back as it was, where it has some and is not what it was.
+    pub(super) heals: Option<bool>,
+    /// What is wrong with its parity.
+    pub(super) parity: Option<(FindingKind, String)>,
+    /// Whether its frames were opened.
+    pub(super) is_opened: bool,
     /// Frames that cannot be read, and why.
     pub(super) frames: Vec<(Location, String)>,
     /// Descriptions that are not what the pack says of itself.
@@ -146,7 +152,7 @@ impl<'r, 'c> Reading<'r, 'c> {
 
     /// Fetches a pack and looks at it as a whole; its entries are those whose frames are to be opened.
     fn fetch(&self, at: usize) -> Result<Pack, RepositoryError> {
-        let pack = &self.plan.packs[at];
+        let (pack, open) = (&self.plan.packs[at], self.plan.open[at]);
         let mut read = Read::default();
         let result = |read: Read, bytes, own: Option<Own>, entries| {
             let is_sound = own.is_some() && read.object.is_empty();
@@ -156,25 +162,40 @@ impl<'r, 'c> Reading<'r, 'c> {
         let fetching = stage!("fetch");
         let fetched = self.checker.fetch(&name, PACK_LIMIT_BYTES)?;
         drop(fetching);
-        let bytes = match fetched {
-            Ok(bytes) => bytes,
+        let (mut bytes, mut own) = (Vec::new(), None);
+        match fetched {
+            Ok(found) => {
+                read.bytes = found.len() as u64;
+                self.checker.monitor.advance(read.bytes);
+                own = self.look(pack, &found, open, &mut read);
+                bytes = found;
+            }
             Err((FindingKind::Frozen, _)) => {
                 read.is_frozen = true;
-                return result(read, Vec::new(), None, Vec::new());
+                return result(read, bytes, own, Vec::new());
             }
-            Err(problem) => {
-                read.object.push(problem);
-                self.every_frame(pack, &mut read)?;
-                return result(read, Vec::new(), None, Vec::new());
-            }
-        };
-        read.bytes = bytes.len() as u64;
-        self.checker.monitor.advance(read.bytes);
-        let own = self.look(pack, &bytes, self.plan.open[at], &mut read);
-        if !self.plan.open[at] && read.object.is_empty() {
-            return result(read, Vec::new(), None, Vec::new());
+            Err(problem) => read.object.push(problem),
         }
-        let is_whole = read.object.is_empty();
+        let mut is_whole = read.object.is_empty();
+        if !is_whole && content_hash(&bytes).0 != pack.id.0 {
+            if let Some(healed) = self.heal(pack, &mut read)? {
+                let problems = std::mem::take(&mut read.object);
+                own = self.look(pack, &healed, open, &mut read);
+                is_whole = read.object.is_empty();
+                read.object.splice(0..0, problems);
+                bytes = healed;
+            } else if read.bytes == 0 {
+                self.every_frame(pack, &mut read)?;
+                return result(read, bytes, None, Vec::new());
+            }
+        }
+        if is_whole {
+            read.parity = self.checker.compare_parity(pack, &bytes)?;
+            if !open {
+                return result(read, Vec::new(), None, Vec::new());
+            }
+        }
+        read.is_opened = true;
         let mut entries = Vec::new();
         for number in self.cache.numbers_of(pack.id)? {
             let Some(entry) = self.cache.pack(number)? else { continue };
@@ -186,6 +207,15 @@ impl<'r, 'c> Reading<'r, 'c> {
             }
         }
         result(read, bytes, own, entries)
+    }
+
+    /// The pack as it was, if it has parity that heals it.
+    fn heal(&self, pack: &PackRef, read: &mut Read) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let healed = self.checker.heal(pack)?;
+        if self.checker.parity.contains_key(&pack.id) {
+            read.heals = Some(healed.is_some());
+        }
+        Ok(healed)
     }
 
     /// Without bytes no frame of it can be read.

@@ -1,9 +1,11 @@
 //! Reading chunks and nodes: find, fetch, open, decompress, verify.
 //!
 //! Every byte is verified against its chunk's ID before it is given out. Every place a chunk lies at is tried
-//! before it counts as damaged; when the cache knows no good one, the index is read again from the store.
+//! before it counts as damaged; when the cache knows no good one, the index is read again from the store. Where the bytes
+//! at a place are not what was stored, older versions of the pack are tried, and then its parity.
 
 mod frame;
+mod healing;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -19,6 +21,7 @@ use strongroom_store::{ObjectName, Store, StoreError};
 
 pub use self::frame::ChunkBytes;
 use self::frame::{Frame, Opener};
+use self::healing::Healing;
 use crate::base_keys::OwnFrames;
 use crate::cache::{Cache, Location, PackEntry};
 use crate::error::RepositoryError;
@@ -75,6 +78,7 @@ pub struct Reader<'a> {
     broken: Mutex<BTreeSet<PackId>>,
     /// The frames of data that may be read, where not all may be.
     own: Option<OwnFrames>,
+    healing: Mutex<Healing>,
 }
 
 /// A sealed frame, among others that were fetched with it.
@@ -134,6 +138,7 @@ impl<'a> Reader<'a> {
             damaged: Mutex::default(),
             broken: Mutex::default(),
             own: None,
+            healing: Mutex::default(),
         }
     }
 
@@ -448,10 +453,14 @@ impl<'a> Reader<'a> {
         let opened = read.map_err(RepositoryError::from).and_then(open);
         // Overwritten or deleted, perhaps, in a store that keeps what was there before.
         let opened = opened.or_else(|error| {
-            let older = if is_of_content(&error) { self.older_frame(&name, &pack, range) } else { None };
+            let older = if error.is_of_content() { self.older_frame(&name, &pack, &range) } else { None };
             older.map_or(Err(error), |sealed| open(sealed.into()))
         });
-        if opened.as_ref().is_err_and(is_of_content) {
+        let opened = opened.or_else(|error| match self.healed_frame(&pack, &range, &error) {
+            Some(sealed) => open(sealed.into()).inspect(|_| self.note_healed(pack.id)),
+            None => Err(error),
+        });
+        if opened.as_ref().is_err_and(RepositoryError::is_of_content) {
             self.broken().insert(pack.id);
         }
         let frame = Arc::new(opened?);
@@ -555,7 +564,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A frame of the version of a pack that has its hash.
-    fn older_frame(&self, name: &ObjectName, pack: &PackEntry, range: Range<u64>) -> Option<Vec<u8>> {
+    fn older_frame(&self, name: &ObjectName, pack: &PackEntry, range: &Range<u64>) -> Option<Vec<u8>> {
         let bytes = whole_version(self.store, name, &pack.id.0)?;
         bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?).map(<[u8]>::to_vec)
     }
@@ -573,18 +582,6 @@ impl Drop for Opening<'_> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).opening.remove(&self.key);
         self.opened.notify_all();
     }
-}
-
-/// Whether an error may be for other bytes, or none, under the name of an object.
-fn is_of_content(error: &RepositoryError) -> bool {
-    matches!(
-        error,
-        RepositoryError::Damaged { .. }
-            | RepositoryError::Inconsistent { .. }
-            | RepositoryError::Store(
-                StoreError::NotFound { .. } | StoreError::Truncated { .. } | StoreError::TooLarge { .. }
-            )
-    )
 }
 
 impl NodeSource for Reader<'_> {
