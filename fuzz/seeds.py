@@ -47,6 +47,9 @@ def from_vectors(folder):
         if case["kind"] == "entries":
             keep("tree_entry", bytes.fromhex(case["node"])[8:])
     keep("policy", bytes.fromhex(objects["policy"]["encoded"]))
+    for case in load("parity.json")["cases"]:
+        if "object" in case:
+            keep("parity_object", bytes.fromhex(case["object"]))
     keys = load("keys.json")
     for wrap in [*keys["wraps"], keys["aws_kms"]]:
         keep("key_object", bytes.fromhex(wrap["stored"]))

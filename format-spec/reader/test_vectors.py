@@ -9,7 +9,7 @@ import unittest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from strongroom_reader import crypto, objects as o
+from strongroom_reader import crypto, objects as o, parity
 from strongroom_reader.cbor import decode
 from strongroom_reader.check import Checkpoints
 from strongroom_reader.errors import Refused
@@ -113,11 +113,39 @@ class Golden(unittest.TestCase):
         crypto.verify_object(author, crypto.KIND_POLICY, REPOSITORY + encoded, raw(vectors["policy"]["root_signature"]))
         policy = o.decode_policy(encoded)
         self.assertEqual((policy.sequence, policy.settled, policy.object_lock), (3, 41, (2, 30, 2555)))
-        self.assertEqual((policy.deltas, policy.base_keys), (0, 7))
+        self.assertEqual((policy.deltas, policy.base_keys, policy.parity), (0, 7, 5))
         found = [(r.type, r.purposes, r.writer) for r in policy.recipients]
         self.assertEqual(found, [(2, 0x50, None), (4, 0x7E, None), (3, 0x2C, bytes([8]) * 16)])
         for recipient, label in zip(policy.recipients[1:], ("kms key id", "x25519 id")):
             self.assertEqual(recipient.id, crypto.derive(label, recipient.public, 16))
+
+    def test_parity(self):
+        for case in load("parity.json")["cases"]:
+            pack_id, length = raw(case["pack_id"]), case["pack_length"]
+            count = parity.recovery_count(length, case["percent"])
+            shape = parity.Shape(length, count)
+            self.assertEqual(
+                (case["block_bytes"], case["data_blocks"], case["recovery_blocks"], case["length"]),
+                (shape.block_bytes, shape.data_blocks, count, shape.length),
+            )
+            if length > 100_000:
+                continue
+            pack = counting(length)
+            found = parity.encode(case["kind"], pack, count)
+            self.assertEqual(crypto.digest(found).hex(), case["blake3"])
+            self.assertEqual(found.hex(), case.get("object", found.hex()))
+            # As many bad blocks as there are recovery blocks, the first and the last among them, heal; one more does not.
+            bad = [at % shape.data_blocks for at in range(-1, count - 1)]
+            damaged = bytearray(pack)
+            for at in bad:
+                damaged[at * shape.block_bytes] ^= 1
+            self.assertEqual(parity.heal(bytes(damaged), found, pack_id), pack)
+            self.assertEqual(parity.heal(pack + b"more", found, pack_id), pack)
+            worse = bytearray(found)
+            worse[shape.head_length] ^= 1
+            for data, one in ((damaged, bytes(worse)), (damaged, found[1:]), (damaged, found[: shape.head_length - 1])):
+                with self.assertRaises(Refused):
+                    parity.heal(bytes(data), one, pack_id)
 
     def test_footer(self):
         case = load("footer.json")

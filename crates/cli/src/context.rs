@@ -253,16 +253,17 @@ impl<'a> Context<'a> {
                 .say(&format!("note: this {event} left no trace in the repository's audit trail: {error}"));
         }
     }
+}
 
-    /// Says how many damaged packs were read all the same.
-    pub(crate) fn tell_healed(&self, reader: &Reader<'_>) {
-        match reader.healed().len() {
-            0 => {}
-            healed => self.terminal.warn(&format!(
-                "{healed} damaged pack(s) read by their parity, nothing of them is lost; `strongroom repair packs` writes them anew"
-            )),
-        }
+/// Says how many damaged packs were read all the same. Not to machines on standard output, which may be of data.
+pub(crate) fn tell_healed(reader: &Reader<'_>) -> usize {
+    let healed = reader.healed().len();
+    if healed > 0 {
+        eprintln!(
+            "warning: {healed} damaged pack(s) read by their parity, nothing of them is lost; `strongroom repair packs` writes them anew"
+        );
     }
+    healed
 }
 
 /// Whether a passphrase may be what is missing.

@@ -113,11 +113,17 @@ def base_keys(value):
     return value
 
 
+def parity(value):
+    require(1 <= uint(value) <= 100, "the percentage of parity is beyond the limits")
+    return value
+
+
 POLICY_FIELDS = record(
     "policy", sequence=uint, root=ID32, signers=many(SIGNER), recipients=many(RECIPIENT), features=many(text),
     metadata=KEY_REF, identity=KEY_REF, vault=KEY_REF, vault_public=ID32,
     trust=known("deduplication trust", 0, 1, 2), forgotten=many(ID32), settled=maybe(uint),
     object_lock=maybe(row(known("object lock mode", 1, 2), days, days)), deltas=maybe(no_deltas), base_keys=maybe(base_keys),
+    parity=maybe(parity),
 )
 PACK_REF = row(known("pack kind", DATA_PACK, METADATA_PACK), ID32, uint)
 INDEX_REF = row(ID32, ID16, uint)

@@ -238,5 +238,6 @@ fn first_policy(vault: &Secret, recipients: &[&WrapTo; 2]) -> Result<Policy> {
         object_lock: None,
         deltas: true,
         base_keys: 0,
+        parity: 0,
     })
 }

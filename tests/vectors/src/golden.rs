@@ -167,6 +167,7 @@ pub(crate) fn policy() -> Policy {
         object_lock: None,
         deltas: true,
         base_keys: 0,
+        parity: 0,
     }
 }
 
@@ -199,6 +200,7 @@ pub(crate) fn full_policy() -> Policy {
         object_lock: Some(ObjectLock { mode: LockMode::Compliance, data_days: 30, keys_days: 2555 }),
         deltas: false,
         base_keys: 7,
+        parity: 5,
         ..first
     }
 }

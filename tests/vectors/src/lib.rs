@@ -14,6 +14,7 @@ pub mod negative;
 mod opening;
 mod pack_maker;
 pub mod packs;
+pub mod parity;
 pub mod reading;
 mod retiring;
 pub mod sample;
@@ -33,6 +34,7 @@ pub fn reproducible() -> Result<Vec<(&'static str, Value)>> {
     files.push(("journal.json", journal::all()?));
     files.push(("negative.json", negative::all()?));
     files.push(("packs.json", packs::all()?));
+    files.push(("parity.json", parity::all()?));
     Ok(files)
 }
 

@@ -11,6 +11,7 @@ use strongroom_format::index::Index;
 use strongroom_format::key_object::{Argon2Parameters, KeyObject, Wrap};
 use strongroom_format::node::{ListItem, Node};
 use strongroom_format::pack::{Footer, decode_trailer, encode_trailer};
+use strongroom_format::parity::PARITY_LIMIT_PERCENT;
 use strongroom_format::path::EntryPath;
 use strongroom_format::policy::{BASE_KEYS_LIMIT, ObjectLock, Policy};
 use strongroom_format::registry::{Codec, LockMode, Purpose};
@@ -274,7 +275,7 @@ fn policies(add: &mut Add<'_>) -> Result<()> {
     add("policy", "a signer listed twice".into(), twice.encode());
     type Change = fn(&mut Policy);
     let lock = ObjectLock { mode: LockMode::Governance, data_days: 1, keys_days: 36_500 };
-    let good = Policy { object_lock: Some(lock), deltas: true, base_keys: 0, ..full_policy() };
+    let good = Policy { object_lock: Some(lock), deltas: true, base_keys: 0, parity: 0, ..full_policy() };
     let changes: [(&str, Change); 5] = [
         ("a role that is not known", |policy| policy.signers[0].roles.0 = 0x10),
         ("a purpose that is not known", |policy| policy.recipients[0].purposes = 1),
@@ -295,10 +296,13 @@ fn policies(add: &mut Add<'_>) -> Result<()> {
     }
     let over = Policy { base_keys: BASE_KEYS_LIMIT + 1, ..good.clone() };
     add("policy", "base keys of 65 runs".into(), over.encode());
+    let over = Policy { parity: PARITY_LIMIT_PERCENT + 1, ..good.clone() };
+    add("policy", "parity of 101 percent".into(), over.encode());
     for (what, field, number) in [
         ("deltas that are said to be allowed", 14, 1),
         ("a number for deltas that is not known", 14, 2),
         ("base keys of 0 runs", 15, 0),
+        ("parity of 0 percent", 16, 0),
     ] {
         let mut encoded = good.encode();
         anyhow::ensure!(encoded[0] == 0xad, "a policy with thirteen fields");

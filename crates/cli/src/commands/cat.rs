@@ -14,7 +14,7 @@ use strongroom_repository::tree::EntryCursor;
 
 use super::ls::parse_path;
 use crate::arguments::Cat;
-use crate::context::Context;
+use crate::context::{Context, tell_healed};
 use crate::exit::{Outcome, Usage};
 use crate::thawing;
 
@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
         other => other?,
     }
     out.flush()?;
-    context.tell_healed(&reader);
+    tell_healed(&reader);
     drop(reader);
     let detail = json!({ "path": entry.path.to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "bytes": entry.bytes() });
     context.note(&mut repository, "restore", Some(snapshot.id()), &detail);

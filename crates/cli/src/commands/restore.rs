@@ -14,7 +14,7 @@ use strongroom_repository::{Repository, RepositoryError};
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
 use crate::arguments::{OverwritePolicy, Restore};
-use crate::context::Context;
+use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
 use crate::{render, thawing};
 
@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     context.terminal.begin("restoring", is_whole.then_some(snapshot.manifest.tree.bytes));
     let report = restore(&reader, &snapshot, &target, &options, &context.terminal)?;
     context.terminal.finish();
-    context.tell_healed(&reader);
+    let healed_packs = tell_healed(&reader);
     drop(reader);
     let troubles = report.troubles.len() as u64 + report.more_troubles;
     let is_damaged = report.troubles.iter().any(|trouble| trouble.is_damage);
@@ -84,7 +84,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     if context.global.json {
         context.json(&json!({
             "type": "restore", "snapshot": snapshot.id().to_hex(), "target": into.display().to_string(), "files": report.files,
-            "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "troubles": troubles, "seconds": seconds,
+            "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "troubles": troubles, "healed_packs": healed_packs, "seconds": seconds,
         }));
     } else {
         crate::output::line!(

@@ -59,7 +59,7 @@ fn rights_on_the_store_are_those_of_the_protocol() {
     let get = |name: &str| Request::new("GET", &format!("/bucket/backups/{name}"));
     let everything = "config journal checkpoints keys packs meta parity index parts running wal";
     for (role, creates, deletes) in [
-        (Role::Backup, "journal keys packs meta index parts running wal", ""),
+        (Role::Backup, "journal keys packs meta parity index parts running wal", ""),
         (Role::Restore, "journal", ""),
         (
             Role::Prune,
@@ -67,7 +67,7 @@ fn rights_on_the_store_are_those_of_the_protocol() {
             "checkpoints packs meta parity index parts running wal",
         ),
         (Role::Audit, "journal", ""),
-        (Role::Admin, "config journal keys packs index", "keys"),
+        (Role::Admin, "config journal keys packs parity index", "keys"),
     ] {
         assert_eq!(allowed(role, create), creates, "{role:?} creates");
         assert_eq!(allowed(role, delete), deletes, "{role:?} deletes");
