@@ -10,8 +10,9 @@ const BASE_BYTES: u64 = 72 << 20;
 const THREAD_BYTES: u64 = 6 << 20;
 /// A pack on its way to the store, bytes.
 const UPLOAD_BYTES: u64 = 16 << 20;
-/// Tables of the code that parity is computed with, and what is being computed, bytes.
-const PARITY_BYTES: u64 = 10 << 20;
+/// What computing parity takes besides the parity itself, bytes: tables of the code, and that packs wait for longer. As
+/// measured.
+const PARITY_BYTES: u64 = 24 << 20;
 /// More threads than these are not provided for, where memory does not suffice for all else.
 const THREADS: u64 = 16;
 /// What the state takes for a pack, and for a snapshot, bytes.
@@ -58,11 +59,12 @@ impl MemoryBound {
         BASE_BYTES + self.uploads * UPLOAD_BYTES + self.threads * THREAD_BYTES
     }
 
-    /// What storing parity takes: with each pack on its way to the store, its parity.
+    /// What storing parity takes: with each pack on its way to the store its parity, and that of the pack before, whose
+    /// memory the allocator has not given back.
     fn parity_bytes(&self, percent: u8) -> u64 {
         match percent {
             0 => 0,
-            percent => PARITY_BYTES + self.uploads * UPLOAD_BYTES * u64::from(percent) / 100,
+            percent => PARITY_BYTES + 2 * self.uploads * UPLOAD_BYTES * u64::from(percent) / 100,
         }
     }
 
@@ -98,7 +100,7 @@ mod tests {
     #[test]
     fn parity_is_counted_by_its_share() {
         let bound = MemoryBound::default();
-        assert_eq!([0, 5, 100].map(|percent| bound.parity_bytes(percent) >> 20), [0, 11, 42]);
+        assert_eq!([0, 5, 100].map(|percent| bound.parity_bytes(percent) >> 20), [0, 27, 88]);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use reed_solomon_simd::engine::DefaultEngine;
 use reed_solomon_simd::rate::{HighRateDecoder, HighRateEncoder, RateDecoder, RateEncoder};
 use strongroom_format::parity::ParityHeader;
 
-/// About what a stripe of all blocks takes while it is coded, bytes: half of a second-level cache.
-const ENCODED_AT_ONCE_BYTES: usize = 512 << 10;
+/// About what a stripe of all blocks takes while it is coded, bytes. Whole blocks take three times as long, because they fit
+/// no cache, and stripes of 128 bytes twice as long.
+const ENCODED_AT_ONCE_BYTES: usize = 1 << 20;
 /// The same for decoding, where each stripe has a cost of its own whatever its length.
 const DECODED_AT_ONCE_BYTES: usize = 8 << 20;
 /// What is coded as one.
