@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Chunks of a file.
 const FILE_CHUNKS: u64 = 1000;
-const CHUNK_BYTES: u64 = 4096;
+const CHUNK_BYTES: u32 = 4096;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -56,7 +56,7 @@ fn options() -> OpenOptions {
 fn make(folder: &Path, chunks: &str, snapshots: &str) -> Result<()> {
     let (chunks, snapshots): (u64, u64) = (chunks.parse()?, snapshots.parse()?);
     let files = chunks.div_ceil(FILE_CHUNKS);
-    let store: Arc<dyn Store> = Arc::new(LocalStore::create(&folder.join("repository"))?);
+    let store: Arc<dyn Store> = Arc::new(LocalStore::create(folder.join("repository"))?);
     let key = WrapTo::KeyFile { key: Secret::new([7; 32]) };
     let _ = init(&store, &[key], InitOptions::of_host("scale"), &OsRandom)?;
     let mut repository = Repository::open(store, options())?;
@@ -85,7 +85,7 @@ fn make(folder: &Path, chunks: &str, snapshots: &str) -> Result<()> {
 }
 
 fn write(sink: &Sink<'_, '_>, snapshot: u64, files: u64) -> std::result::Result<(), RepositoryError> {
-    let chunker = ChunkerParams::Fixed { size: CHUNK_BYTES as u32 };
+    let chunker = ChunkerParams::Fixed { size: CHUNK_BYTES };
     let mut lane = sink.ordered_lane(chunker)?;
     let mut parent = match sink.parent() {
         Some(parent) => Some(EntryCursor::new(sink.reader(), &parent.manifest.tree)?),
@@ -107,7 +107,7 @@ fn write(sink: &Sink<'_, '_>, snapshot: u64, files: u64) -> std::result::Result<
         lane.end(TreeEntry { path, kind, metadata: None, link_to: None })?;
     }
     lane.finish()?;
-    sink.cut(Vec::new(), chunker, files * FILE_CHUNKS * CHUNK_BYTES);
+    sink.cut(Vec::new(), chunker, files * FILE_CHUNKS * u64::from(CHUNK_BYTES));
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn write(sink: &Sink<'_, '_>, snapshot: u64, files: u64) -> std::result::Result<
 struct Numbers {
     next: u64,
     left: u64,
-    at: u64,
+    at: usize,
 }
 
 impl Read for Numbers {
@@ -123,13 +123,13 @@ impl Read for Numbers {
         if self.left == 0 {
             return Ok(0);
         }
-        let length = buffer.len().min((CHUNK_BYTES - self.at) as usize);
+        let length = buffer.len().min(CHUNK_BYTES as usize - self.at);
         buffer[..length].fill(0);
         if self.at == 0 && length >= 8 {
             buffer[..8].copy_from_slice(&self.next.to_le_bytes());
         }
-        self.at += length as u64;
-        if self.at == CHUNK_BYTES {
+        self.at += length;
+        if self.at == CHUNK_BYTES as usize {
             (self.at, self.left, self.next) = (0, self.left - 1, self.next + 1);
         }
         Ok(length)
@@ -146,7 +146,7 @@ impl Monitor for Parts {
 }
 
 fn mark(folder: &Path) -> Result<()> {
-    let store: Arc<dyn Store> = Arc::new(LocalStore::open(&folder.join("repository"))?);
+    let store: Arc<dyn Store> = Arc::new(LocalStore::open(folder.join("repository"))?);
     let mut repository = Repository::open(store, options())?;
     let parts = Parts(Mutex::default());
     let started = Instant::now();

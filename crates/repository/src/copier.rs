@@ -118,10 +118,10 @@ impl<'a> Copier<'a> {
 
     fn store_full(&mut self) -> Result<(), RepositoryError> {
         let full = std::mem::take(&mut self.full);
-        let store = self.store;
+        let (store, parity) = (self.store, self.repository.state.policy.parity);
         let stored: Vec<_> = std::thread::scope(|scope| {
             let storing: Vec<_> =
-                full.iter().map(|(_, pack)| scope.spawn(move || put(store, pack))).collect();
+                full.iter().map(|(_, pack)| scope.spawn(move || put(store, parity, pack))).collect();
             storing.into_iter().map(|one| one.join().unwrap_or(Err(RepositoryError::Cancelled))).collect()
         });
         for ((tag, pack), stored) in full.into_iter().zip(stored) {

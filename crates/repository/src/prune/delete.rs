@@ -63,6 +63,16 @@ impl Repository {
                 report.young.add(stored.info.length_bytes);
             }
         }
+        for (id, stored) in &listing.parity {
+            let is_of_run = listing.unnamed.contains_key(id) && !self.is_retired(plan, *id);
+            let is_needed = self.state.packs.contains_key(id) && !plan.choice.retires(*id) || is_of_run;
+            // With its pack; without one when it is old.
+            let goes =
+                self.is_retired(plan, *id) || plan.choice.retires(*id) || is_old(stored, now_ms, options);
+            if !is_needed && !stays.contains(id) && goes {
+                delete.push((None, stored.name.clone(), stored.info.length_bytes));
+            }
+        }
         let deleting = stage!("delete");
         monitor.begin("deleting", Some(delete.iter().map(|(_, _, bytes)| bytes).sum()));
         for (id, name, bytes) in delete {

@@ -28,6 +28,8 @@ pub(super) struct Listing {
     pub(super) billed: BTreeMap<PackId, ObjectInfo>,
     /// Index objects that do not count.
     pub(super) indexes: BTreeMap<IndexId, Stored>,
+    /// Packs that have a parity object.
+    pub(super) parity: BTreeMap<PackId, Stored>,
     /// Keys that are wrapped for somebody: for one of them, and when the newest wrap was stored, ms since 1970.
     pub(super) keys: BTreeMap<KeyId, (RecipientId, u64)>,
     /// The newest store's time seen, ms since 1970: it is no earlier.
@@ -35,7 +37,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Lists packs, index objects and keys.
+    /// Lists packs, their parity, index objects and keys.
     pub(super) fn read(store: &dyn Store, state: &State) -> Result<Self, RepositoryError> {
         let mut listing = Self::default();
         for (folder, kind) in [("packs/", ObjectKind::DataPack), ("meta/", ObjectKind::MetadataPack)] {
@@ -60,6 +62,12 @@ impl Listing {
                 && !state.indexes.contains_key(&index.id)
             {
                 listing.indexes.insert(index.id, Stored { name, info });
+            }
+            Ok(())
+        })?;
+        store.list("parity/", &mut |name, info| {
+            if let Some(pack) = names::parity_of(&name) {
+                listing.parity.insert(pack, Stored { name, info });
             }
             Ok(())
         })?;

@@ -39,8 +39,10 @@ pub struct DamagedPack {
     pub name: ObjectName,
     /// What is wrong with it.
     pub why: String,
-    /// Whether it is not there at all.
+    /// Whether it is not there at all, and nothing tells what it was.
     pub is_gone: bool,
+    /// Whether its parity tells what it was.
+    pub is_healed: bool,
     /// Frames that are whole, and are copied.
     pub whole: usize,
     /// Frames that are lost.
@@ -125,6 +127,9 @@ impl Repository {
                 report.bytes += pack.length;
                 monitor.advance(pack.length);
                 let Some((why, bytes)) = read? else { continue };
+                let healed = self.heal_pack(pack)?;
+                let is_healed = healed.is_some();
+                let bytes = healed.or(bytes);
                 let name = names::pack(pack.kind, pack.id)?;
                 let is_gone = bytes.is_none();
                 let Some(entry) = known.entry(pack.id)? else {
@@ -135,7 +140,14 @@ impl Repository {
                 let frames = entry.footer.frames.len();
                 let damaged = self.lost_frames(&Bad { entry, bytes });
                 let count = damaged.count_ones(..);
-                report.damaged.push(DamagedPack { name, why, is_gone, whole: frames - count, lost: count });
+                report.damaged.push(DamagedPack {
+                    name,
+                    why,
+                    is_gone,
+                    is_healed,
+                    whole: frames - count,
+                    lost: count,
+                });
                 if !is_gone || options.give_up_gone {
                     lost.insert(pack.id, damaged);
                     bad.insert(pack.id);
@@ -240,10 +252,14 @@ impl Repository {
             let kind = entry.kind;
             let whole = (0..entry.footer.frames.len()).filter(|frame| !lost.contains(*frame));
             if bad.contains(pack) {
-                let bytes = match self.origin.get(&names::pack(kind, *pack)?, PACK_LIMIT_BYTES) {
-                    Ok(bytes) => Some(bytes),
-                    Err(error) if error.is_not_found() => None,
-                    Err(error) => return Err(error.into()),
+                let length = entry.footer.pack_length;
+                let bytes = match self.heal_pack(&PackRef { kind, id: *pack, length })? {
+                    Some(healed) => Some(healed),
+                    None => match self.origin.get(&names::pack(kind, *pack)?, PACK_LIMIT_BYTES) {
+                        Ok(bytes) => Some(bytes),
+                        Err(error) if error.is_not_found() => None,
+                        Err(error) => return Err(error.into()),
+                    },
                 };
                 let bad = Bad { entry, bytes };
                 for frame in whole {

@@ -42,7 +42,8 @@ fn pack_id(text: &str) -> Result<PackId, Usage> {
 
 fn print(report: &PacksReport, options: &PacksOptions) {
     for pack in &report.damaged {
-        line!("{}: {}; {} frames are whole, {} are lost", pack.name, pack.why, pack.whole, pack.lost);
+        let healed = if pack.is_healed { "; its parity heals it" } else { "" };
+        line!("{}: {}{healed}; {} frames are whole, {} are lost", pack.name, pack.why, pack.whole, pack.lost);
     }
     if report.dependents > 0 {
         line!("{} whole frames of other packs cannot be opened without what is lost", report.dependents);
@@ -74,7 +75,7 @@ fn print(report: &PacksReport, options: &PacksOptions) {
 fn json(context: &Context<'_>, report: &PacksReport, dry_run: bool) {
     for pack in &report.damaged {
         context.json(&json!({
-            "type": "damaged", "object": pack.name.as_str(), "why": pack.why, "gone": pack.is_gone, "whole_frames": pack.whole,
+            "type": "damaged", "object": pack.name.as_str(), "why": pack.why, "gone": pack.is_gone, "healed": pack.is_healed, "whole_frames": pack.whole,
             "lost_frames": pack.lost,
         }));
     }
