@@ -392,6 +392,7 @@ mod tests {
             nonce: [0; 16],
             arguments: Vec::new(),
             tags: Vec::new(),
+            origin: None,
         };
         let state = SnapshotState {
             number: 1,

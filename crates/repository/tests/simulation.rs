@@ -56,13 +56,16 @@ impl Dice {
     }
 }
 
+/// So many writes later, in which store, under which name, which bytes.
+type Late = (u64, usize, ObjectName, Vec<u8>);
+
 /// What is going on in one seed.
 struct World {
     dice: Mutex<Dice>,
     stores: [Arc<MemoryStore>; 2],
     model: Mutex<Model>,
     /// Puts that were given up and land later, after so many more writes of anybody.
-    late: Mutex<Vec<(u64, usize, ObjectName, Vec<u8>)>>,
+    late: Mutex<Vec<Late>>,
     /// What happened, for whoever reads a failure.
     log: Mutex<Vec<String>>,
 }
@@ -113,7 +116,7 @@ impl World {
         let (landing, waiting) = late.drain(..).partition(|(left, ..)| *left == 0);
         *late = waiting;
         drop(late);
-        let landing: Vec<(u64, usize, ObjectName, Vec<u8>)> = landing;
+        let landing: Vec<Late> = landing;
         for (_, which, name, bytes) in landing {
             self.say(format!("  {name} lands late"));
             let _ = self.stores[which].put_if_absent(&name, &bytes).unwrap();
