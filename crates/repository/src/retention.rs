@@ -5,6 +5,7 @@
 //! everything could be read, and what is under a hold. Periods are counted as restic counts them: the newest snapshot of
 //! each of the last so many hours, days, weeks (from Monday), months or years that have one.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -191,11 +192,19 @@ pub fn decide(candidates: &[Candidate<'_>], group_by: GroupBy, keep: &Keep) -> V
         groups.entry(group_by.group(candidate.snapshot)).or_default().push(at);
     }
     let mut reasons = vec![Vec::new(); candidates.len()];
-    for places in groups.into_values() {
-        // The newest first: the journal's order, whatever clocks said.
-        let of_group: Vec<_> = places.iter().rev().map(|at| view(&candidates[*at])).collect();
-        for (at, why) in places.iter().rev().zip(decide_group(&of_group, keep)) {
+    for mut places in groups.into_values() {
+        let last = places.last().copied();
+        // The newest first. Copies come later than they were taken.
+        places.sort_by_key(|at| Reverse((candidates[*at].time_ms, *at)));
+        let of_group: Vec<_> = places.iter().map(|at| view(&candidates[*at])).collect();
+        for (at, why) in places.iter().zip(decide_group(&of_group, keep)) {
             reasons[*at] = why;
+        }
+        // The journal's last stays too, whatever clocks said.
+        if let Some(why) = last.map(|at| &mut reasons[at])
+            && !why.contains(&Reason::Newest)
+        {
+            why.insert(0, Reason::Newest);
         }
     }
     reasons

@@ -22,7 +22,8 @@ fn judge(store: &dyn Store, state: &State, rules: &Rules) -> Result<Vec<Judged>,
             0 => store.stat(&names::entry(snapshot.state.number)?)?.modified_ms,
             recorded => recorded,
         };
-        candidates.push(Candidate { snapshot, time_ms: i64::try_from(time_ms).unwrap_or(i64::MAX) });
+        let appended_ms = i64::try_from(time_ms).unwrap_or(i64::MAX);
+        candidates.push(Candidate { snapshot, time_ms: snapshot.taken_ms(appended_ms) });
     }
     let reasons = retention::decide(&candidates, rules.group_by, &rules.keep);
     let judged = candidates.iter().zip(reasons).map(|(candidate, reasons)| Judged {

@@ -1,5 +1,6 @@
 //! Of commands that look after a repository.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -7,7 +8,7 @@ use strongroom_repository::check::JournalHead;
 use strongroom_repository::prune::MaxUnused;
 use strongroom_repository::retention::{Filter, GroupBy, Keep, Period, Rules};
 
-use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};
+use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent, path_parser};
 use strongroom_ops::config::parse_duration;
 
 #[derive(Debug, Args)]
@@ -139,19 +140,22 @@ pub(crate) struct Tag {
 
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
-    /// Snapshots; or none, and --keep-... says what stays
+    /// Snapshots; or none, and --keep-... or the configuration says what stays
     #[arg(value_name = "ID")]
     pub(crate) snapshots: Vec<String>,
     #[command(flatten)]
     pub(crate) keep: KeepArguments,
+    /// Configuration that says what is kept of each source, where no --keep-... does
+    #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE", value_parser = path_parser())]
+    pub(crate) config: Option<PathBuf>,
     /// Look only at snapshots of this source; may be repeated
-    #[arg(long, value_name = "NAME", requires = "keep")]
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
     pub(crate) source: Vec<String>,
     /// Look only at snapshots of this host; may be repeated
-    #[arg(long, value_name = "NAME", requires = "keep")]
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
     pub(crate) host: Vec<String>,
     /// Look only at snapshots with this tag, or with all of several: `a,b`; may be repeated: any of them
-    #[arg(long, value_name = "TAG[,TAG]", requires = "keep")]
+    #[arg(long, value_name = "TAG[,TAG]", conflicts_with = "snapshots")]
     pub(crate) tag: Vec<String>,
     /// Which snapshots --keep-... counts together
     #[arg(long, short = 'g', value_name = "GROUP", value_enum, default_value_t = GroupArgument::HostSource, conflicts_with = "snapshots")]

@@ -1,7 +1,11 @@
 //! `forget`: takes snapshots out of the repository, for good: those that are named, or what a policy does not keep.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
-use strongroom_repository::retention::{Filter, Judged};
+use strongroom_ops::config::Config;
+use strongroom_repository::Repository;
+use strongroom_repository::retention::{Filter, Judged, Rules};
 use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Forget;
@@ -12,9 +16,6 @@ use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<Outcome> {
     let forgot = if arguments.snapshots.is_empty() {
-        if arguments.rules().keep.is_empty() {
-            return Err(Usage("name snapshots, or say what to keep: --keep-daily 30".into()).into());
-        }
         by_policy(context, arguments)?
     } else {
         named(context, arguments)?
@@ -57,11 +58,14 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
     let mut repository = context.open()?;
     let rules = arguments.rules();
     check_filter(repository.snapshots(), &rules.filter)?;
-    let mut judged = if arguments.dry_run {
-        repository.judge(&rules)?
-    } else {
-        repository.forget_all_but(&rules, &arguments.reason)?
-    };
+    let mut judged = Vec::new();
+    for rules in by_source(context, arguments, &repository, rules)? {
+        judged.extend(if arguments.dry_run {
+            repository.judge(&rules)?
+        } else {
+            repository.forget_all_but(&rules, &arguments.reason)?
+        });
+    }
     judged.sort_by(|one, other| (&one.source, &one.host).cmp(&(&other.source, &other.host)));
     let gone = judged.iter().filter(|one| !one.stays()).count();
     if context.global.json {
@@ -75,6 +79,38 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
     let would = if arguments.dry_run { "would forget" } else { "forgot" };
     line!("{would} {gone} of {} snapshots", judged.len());
     Ok(gone > 0)
+}
+
+/// What the options say; or else, for each source, what the configuration does.
+fn by_source(
+    context: &Context<'_>,
+    arguments: &Forget,
+    repository: &Repository,
+    rules: Rules,
+) -> anyhow::Result<Vec<Rules>> {
+    if !rules.keep.is_empty() {
+        return Ok(vec![rules]);
+    }
+    let Some(path) = arguments.config.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+        let hint = "name snapshots, or say what to keep: --keep-daily 30, or --config strongroom.toml";
+        return Err(Usage(hint.into()).into());
+    };
+    let config = Config::read(path)?;
+    let judged = repository.snapshots().iter().filter(|snapshot| rules.filter.passes(snapshot));
+    let sources: BTreeSet<&String> = judged.map(|snapshot| &snapshot.manifest.source).collect();
+    let mut all = Vec::new();
+    for source in sources {
+        match config.keep(source) {
+            Some(keep) => {
+                let filter = Filter { sources: vec![source.clone()], ..rules.filter.clone() };
+                all.push(Rules { filter, keep, ..rules.clone() });
+            }
+            None => context
+                .terminal
+                .say(&format!("all of {} stays: the configuration says nothing of it", render::safe(source))),
+        }
+    }
+    Ok(all)
 }
 
 /// A name that no snapshot has is misspelt.
