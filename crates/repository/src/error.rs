@@ -375,6 +375,14 @@ pub enum RepositoryError {
     /// Another thread of the run failed first; its error is the one to report.
     #[error("another part of the run failed")]
     Cancelled,
+    /// Other hosts deleted what a check was reading, again and again.
+    #[error(
+        "other hosts pruned {attempts} times what was being checked, so nothing can be said of it: nothing was lost, run again (a `prune` with a longer --grace leaves time for it)"
+    )]
+    PrunedMeanwhile {
+        /// How often it was tried.
+        attempts: u32,
+    },
     /// The journal grew faster than this entry could be appended.
     #[error(
         "other hosts appended to the journal {attempts} times while this entry was being appended; run again"

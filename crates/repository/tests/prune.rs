@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use strongroom_chunker::ChunkerParams;
@@ -13,7 +14,7 @@ use strongroom_format::registry::Roles;
 use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
 use strongroom_repository::backup::Sink;
 use strongroom_repository::check::FindingKind;
-use strongroom_repository::monitor::Silent;
+use strongroom_repository::monitor::{Monitor, Silent};
 use strongroom_repository::prune::{MaxUnused, PruneOptions, PruneReport};
 use strongroom_repository::retention::{Filter, Keep, Rules};
 use strongroom_repository::{Repository, RepositoryError};
@@ -431,4 +432,47 @@ fn a_policy_is_asked_again_when_others_forgot_meanwhile() {
     assert!(late.forget_all_but(&rules(&["another"]), "test").unwrap().is_empty());
     assert!(late.forget_all_but(&rules(&["db"]), "test").unwrap()[0].stays());
     assert_eq!(names(&*days.store, "journal/").len(), entries);
+}
+
+/// Prunes when a check begins to read packs.
+struct PruneBeneath<'a> {
+    store: &'a Arc<dyn Store>,
+    is_done: AtomicBool,
+}
+
+impl<'a> PruneBeneath<'a> {
+    fn new(store: &'a Arc<dyn Store>) -> Self {
+        Self { store, is_done: AtomicBool::new(false) }
+    }
+}
+
+impl Monitor for PruneBeneath<'_> {
+    fn begin(&self, _what: &str, _total_bytes: Option<u64>) {
+        if !self.is_done.swap(true, Ordering::Relaxed) {
+            let report = prune(&mut open(self.store));
+            assert!(report.deleted.objects > 0);
+        }
+    }
+}
+
+/// A check misses what a prune with a short grace deletes beneath it: no damage.
+#[test]
+fn a_check_begins_again_when_others_deleted_what_it_reads() {
+    let days = Days::new(3);
+    let mut checking = open(&days.store);
+    let forget = |at: usize| assert_eq!(open(&days.store).forget(&[days.ids[at]], "test").unwrap(), 1);
+    forget(0);
+    forget(1);
+    let report = checking.check(&thorough(), &PruneBeneath::new(&days.store)).unwrap();
+    assert!(!damage(&report).is_empty(), "it is about nothing otherwise");
+    let _ = backup(&mut open(&days.store), "db", &day(4));
+    forget(2);
+    let report = checking.check_beside_prunes(&thorough(), &PruneBeneath::new(&days.store)).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.checked.snapshots, 1);
+    // What is damaged stays so.
+    let gone = names(&*days.store, "packs/").remove(0);
+    days.store.delete(&gone).unwrap();
+    let report = checking.check_beside_prunes(&thorough(), &Silent).unwrap();
+    assert!(damage(&report).iter().any(|finding| finding.kind == FindingKind::Missing));
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         None => (arguments.packs || arguments.read_data).then_some(all),
     };
     context.terminal.begin("checking", total);
-    let report = repository.check(&options, &context.terminal)?;
+    let report = repository.check_beside_prunes(&options, &context.terminal)?;
     context.terminal.finish();
     show(context, &report);
     let clean = report.is_clean();

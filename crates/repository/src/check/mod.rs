@@ -8,6 +8,7 @@
 //! are walked: the walk tells which snapshots and paths each piece of damage touches.
 
 mod export;
+mod beside;
 mod finding;
 mod head;
 mod journal;

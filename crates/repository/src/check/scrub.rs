@@ -158,8 +158,13 @@ fn keys(store: &dyn Store, report: &mut ScrubReport, findings: &mut Findings) ->
         Ok(())
     })?;
     for ((key, recipient), name) in names {
+        let bytes = match store.get(&name, KEY_LIMIT_BYTES) {
+            Ok(bytes) => bytes,
+            // It was listed: a prune may have deleted it since.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error.into()),
+        };
         report.keys += 1;
-        let bytes = store.get(&name, KEY_LIMIT_BYTES)?;
         let object = SignedKey::decode(&bytes).and_then(|signed| KeyObject::decode(&signed.body));
         let detail = match object {
             Ok(object) if object.key == key && object.recipient == recipient => continue,

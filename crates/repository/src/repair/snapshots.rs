@@ -27,7 +27,7 @@ impl Repository {
     /// Checks, and tags the snapshots that damage touches; takes the tag off those that are whole again.
     ///
     /// # Errors
-    /// As [`Repository::check`]; `NoSigner`.
+    /// As [`Repository::check_beside_prunes`]; `NoSigner`.
     pub fn mark_damaged(
         &mut self,
         options: &CheckOptions,
@@ -35,7 +35,7 @@ impl Repository {
         monitor: &dyn Monitor,
     ) -> Result<SnapshotsReport, RepositoryError> {
         self.refresh()?;
-        let check = self.check(options, monitor)?;
+        let check = self.check_beside_prunes(options, monitor)?;
         let mut damaged: BTreeMap<SnapshotId, Vec<usize>> = BTreeMap::new();
         let is_damage = |(_, finding): &(usize, &Finding)| finding.severity == Severity::Damage;
         for (at, finding) in check.findings.iter().enumerate().filter(is_damage) {
