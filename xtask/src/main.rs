@@ -12,6 +12,7 @@ mod install;
 mod race;
 mod services;
 mod test;
+mod thrash;
 mod tidy;
 mod vectors;
 
@@ -40,6 +41,8 @@ enum Command {
     Distance(distance::Arguments),
     /// Measure a very large index, and a listing of very many snapshots
     IndexScale(index_scale::Arguments),
+    /// Kill writers, a pruner and a checker of one repository at any moment, and restore all in the end
+    Thrash(thrash::Arguments),
     /// Write the vectors of the specification, or compare them
     Vectors(vectors::Arguments),
     /// Fuzz the decoders (needs a nightly toolchain)
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Race(arguments) => race::run(&arguments),
         Command::Distance(arguments) => distance::run(&arguments),
         Command::IndexScale(arguments) => index_scale::run(&arguments),
+        Command::Thrash(arguments) => thrash::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
     };
