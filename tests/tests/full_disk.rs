@@ -5,7 +5,7 @@ use std::fs;
 
 use strongroom_tests::mount::SmallDisk;
 use strongroom_tests::noise::noise;
-use strongroom_tests::sandbox::{Sandbox, run};
+use strongroom_tests::sandbox::{Sandbox, id_of, run};
 use strongroom_tests::tree;
 
 #[test]
@@ -114,5 +114,93 @@ fn a_full_cache_disk_stops_nothing() {
     fs::write(disk.path("more"), noise(1 << 20, 5)).unwrap_err();
     let _fourth = with(&["backup", "files", "source", "--force"]).assert_code(0);
     drop(filler);
+    sandbox.assert_clean();
+}
+
+/// Copying what is needed of thin packs takes room before it makes some.
+#[test]
+fn a_prune_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+    let sandbox = Sandbox::empty();
+    let Some(disk) = SmallDisk::mount(&sandbox.path("disk"), 12 << 20).unwrap() else { return };
+    let repository = disk.path("repository");
+    let with = |arguments: &[&str]| run(sandbox.command(arguments).env("STRONGROOM_REPO", &repository));
+    let _made = with(&["init"]).assert_code(0);
+    // The first day's pack holds what the second needs and what nobody needs any more.
+    sandbox.write("source/kept", noise(2_000_000, 1));
+    sandbox.write("source/gone", noise(2_000_000, 2));
+    let first = id_of(&with(&["backup", "files", "source", "--json"]).assert_code(0).one("backup"));
+    fs::remove_file(sandbox.path("source/gone")).unwrap();
+    let _second = with(&["backup", "files", "source"]).assert_code(0);
+    let _forgot = with(&["forget", &first]).assert_code(0);
+    let restores = |target: &str| {
+        let subtree = sandbox.path("source");
+        let arguments = ["restore", "latest", "--subtree", subtree.to_str().unwrap(), "--target", target];
+        let _restored = with(&arguments).assert_code(0);
+        tree::assert_same(&subtree, &sandbox.path(target));
+    };
+
+    let prune = ["prune", "--grace", "0", "--max-unused", "0"];
+    let filler = disk.fill().unwrap();
+    for _ in 0..2 {
+        let failed = with(&prune).assert_code(1);
+        let _said = failed.assert_says(["no space left", "no snapshot was harmed", "free some space"]);
+    }
+    let _clean = with(&["check", "--read-data"]).assert_code(0);
+    restores("while-full");
+    fs::remove_file(filler).unwrap();
+    let pruned = run(sandbox.command(prune).arg("--json").env("STRONGROOM_REPO", &repository));
+    let pruned = pruned.assert_code(0).one("prune");
+    assert!(pruned["copied"]["objects"].as_u64() >= Some(1), "{pruned}");
+    assert!(pruned["freed_bytes"].as_u64() > Some(1_900_000), "{pruned}");
+    restores("afterwards");
+    let _clean = with(&["check", "--read-data"]).assert_code(0);
+}
+
+#[test]
+fn a_copy_into_a_full_repository_commits_nothing() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = SmallDisk::mount(&sandbox.path("disk"), 8 << 20).unwrap() else { return };
+    let data = noise(3_000_000, 1);
+    let _id = sandbox.backup_stream("dump", &data);
+    let (from, repository) = (sandbox.repository(), disk.path("repository"));
+    let with = |arguments: &[&str]| run(sandbox.command(arguments).env("STRONGROOM_REPO", &repository));
+    let _made = with(&["init"]).assert_code(0);
+    let filler = disk.fill().unwrap();
+    let copy = ["copy", "--from-repo", from.to_str().unwrap()];
+    let failed = with(&copy).assert_code(1);
+    let _said = failed.assert_says(["no space left", "nothing was committed", "free some space"]);
+    assert!(with(&["snapshots", "--json"]).assert_code(0).json_lines().is_empty());
+    let _clean = with(&["check", "--read-data"]).assert_code(0);
+    fs::remove_file(filler).unwrap();
+    let _copied = with(&copy).assert_code(0).assert_prints(["copied 1 of 1 snapshots"]);
+    assert!(with(&["cat", "latest", "dump"]).assert_code(0).stdout == data);
+    let _clean = with(&["check", "--read-data"]).assert_code(0);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_full_cache_disk_stops_no_prune() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = SmallDisk::mount(&sandbox.path("disk"), 1 << 20).unwrap() else { return };
+    let with =
+        |arguments: &[&str]| run(sandbox.command(arguments).env("STRONGROOM_CACHE_DIR", disk.path("cache")));
+    sandbox.write("source/kept", noise(1_000_000, 1));
+    sandbox.write("source/gone", noise(1_000_000, 2));
+    let first = id_of(&with(&["backup", "files", "source", "--json"]).assert_code(0).one("backup"));
+    fs::remove_file(sandbox.path("source/gone")).unwrap();
+    let _second = with(&["backup", "files", "source"]).assert_code(0);
+    let _forgot = with(&["forget", &first]).assert_code(0);
+    let _filler = disk.fill().unwrap();
+    let pruned = with(&["prune", "--grace", "0", "--max-unused", "0", "--json"]).assert_code(0).one("prune");
+    assert!(pruned["copied"]["objects"].as_u64() >= Some(1), "{pruned}");
+    let _forgot = with(&["forget", "--keep-last", "1"]).assert_code(0);
+    // And with a cache disk that is full from the beginning.
+    fs::remove_dir_all(disk.path("cache")).unwrap();
+    let _filler = disk.fill().unwrap();
+    let _pruned = with(&["prune", "--grace", "0", "--max-unused", "0"]).assert_code(0);
+    let subtree = sandbox.path("source");
+    let restore = ["restore", "latest", "--subtree", subtree.to_str().unwrap(), "--target", "target"];
+    let _restored = with(&restore).assert_code(0);
+    tree::assert_same(&subtree, &sandbox.path("target"));
     sandbox.assert_clean();
 }
