@@ -29,7 +29,8 @@ pub(super) fn run(context: &Context<'_>, all: bool, dry_run: bool) -> anyhow::Re
         for name in &report.unreadable {
             line!("LOST: {name}: nothing says what it holds");
         }
-        line!("{} packs are described anew, by themselves", report.described);
+        let are = if dry_run { "would be" } else { "are" };
+        line!("{} packs {are} described anew, by what they say of themselves", report.described);
     }
     if !dry_run && !report.is_whole() {
         let detail = json!({
