@@ -7,8 +7,8 @@
 //! hold; packs are looked at next, so that it is known which frames are bad when, last, the trees of all snapshots
 //! are walked: the walk tells which snapshots and paths each piece of damage touches.
 
-mod export;
 mod beside;
+mod export;
 mod finding;
 mod head;
 mod journal;
