@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use strongroom_keys::Secret;
 use strongroom_repository::RepositoryError;
-use strongroom_repository::administration::Grant;
+use strongroom_repository::administration::{Grant, StorageRules};
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::repair::versions::{VersionsReport, repair_opening};
 use strongroom_store::{
@@ -219,6 +219,22 @@ fn what_no_version_holds_is_named_and_the_rest_repaired() {
     assert_eq!(report.restored.len(), objects.len() - 1);
     let found = check(&open(&store));
     assert!(damage(&found).iter().all(|finding| finding.object == lost.as_str()), "{:#?}", found.findings);
+}
+
+#[test]
+fn parity_is_brought_back_where_there_was_some() {
+    let (versioned, store, _) = versioned();
+    let asked = StorageRules { parity: Some(5), ..StorageRules::default() };
+    assert!(open(&store).set_storage_rules(asked).unwrap().is_some());
+    backup(&mut open(&store), "db", &files([("dump.sql", noise(2, 100_000))]));
+    let parity = names(&*store, "parity/");
+    let [deleted, overwritten] = &parity[..] else { panic!("{parity:?}") };
+    store.delete(deleted).unwrap();
+    versioned.overwrite(overwritten, b"no parity");
+    let report = open(&store).repair_versions(false, &Silent).unwrap();
+    assert_eq!((restored(&report), report.lost), (parity.clone(), vec![]));
+    assert_clean(&store);
+    assert_eq!(open(&store).repair_versions(false, &Silent).unwrap().restored, []);
 }
 
 #[test]

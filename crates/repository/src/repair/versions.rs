@@ -11,6 +11,7 @@ use strongroom_format::entry::ENTRY_LIMIT_BYTES;
 use strongroom_format::index::INDEX_LIMIT_BYTES;
 use strongroom_format::key_object::KEY_LIMIT_BYTES;
 use strongroom_format::pack::PACK_LIMIT_BYTES;
+use strongroom_format::parity::PARITY_LIMIT_BYTES;
 use strongroom_keys::derive::content_hash;
 use strongroom_store::{History, ObjectName, Store, StoreError};
 
@@ -71,7 +72,8 @@ pub fn repair_opening(
 }
 
 impl Repository {
-    /// Brings back packs, index objects and wrapped keys that were overwritten or deleted, in a store that keeps older versions.
+    /// Brings back packs, their parity, index objects and wrapped keys that were overwritten or deleted, in a store that
+    /// keeps older versions.
     ///
     /// # Errors
     /// `NoHistory`, `Store`, `Interrupted`.
@@ -97,6 +99,10 @@ impl Repository {
             let needed = Needed { name, hash: Some(pack.id.0), limit_bytes: PACK_LIMIT_BYTES };
             repair(history, &needed, dry_run, monitor, &mut report)?;
         }
+        for name in self.parity_there_was(history)? {
+            let needed = Needed { name, hash: None, limit_bytes: PARITY_LIMIT_BYTES };
+            repair(history, &needed, dry_run, monitor, &mut report)?;
+        }
         for index in self.state.indexes.values() {
             let needed = Needed {
                 name: names::index_ref(index)?,
@@ -106,6 +112,17 @@ impl Repository {
             repair(history, &needed, dry_run, monitor, &mut report)?;
         }
         Ok(report)
+    }
+
+    /// The parity of packs that count, deleted or not. A pack need not have any.
+    fn parity_there_was(&self, history: &dyn History) -> Result<Vec<ObjectName>, StoreError> {
+        let mut names = history.deleted("parity/")?;
+        self.origin.list("parity/", &mut |name, _| {
+            names.push(name);
+            Ok(())
+        })?;
+        names.retain(|name| names::parity_of(name).is_some_and(|id| self.state.packs.contains_key(&id)));
+        Ok(names)
     }
 }
 
