@@ -11,6 +11,7 @@ mod index_scale;
 mod install;
 mod race;
 mod services;
+mod simulate;
 mod test;
 mod thrash;
 mod tidy;
@@ -41,6 +42,8 @@ enum Command {
     Distance(distance::Arguments),
     /// Measure a very large index, and a listing of very many snapshots
     IndexScale(index_scale::Arguments),
+    /// Play hosts that fail at any write against a model, with more seeds than the tests
+    Simulate(simulate::Arguments),
     /// Kill writers, a pruner and a checker of one repository at any moment, and restore all in the end
     Thrash(thrash::Arguments),
     /// Write the vectors of the specification, or compare them
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Race(arguments) => race::run(&arguments),
         Command::Distance(arguments) => distance::run(&arguments),
         Command::IndexScale(arguments) => index_scale::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Thrash(arguments) => thrash::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
