@@ -194,13 +194,22 @@ pub fn decide(candidates: &[Candidate<'_>], group_by: GroupBy, keep: &Keep) -> V
     let mut reasons = vec![Vec::new(); candidates.len()];
     for mut places in groups.into_values() {
         let last = places.last().copied();
-        // The newest first. Copies come later than they were taken.
-        places.sort_by_key(|at| Reverse((candidates[*at].time_ms, *at)));
+        // The newest first: the journal's order, whatever clocks said. Only copies come later than they were taken.
+        let mut newest_ms = i64::MIN;
+        let mut order = BTreeMap::new();
+        for at in &places {
+            let Candidate { snapshot, time_ms } = candidates[*at];
+            if snapshot.manifest.origin.is_none() {
+                newest_ms = newest_ms.max(time_ms);
+            }
+            order.insert(*at, if snapshot.manifest.origin.is_some() { time_ms } else { newest_ms });
+        }
+        places.sort_by_key(|at| Reverse((order.get(at).copied(), *at)));
         let of_group: Vec<_> = places.iter().map(|at| view(&candidates[*at])).collect();
         for (at, why) in places.iter().zip(decide_group(&of_group, keep)) {
             reasons[*at] = why;
         }
-        // The journal's last stays too, whatever clocks said.
+        // The journal's last stays too.
         if let Some(why) = last.map(|at| &mut reasons[at])
             && !why.contains(&Reason::Newest)
         {

@@ -212,7 +212,7 @@ impl<'a> Planner<'a> {
         Ok(uses.into_values().collect())
     }
 
-    /// The data keys of packs that stay once a choice is made; `None` where that is not known of all of them.
+    /// The data keys of packs that stay once a choice is made, and of what is copied; `None` where that is not known of all of them.
     pub(super) fn used_keys(
         &self,
         state: &State,
@@ -222,8 +222,16 @@ impl<'a> Planner<'a> {
         for number in self.index.pack_numbers()? {
             let entry = self.marks.entry(number)?;
             described.insert(entry.id);
-            if entry.kind == ObjectKind::DataPack && !choice.retires(entry.id) {
-                used.extend(entry.footer.keys.iter().map(|key| key.id));
+            if entry.kind != ObjectKind::DataPack {
+                continue;
+            }
+            let keys = &entry.footer.keys;
+            if choice.copied.contains(&entry.id) {
+                let frames = self.marks.frames_of(number);
+                let copied = frames.ones().filter_map(|at| entry.footer.frames.get(at));
+                used.extend(copied.filter_map(|frame| Some(keys.get(usize::from(frame.key))?.id)));
+            } else if !choice.retires(entry.id) {
+                used.extend(keys.iter().map(|key| key.id));
             }
         }
         // A pack that nothing describes may be sealed under any.
