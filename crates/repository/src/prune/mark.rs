@@ -137,11 +137,14 @@ impl<'a> Marks<'a> {
     fn insert(&self, places: &[Location], fresh: &mut Vec<Fresh>) -> Result<bool, RepositoryError> {
         let mut new = Vec::new();
         let mut frames = lock(&self.frames);
-        for place in places {
-            let set = frames.entry(place.pack).or_default();
-            set.grow(place.frame as usize + 1);
-            if !set.put(place.frame as usize) {
-                new.push(*place);
+        for of_pack in places.chunk_by(|one, next| one.pack == next.pack) {
+            let Some(first) = of_pack.first() else { continue };
+            let set = frames.entry(first.pack).or_default();
+            for place in of_pack {
+                set.grow(place.frame as usize + 1);
+                if !set.put(place.frame as usize) {
+                    new.push(*place);
+                }
             }
         }
         drop(frames);
