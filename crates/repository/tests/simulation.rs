@@ -497,7 +497,7 @@ fn run(seed: u64) {
         let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
         new_repository(&store);
     }
-    for number in 0..16 {
+    for number in 0..12 {
         step(&world, 0);
         if number % 4 == 3 {
             verify(&world);
