@@ -236,6 +236,18 @@ impl Cache {
         }))
     }
 
+    /// All packs that are known, by their numbers.
+    pub(crate) fn pack_ids(&self) -> Result<Vec<(PackNumber, PackId)>, RepositoryError> {
+        let rows: Vec<(PackNumber, Vec<u8>)> = self.told(self.place().database.read(|connection| {
+            connection
+                .prepare("SELECT no, id FROM pack ORDER BY no")?
+                .query_map([], |row| Ok((PackNumber(row.get(0)?), row.get(1)?)))?
+                .collect()
+        }))?;
+        let known = |(number, id): (PackNumber, Vec<u8>)| Some((number, PackId::try_from(&id[..]).ok()?));
+        Ok(rows.into_iter().filter_map(known).collect())
+    }
+
     /// Numbers of all packs.
     pub(crate) fn pack_numbers(&self) -> Result<Vec<PackNumber>, RepositoryError> {
         self.told(self.place().database.read(|connection| {

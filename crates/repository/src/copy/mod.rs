@@ -175,14 +175,26 @@ impl<'c, 'env> Copy<'c, '_, 'env> {
                 self.sink.cut(Vec::new(), parameters, bytes);
             }
             streams => {
+                // A lane for each way of cutting: each has buffers of its own.
+                let mut lanes: Vec<(ChunkerParams, Lane<'env>)> = Vec::new();
                 while let Some(entry) = self.next(&mut entries)? {
                     let cut = streams.iter().find(|stream| stream.name == entry.path.as_bytes());
                     let parameters = cut.map_or(Ok(ChunkerParams::default()), parameters_of)?;
-                    let mut lane = self.sink.stream_lane(parameters)?;
+                    let at = match lanes.iter().position(|(known, _)| *known == parameters) {
+                        Some(at) => at,
+                        None => {
+                            lanes.push((parameters, self.sink.stream_lane(parameters)?));
+                            lanes.len() - 1
+                        }
+                    };
                     let (name, bytes) = (entry.path.as_bytes().to_vec(), entry.bytes());
-                    self.entry(entry, &mut lane, None)?;
-                    lane.finish()?;
+                    if let Some((_, lane)) = lanes.get_mut(at) {
+                        self.entry(entry, lane, None)?;
+                    }
                     self.sink.cut(name, parameters, bytes);
+                }
+                for (_, lane) in lanes {
+                    lane.finish()?;
                 }
             }
         }

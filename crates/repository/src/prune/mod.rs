@@ -165,7 +165,6 @@ impl Plan {
 }
 
 /// What a plan was made for.
-#[derive(PartialEq, Eq)]
 struct Basis {
     snapshots: BTreeSet<SnapshotId>,
     packs: HashSet<PackId>,
@@ -247,8 +246,7 @@ impl Repository {
         lengths(&plan.choice.unneeded, &mut report.unneeded);
         lengths(&plan.choice.copied, &mut report.copied);
         plan.leftovers.values().for_each(|bytes| report.leftovers.add(*bytes));
-        let is_new = |id: &PackId| plan.repacked.copies.packs.iter().any(|pack| pack.id == *id);
-        for pack in plan.packs.values().filter(|pack| !plan.choice.retires(pack.id) && !is_new(&pack.id)) {
+        for pack in plan.packs.values().filter(|pack| !plan.choice.retires(pack.id)) {
             report.kept.add(pack.length);
         }
         report
@@ -339,7 +337,11 @@ impl Repository {
             {
                 return Ok(false);
             }
-            planner.learn(self, options.workers, monitor)?;
+            match planner.learn(self, options.workers, monitor) {
+                // What others forgot and pruned since: with a plan of its own that shows.
+                Err(RepositoryError::NotPrunable { .. }) => return Ok(false),
+                learned => learned?,
+            }
             planner.keep_what_is_needed_now(&mut plan.choice, &plan.repacked.frames)?;
             plan.leftovers.retain(|id, _| !self.state.packs.contains_key(id));
             plan.retired_keys = self.keys_to_retire(options, planner, plan, listing, now_ms)?;
@@ -360,8 +362,8 @@ impl Repository {
         monitor: &dyn Monitor,
     ) -> Result<Plan, RepositoryError> {
         let limits = Limits { max_unused: options.max_unused, max_repack: options.max_repack };
-        let mut choice = planner.choose(limits)?;
-        let (cost, mut written) = Cost::of_copying(&choice, &planner.uses()?);
+        let (mut choice, uses) = planner.choose(limits)?;
+        let (cost, mut written) = Cost::of_copying(&choice, &uses);
         let mut repacked = Repacked::default();
         if !options.dry_run && !choice.copied.is_empty() {
             repacked = self.repack(options, planner, &mut choice, listing, monitor)?;

@@ -101,23 +101,29 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Chooses. What a pack that stays builds on is needed too, which may make others stay.
-    pub(super) fn choose(&mut self, limits: Limits) -> Result<Choice, RepositoryError> {
+    /// Chooses, and tells of what. What a pack that stays builds on is needed too, which may make others stay.
+    pub(super) fn choose(&mut self, limits: Limits) -> Result<(Choice, Vec<PackUse>), RepositoryError> {
         loop {
-            let choice = choose(&self.uses()?, limits);
-            let mut any = false;
-            for number in self.index.pack_numbers()? {
-                let id = self.marks.entry(number)?.id;
-                if !choice.retires(id) && !self.staying.contains(&id) {
-                    any |= self.marks.mark_bases_of(number)?;
-                }
-            }
-            let stays: Vec<_> = self.ids()?.into_iter().filter(|id| !choice.retires(*id)).collect();
-            self.staying.extend(stays);
-            if !any {
-                return Ok(choice);
+            let uses = self.uses()?;
+            let choice = choose(&uses, limits);
+            if !self.mark_what_stays(&choice)? {
+                return Ok((choice, uses));
             }
         }
+    }
+
+    /// Marks what the packs build on that a choice lets stay. Says whether that marked anything.
+    fn mark_what_stays(&mut self, choice: &Choice) -> Result<bool, RepositoryError> {
+        let mut any = false;
+        for (number, id) in self.packs()? {
+            // A pack that is described in several ways has as many numbers.
+            if !choice.retires(id) && !self.staying.contains(&id) {
+                any |= self.marks.mark_bases_of(number)?;
+            }
+        }
+        let stays = self.packs()?.into_iter().map(|(_, id)| id).filter(|id| !choice.retires(*id));
+        self.staying.extend(stays);
+        Ok(any)
     }
 
     /// Takes a pack out of a choice: it stays, and with it what its frames build on.
@@ -137,16 +143,10 @@ impl<'a> Planner<'a> {
         choice: &mut Choice,
         copied: &HashMap<PackNumber, FixedBitSet>,
     ) -> Result<(), RepositoryError> {
-        for number in self.index.pack_numbers()? {
-            let id = self.marks.entry(number)?.id;
-            if !choice.retires(id) && self.staying.insert(id) {
-                self.marks.mark_bases_of(number)?;
-            }
-        }
+        self.mark_what_stays(choice)?;
         loop {
             let mut needed = BTreeSet::new();
-            for number in self.index.pack_numbers()? {
-                let id = self.marks.entry(number)?.id;
+            for (number, id) in self.packs()? {
                 let frames = self.marks.frames_of(number);
                 let is_copied = copied.get(&number).is_some_and(|copied| frames.is_subset(copied));
                 if choice.retires(id) && !frames.is_clear() && !is_copied {
@@ -176,17 +176,14 @@ impl<'a> Planner<'a> {
         by_source.into_values().collect()
     }
 
-    pub(super) fn numbers(&self) -> Result<Vec<PackNumber>, RepositoryError> {
-        self.index.pack_numbers()
+    /// All packs, by their numbers.
+    pub(super) fn packs(&self) -> Result<Vec<(PackNumber, PackId)>, RepositoryError> {
+        self.index.pack_ids()
     }
 
-    fn ids(&self) -> Result<BTreeSet<PackId>, RepositoryError> {
-        self.index.pack_numbers()?.into_iter().map(|number| Ok(self.marks.entry(number)?.id)).collect()
-    }
-
-    pub(super) fn uses(&self) -> Result<Vec<PackUse>, RepositoryError> {
+    fn uses(&self) -> Result<Vec<PackUse>, RepositoryError> {
         let mut uses = BTreeMap::<PackId, PackUse>::new();
-        for number in self.index.pack_numbers()? {
+        for (number, _) in self.packs()? {
             let entry = self.marks.entry(number)?;
             let footer = &entry.footer;
             let length = |record: &strongroom_format::pack::FrameRecord| u64::from(record.sealed_length);
@@ -219,7 +216,7 @@ impl<'a> Planner<'a> {
         choice: &Choice,
     ) -> Result<Option<HashSet<KeyId>>, RepositoryError> {
         let (mut used, mut described) = (HashSet::new(), HashSet::new());
-        for number in self.index.pack_numbers()? {
+        for (number, _) in self.packs()? {
             let entry = self.marks.entry(number)?;
             described.insert(entry.id);
             if entry.kind != ObjectKind::DataPack {

@@ -19,6 +19,7 @@ use crate::error::RepositoryError;
 use crate::monitor::Monitor;
 use crate::names;
 use crate::pack_writer::SealedFrame;
+use crate::parity;
 use crate::repository::Repository;
 use crate::state::describe;
 
@@ -69,9 +70,9 @@ impl Repository {
         let mut copier = Copier::new(self, &*self.origin, options.uploads);
         let mut left = Vec::new();
         let mut bytes = 0;
-        for number in planner.numbers()? {
-            let entry = planner.marks().entry(number)?;
-            if choice.copied.contains(&entry.id) {
+        for (number, id) in planner.packs()? {
+            if choice.copied.contains(&id) {
+                let entry = planner.marks().entry(number)?;
                 let frames = planner.marks().frames_of(number);
                 let lengths = frames.ones().filter_map(|at| entry.footer.frames.get(at));
                 bytes += lengths.map(|record| u64::from(record.sealed_length)).sum::<u64>();
@@ -189,9 +190,11 @@ impl Repository {
             if found.iter().any(|(number, frame, _)| done.contains(&(*number, *frame))) {
                 continue;
             }
-            let whole = self.origin.get(&stored.name, PACK_LIMIT_BYTES);
+            let Ok(bytes) = self.origin.get(&stored.name, PACK_LIMIT_BYTES) else { continue };
             let Some((_, _, first)) = found.first() else { continue };
-            if whole.is_ok_and(|bytes| content_hash(&bytes).0 == id.0) {
+            if content_hash(&bytes).0 == id.0 {
+                // The try may have ended between the pack and its parity.
+                parity::put(&*self.origin, self.state.policy.parity, &pack, &bytes)?;
                 copier.adopt(planner.tag_of(*first), pack, &entry, indexed)?;
                 repacked.adopted.insert(*id);
                 done.extend(found.into_iter().map(|(number, frame, _)| (number, frame)));

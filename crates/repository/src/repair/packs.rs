@@ -132,6 +132,10 @@ impl Repository {
                 let bytes = healed.or(bytes);
                 let name = names::pack(pack.kind, pack.id)?;
                 let is_gone = bytes.is_none();
+                // By a prune, perhaps, that went on meanwhile.
+                if is_gone && !self.newer_state().packs.contains_key(&pack.id) {
+                    continue;
+                }
                 let Some(entry) = known.entry(pack.id)? else {
                     monitor
                         .warn(&format!("{name} is damaged ({why}), and no index object says what it holds"));
@@ -171,9 +175,14 @@ impl Repository {
             indexes: copies.indexes,
             ..RetireBody::default()
         };
-        self.append(|state| match body.retired.iter().find(|pack| !state.packs.contains_key(pack)) {
-            Some(pack) => Err(RepositoryError::PackRetired { pack: *pack }),
-            None => Ok(Statement::Retire(body.clone())),
+        self.append(|state| {
+            // Of its own packs, too, some may have been taken for leftovers.
+            let mut brought = body.packs.iter().map(|pack| &pack.id);
+            let gone = body.retired.iter().find(|pack| !state.packs.contains_key(pack));
+            match gone.or_else(|| brought.find(|pack| state.retired.contains_key(pack))) {
+                Some(pack) => Err(RepositoryError::PackRetired { pack: *pack }),
+                None => Ok(Statement::Retire(body.clone())),
+            }
         })?;
         self.load_index()?;
         Ok(report)
