@@ -323,7 +323,7 @@ class Whole(unittest.TestCase):
         r.append(7, {1: [[pack, first], [bytes(32), first]]}, OWNER)
         r.append(7, {1: [[pack, bytes(32)], [other, first]]}, OWNER)
         journal = self.open()
-        self.assertEqual(([number for number, _ in journal.voids], journal.attested), ([2], {pack: first, other: first}))
+        self.assertEqual(([number for number, _ in journal.voids], journal.attested), ([2], {pack: (first, 3), other: (first, 4)}))
 
     def test_only_maintainers_forget_and_forgetting_is_final(self):
         r, first = self.repo, self.open().snapshots[1].encoded

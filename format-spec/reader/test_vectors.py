@@ -105,7 +105,7 @@ class Golden(unittest.TestCase):
         self.assertEqual((checkpoint.number, len(checkpoint.voids), checkpoint.chain), (9, 1, bytes([10]) * 32))
         tags, holds = checkpoint.snapshots[0][-2:]
         self.assertEqual((tags, holds), (["nightly", "weekly"], [("audit", 8), ("legal", 5)]))
-        self.assertEqual(checkpoint.attested, [(bytes([5]) * 32, bytes([12]) * 32)])
+        self.assertEqual(checkpoint.attested, [((bytes([5]) * 32, bytes([12]) * 32), 8)])
         self.assertEqual(checkpoint.forgotten, [bytes([13]) * 32])
         self.assertEqual(checkpoint.retired, [(bytes([14]) * 32, 7), (bytes([15]) * 32, 8)])
         self.assertEqual(checkpoint.retired_keys, [(bytes([13]) * 16, 7)])
@@ -257,7 +257,7 @@ class Stores(unittest.TestCase):
         self.assertEqual((journal.number, damaged), (expected["head"], expected["damaged"]))
         self.assertEqual((journal.policy.sequence, journal.policy.settled or 0), (expected["policy"], expected["settled"]))
         self.assertEqual((journal.chain.hex(), journal.metadata.id.hex()), (expected["chain"], expected["metadata_key"]))
-        attested = sorted([pack.hex(), description.hex()] for pack, description in journal.attested.items())
+        attested = sorted([pack.hex(), by.hex(), last] for pack, (by, last) in journal.attested.items())
         self.assertEqual(attested, expected["attested"])
         snapshots = [
             {"entry": s.number, "id": s.id.hex(), "time_ms": s.time_ms, "tags": sorted(s.tags),

@@ -217,6 +217,8 @@ fn snapshots_are_copied_to_a_repository_of_another_key() {
     let first = id_of(&sandbox.backup(["files", "source", "--tag", "monthly"]));
     let stream = noise(900_000, 3);
     let dump = sandbox.backup_stream("db.dump", &stream);
+    let hold = |id: &str| sandbox.run(["hold", "add", id, "--name", "legal", "--reason", "case 7"]);
+    let _held = hold(&dump).assert_code(0);
     let elsewhere = Elsewhere::new(&sandbox);
     let from = sandbox.repository();
     let from = from.to_str().unwrap();
@@ -251,12 +253,25 @@ fn snapshots_are_copied_to_a_repository_of_another_key() {
     tree::assert_same(&subtree, &sandbox.path("target"));
     let listed = there(&["snapshots", "--json"]).assert_code(0).json_lines();
     assert_eq!(listed[0]["tags"], serde_json::json!(["monthly"]), "{}", listed[0]);
+    let holds: Vec<bool> = listed.iter().map(|one| one["holds"].to_string().contains("legal")).collect();
+    assert_eq!(holds, [false, true, false], "a copy is under the holds of what it was copied from");
+    let told = there(&["journal", "export"]).assert_code(0).json_lines();
+    let copies = told.iter().filter(|entry| entry["says"]["copy_of"]["snapshot"] == first.as_str());
+    assert_eq!(copies.count(), 1, "{told:#?}");
+
+    // Also of those that were put on later; they stay on when they are taken off there.
+    let _held = hold(&first).assert_code(0);
+    let _held = copy(&["copy"]).assert_code(0).assert_says([&is(&first)[..8], "under hold now: legal"]);
+    let _off = sandbox.run(["hold", "remove", &first, "--name", "legal"]).assert_code(0);
 
     // What is forgotten here stays there, until a sync is told to forget it too.
     let _forgot = sandbox.run(["forget", &first]).assert_code(0);
     let count = || there(&["snapshots", "--json"]).assert_code(0).json_lines().len();
     let _kept = copy(&["sync"]).assert_code(0);
     assert_eq!(count(), 3);
+    let _told = copy(&["sync", "--forget"]).assert_code(0).assert_prints(["stays: it is under hold"]);
+    assert_eq!(count(), 3);
+    let _off = there(&["hold", "remove", &is(&first), "--name", "legal"]).assert_code(0);
     let _told = copy(&["sync", "--forget", "--dry-run"]).assert_code(0).assert_prints(["would be forgotten"]);
     assert_eq!(count(), 3);
     let _gone = copy(&["sync", "--forget"]).assert_code(0).assert_prints([&is(&first)[..8], "forgotten"]);

@@ -69,7 +69,7 @@ impl Report {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut build = cargo()?;
     build.args(["build", "--release", "--quiet", "--locked", "--package", "strongroom-repository"]);
-    let mut all = vec![build.args(["--example", "scale", "--example", "marking"])];
+    let mut all = vec![build.args(["--example", "scale"])];
     let mut binary = cargo()?;
     if arguments.snapshots > 0 {
         all.push(binary.args(["build", "--release", "--quiet", "--locked", "--package", "strongroom"]));
@@ -178,8 +178,8 @@ fn marking(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<
     let place = folder.join("marking");
     std::fs::create_dir_all(&place).context("no folder for the repository")?;
     let place_text = place.display().to_string();
-    let _made = Said::by("marking", &["make", &place_text, &chunks.to_string(), &snapshots.to_string()])?;
-    let found = Said::by("marking", &["mark", &place_text])?;
+    let _made = Said::of(&["make", &place_text, &chunks.to_string(), &snapshots.to_string()])?;
+    let found = Said::of(&["mark", &place_text])?;
     std::fs::remove_dir_all(&place).context("cannot clean up")?;
     // Each snapshot but the first has one file more, of as many chunks as the others.
     let marked = (chunks + (snapshots - 1) * 1000) as f64;
@@ -205,12 +205,8 @@ struct Said(Vec<String>);
 
 impl Said {
     fn of(arguments: &[&str]) -> Result<Self> {
-        Self::by("scale", arguments)
-    }
-
-    fn by(example: &str, arguments: &[&str]) -> Result<Self> {
-        let examples = root()?.join("target/release/examples");
-        let said = output(Command::new(examples.join(example)).args(arguments))?;
+        let example = root()?.join("target/release/examples/scale");
+        let said = output(Command::new(example).args(arguments))?;
         let said = String::from_utf8(said.stdout).context("it printed what is no text")?;
         Ok(Self(said.split_whitespace().map(str::to_owned).collect()))
     }

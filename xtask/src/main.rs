@@ -6,6 +6,7 @@
 
 mod checkout;
 mod distance;
+mod fixture;
 mod fuzz;
 mod index_scale;
 mod install;
@@ -48,6 +49,8 @@ enum Command {
     Thrash(thrash::Arguments),
     /// Write the vectors of the specification, or compare them
     Vectors(vectors::Arguments),
+    /// Write a repository with today's build, to be kept in tests/fixtures
+    Fixture(fixture::Arguments),
     /// Fuzz the decoders (needs a nightly toolchain)
     Fuzz(fuzz::Arguments),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Thrash(arguments) => thrash::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),
+        Command::Fixture(arguments) => fixture::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
     };
     result.unwrap_or_else(|error| {

@@ -32,6 +32,7 @@ mod scenario;
 mod spread;
 mod standing;
 mod table;
+mod warm;
 
 use std::path::PathBuf;
 

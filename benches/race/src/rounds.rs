@@ -12,6 +12,7 @@ use crate::measure::{self, Measurement, Output, Streams};
 use crate::operation::Operation;
 use crate::results::{Results, Run};
 use crate::scenario::Scenario;
+use crate::warm::read_all;
 
 /// A contender in one round, with its new repository.
 struct Lane<'a> {
@@ -21,7 +22,8 @@ struct Lane<'a> {
     stored_bytes: u64,
 }
 
-/// Runs all steps so many times, each with new repositories; who starts changes.
+/// Runs all steps so many times, each with new repositories; who starts changes. What was restored stays until all is
+/// over: a file system that has just deleted many files searches long for free inodes, and whoever restores next waits.
 pub(crate) fn run(
     time: &Path,
     contenders: &mut [Contender],
@@ -31,6 +33,7 @@ pub(crate) fn run(
     folder: &Path,
 ) -> Result<Results> {
     let mut results = Results::default();
+    let mut over = Vec::new();
     for round in 1..=rounds {
         eprintln!("{scenario}: round {round} of {rounds}");
         let mut lanes = Vec::new();
@@ -57,6 +60,7 @@ pub(crate) fn run(
                 results.add(run);
             }
         }
+        over.extend(lanes.into_iter().map(|lane| lane.folder));
         contenders.rotate_left(1);
     }
     // As they came.
@@ -94,6 +98,8 @@ impl<'a> Lane<'a> {
             Operation::Check | Operation::CheckUniform => Task::Check,
             Operation::ForgetAndPrune => Task::ForgetAndPrune { old: self.contender.old_snapshots(&place)? },
         };
+        read_all(source.path())?;
+        read_all(&place.repository())?;
         let mut whole = Measurement::default();
         for command in self.contender.commands(&task, &place) {
             // What was written before goes to the disk now, and not while this is measured.
@@ -107,10 +113,6 @@ impl<'a> Lane<'a> {
         }
         if let (Operation::Restore, Source::Tree(tree)) = (operation, source) {
             ensure_same(tree, &self.contender.restored_tree(&place, tree))?;
-        }
-        // Not before all have restored: a file system that has just deleted many files searches long for free inodes.
-        if operation == Operation::ForgetAndPrune && restored.exists() {
-            std::fs::remove_dir_all(&restored).context("cannot remove what was restored")?;
         }
         self.stored_bytes = measure::stored_bytes(&place.repository())?;
         Ok(whole)

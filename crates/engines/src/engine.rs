@@ -9,6 +9,7 @@ use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
 
 use crate::files::WalkError;
+use crate::postgres::PostgresError;
 
 /// Reads one kind of data.
 pub trait Engine {
@@ -32,6 +33,9 @@ pub enum EngineError {
     /// The walk cannot start.
     #[error(transparent)]
     Walk(#[from] WalkError),
+    /// PostgreSQL could not be read.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

@@ -12,6 +12,7 @@ mod command;
 mod engine;
 pub mod files;
 mod patient_reader;
+pub mod postgres;
 mod stdin;
 
 pub use command::{Command, CommandStream};

@@ -2,12 +2,12 @@
 //! (`format-spec/objects.md#checkpoint`). A cache: everything in it can be folded from the journal again.
 
 use crate::cbor::{Decoder, Encoder};
-use crate::entry::{
-    Attestation, IndexRef, PackRef, PolicyBody, decode_attestation, decode_index, decode_pack,
-    encode_attestation, encode_index, encode_pack,
-};
+use crate::entry::{Attestation, IndexRef, PackRef, PolicyBody};
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
+use crate::reference::{
+    decode_attestation, decode_index, decode_pack, encode_attestation, encode_index, encode_pack,
+};
 use crate::{ContentHash, FormatError, KeyId, PackId, Signature, SnapshotId, WriterId};
 
 /// Largest checkpoint a reader accepts, bytes.
@@ -73,8 +73,8 @@ pub struct Checkpoint {
     pub packs: Vec<(PackRef, WriterId)>,
     /// Entries that change nothing.
     pub voids: Vec<VoidEntry>,
-    /// Packs that a verifier attested, by ID.
-    pub attested: Vec<Attestation>,
+    /// Packs that a verifier attested, by ID, and the entry that attested each last.
+    pub attested: Vec<(Attestation, u64)>,
     /// Snapshots that forget entries forgot, by ID.
     pub forgotten: Vec<SnapshotId>,
     /// Packs that no longer count, by ID, and the entry that retired each.
@@ -116,7 +116,13 @@ impl Checkpoint {
                 });
             });
             map.bytes(8, &self.chain.0);
-            map.field(9, |e| e.array(&self.attested, encode_attestation));
+            map.field(9, |e| {
+                e.array(&self.attested, |e, (said, number)| {
+                    e.array_head(2);
+                    encode_attestation(e, said);
+                    e.uint(*number);
+                });
+            });
             map.field(10, |e| e.array(&self.forgotten, |e, id| e.bytes(&id.0)));
             map.field(11, |e| {
                 e.array(&self.retired, |e, (pack, number)| {
@@ -165,7 +171,9 @@ impl Checkpoint {
                     })?)
                 }
                 8 => chain = Some(ContentHash::try_from(value.bytes()?)?),
-                9 => attested = Some(value.array(decode_attestation)?),
+                9 => {
+                    attested = Some(value.array(|v| v.tuple(2, |v| Ok((decode_attestation(v)?, v.uint()?))))?)
+                }
                 10 => forgotten = Some(value.array(|v| SnapshotId::try_from(v.bytes()?))?),
                 11 => {
                     retired = Some(
@@ -276,7 +284,7 @@ mod tests {
             indexes: body.indexes.clone(),
             packs: body.packs.iter().map(|pack| (*pack, WriterId([9; 16]))).collect(),
             voids: vec![VoidEntry { number: 6, reason: "signed by nobody the policy lists".into() }],
-            attested: vec![Attestation { pack: PackId([11; 32]), description: ContentHash([12; 32]) }],
+            attested: vec![(Attestation { pack: PackId([11; 32]), description: ContentHash([12; 32]) }, 6)],
             forgotten: vec![SnapshotId([13; 32])],
             retired: vec![(PackId([14; 32]), 7)],
             retired_keys: vec![(KeyId([15; 16]), 8)],

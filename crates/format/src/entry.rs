@@ -4,8 +4,12 @@ use crate::cbor::{Decoder, Encoder};
 use crate::manifest::SnapshotBody;
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
-use crate::registry::{EntryKind, ObjectKind, Roles};
-use crate::{ContentHash, FormatError, IndexId, KeyId, PackId, Signature, SnapshotId, SourceTag};
+pub use crate::reference::{Attestation, IndexRef, PackRef};
+use crate::reference::{
+    decode_attestation, decode_index, decode_pack, encode_attestation, encode_index, encode_pack,
+};
+use crate::registry::{EntryKind, Roles};
+use crate::{ContentHash, FormatError, IndexId, KeyId, PackId, Signature, SnapshotId};
 
 /// Largest journal entry a reader accepts, bytes.
 pub const ENTRY_LIMIT_BYTES: u64 = 64 << 20;
@@ -57,28 +61,6 @@ pub struct PolicyBody {
     pub root_signature: Signature,
 }
 
-/// A pack that an entry brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackRef {
-    /// Data or metadata pack.
-    pub kind: ObjectKind,
-    /// The pack.
-    pub id: PackId,
-    /// Its length, bytes.
-    pub length: u64,
-}
-
-/// An index object that an entry brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexRef {
-    /// The object.
-    pub id: IndexId,
-    /// Its folder.
-    pub source_tag: SourceTag,
-    /// Its length, bytes.
-    pub length: u64,
-}
-
 /// New index objects that say all that the old ones said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReindexBody {
@@ -110,15 +92,6 @@ pub struct RetireBody {
     pub keys: Vec<KeyRef>,
     /// Data keys that nothing is sealed under any more, once the retired packs are deleted.
     pub retired_keys: Vec<KeyId>,
-}
-
-/// What a verifier says of a pack: that it holds exactly what one description says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attestation {
-    /// The pack.
-    pub pack: PackId,
-    /// BLAKE3-256 of its stored header and encoded footer.
-    pub description: ContentHash,
 }
 
 /// Tags added to and taken from a snapshot.
@@ -447,64 +420,10 @@ fn decode_note(decoder: &mut Decoder<'_>) -> Result<NoteBody, FormatError> {
     })
 }
 
-/// Writes `[pack ID, description]`.
-pub(crate) fn encode_attestation(encoder: &mut Encoder, attestation: &Attestation) {
-    encoder.array_head(2);
-    encoder.bytes(&attestation.pack.0);
-    encoder.bytes(&attestation.description.0);
-}
-
-/// Reads `[pack ID, description]`.
-pub(crate) fn decode_attestation(decoder: &mut Decoder<'_>) -> Result<Attestation, FormatError> {
-    decoder.tuple(2, |v| {
-        Ok(Attestation {
-            pack: PackId::try_from(v.bytes()?)?,
-            description: ContentHash::try_from(v.bytes()?)?,
-        })
-    })
-}
-
-/// Writes `[ID, source tag, length]`.
-pub(crate) fn encode_index(encoder: &mut Encoder, index: &IndexRef) {
-    encoder.array_head(3);
-    encoder.bytes(&index.id.0);
-    encoder.bytes(&index.source_tag.0);
-    encoder.uint(index.length);
-}
-
-/// Reads `[ID, source tag, length]`.
-pub(crate) fn decode_index(decoder: &mut Decoder<'_>) -> Result<IndexRef, FormatError> {
-    decoder.tuple(3, |v| {
-        Ok(IndexRef {
-            id: IndexId::try_from(v.bytes()?)?,
-            source_tag: SourceTag::try_from(v.bytes()?)?,
-            length: v.uint()?,
-        })
-    })
-}
-
-/// Writes `[kind, ID, length]`.
-pub(crate) fn encode_pack(encoder: &mut Encoder, pack: &PackRef) {
-    encoder.array_head(3);
-    encoder.uint(pack.kind.number().into());
-    encoder.bytes(&pack.id.0);
-    encoder.uint(pack.length);
-}
-
-/// Reads `[kind, ID, length]`.
-pub(crate) fn decode_pack(decoder: &mut Decoder<'_>) -> Result<PackRef, FormatError> {
-    decoder.tuple(3, |v| {
-        let kind = ObjectKind::try_from(v.uint()?)?;
-        if !matches!(kind, ObjectKind::DataPack | ObjectKind::MetadataPack) {
-            return Err(FormatError::Rule { what: "pack reference", rule: "it names a pack" });
-        }
-        Ok(PackRef { kind, id: PackId::try_from(v.bytes()?)?, length: v.uint()? })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SourceTag;
 
     fn entry(statement: Statement) -> JournalEntry {
         JournalEntry {

@@ -31,6 +31,7 @@ mod padme;
 pub mod parity;
 pub mod path;
 pub mod policy;
+mod reference;
 pub mod registry;
 pub mod tree_entry;
 pub mod zstd_frame;

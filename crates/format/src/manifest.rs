@@ -1,10 +1,11 @@
 //! The manifest of a snapshot, and the journal entry's body that brings it (`format-spec/objects.md#snapshot`).
 
 use crate::cbor::{Decoder, Encoder};
-use crate::entry::{IndexRef, PackRef, decode_index, decode_pack, encode_index, encode_pack};
+use crate::entry::{IndexRef, PackRef};
 use crate::node::{BlobRef, TreeRef, decode_level};
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
+use crate::reference::{decode_index, decode_pack, encode_index, encode_pack};
 use crate::registry::ChunkerKind;
 use crate::{FormatError, NodeId, RepositoryId, SnapshotId};
 

@@ -3,7 +3,7 @@
 use strongroom_format::WriterId;
 use strongroom_format::entry::{ENTRY_LIMIT_BYTES, JournalEntry};
 use strongroom_format::registry::ObjectKind;
-use strongroom_store::{ObjectName, StoreError};
+use strongroom_store::{ObjectName, Store, StoreError};
 
 use crate::error::RepositoryError;
 use crate::names;
@@ -57,10 +57,25 @@ impl Repository {
         {
             return Ok(Some(entry.previous_time_ms));
         }
-        match self.store.stat(&names::entry(number)?) {
-            Ok(info) => Ok(Some(info.modified_ms)),
-            Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+        match stored_ms(&*self.store, number) {
+            Ok(time_ms) => Ok(Some(time_ms)),
+            Err(RepositoryError::Store(StoreError::NotFound { .. })) => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+}
+
+/// When an entry was created, by the store's clock, ms since 1970; of one that is gone, when the checkpoint after it was.
+///
+/// # Errors
+/// `Store`: not found when neither is there.
+pub(crate) fn stored_ms(store: &dyn Store, number: u64) -> Result<u64, RepositoryError> {
+    match store.stat(&names::entry(number)?) {
+        Ok(info) => Ok(info.modified_ms),
+        Err(error) if error.is_not_found() => match store.stat(&names::checkpoint(number)?) {
+            Err(gone) if gone.is_not_found() => Err(error.into()),
+            found => Ok(found?.modified_ms),
+        },
+        Err(error) => Err(error.into()),
     }
 }

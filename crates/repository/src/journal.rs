@@ -7,6 +7,7 @@ use strongroom_format::{ContentHash, FormatError, Salt, body};
 use strongroom_keys::random;
 use strongroom_store::{ObjectName, PutOutcome, StoreError};
 
+use crate::entries::stored_ms;
 use crate::error::RepositoryError;
 use crate::names;
 use crate::repository::Repository;
@@ -168,15 +169,10 @@ impl Repository {
 
     fn seal_entry(&self, statement: Statement) -> Result<Vec<u8>, RepositoryError> {
         let number = self.state.number + 1;
-        let previous = names::entry(self.state.number)?;
-        let previous_time_ms = match self.store.stat(&previous) {
-            Ok(info) => info.modified_ms,
-            Err(StoreError::NotFound { .. })
-                if self.state.damaged.last().is_some_and(|(damaged, _)| *damaged == self.state.number) =>
-            {
-                0
-            }
-            Err(error) => return Err(error.into()),
+        let is_damaged = self.state.damaged.last().is_some_and(|(damaged, _)| *damaged == self.state.number);
+        let previous_time_ms = match stored_ms(&*self.store, self.state.number) {
+            Err(RepositoryError::Store(error)) if is_damaged && error.is_not_found() => 0,
+            time => time?,
         };
         let entry = JournalEntry {
             number,

@@ -315,12 +315,9 @@ fn date(time_ms: i64) -> jiff::civil::Date {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use strongroom_format::checkpoint::SnapshotState;
-    use strongroom_format::manifest::{Manifest, Totals};
-    use strongroom_format::node::TreeRef;
-    use strongroom_format::{ChunkId, ContentHash, WriterId};
 
     use super::*;
+    use crate::state::example::snapshot as example;
 
     const DAY: u64 = 86_400;
 
@@ -392,38 +389,11 @@ mod tests {
     }
 
     fn snapshot(host: &str, source: &str, tags: &[&str]) -> Snapshot {
-        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        let manifest = Manifest {
-            source: source.into(),
-            engine: "stdin".into(),
-            host: host.into(),
-            user: String::new(),
-            tool: String::new(),
-            started_ns: 0,
-            finished_ns: 0,
-            parent: None,
-            generation: 0,
-            tree: TreeRef { root: ChunkId([1; 32]), level: 0, entries: 0, bytes: 0 },
-            streams: Vec::new(),
-            facts: None,
-            totals: Totals::default(),
-            nonce: [0; 16],
-            arguments: Vec::new(),
-            tags: Vec::new(),
-            origin: None,
-        };
-        let state = SnapshotState {
-            number: 1,
-            id: SnapshotId([1; 32]),
-            signer: WriterId([2; 16]),
-            entry_hash: ContentHash([3; 32]),
-            time_ms: 0,
-            manifest: Vec::new(),
-            keys: Vec::new(),
-            tags,
-            holds: Vec::new(),
-        };
-        Snapshot { state, manifest }
+        let mut snapshot = example();
+        snapshot.manifest.host = host.into();
+        snapshot.manifest.source = source.into();
+        snapshot.state.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        snapshot
     }
 
     #[test]

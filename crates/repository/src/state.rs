@@ -3,7 +3,11 @@
 //! Pure: entries in, state out. Whether a signature holds is decided here, with the policy that was in force
 //! before the entry.
 
+#[cfg(test)]
+pub(crate) mod example;
 mod holds;
+mod policies;
+mod void;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +19,13 @@ use strongroom_format::manifest::Manifest;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::policy::{Policy, Signer};
 use strongroom_format::registry::{ObjectKind, Roles};
-use strongroom_format::{
-    ContentHash, FormatError, IndexId, KeyId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId,
-};
+use strongroom_format::{ContentHash, IndexId, KeyId, PackId, PublicKey, RepositoryId, SnapshotId, WriterId};
 use strongroom_keys::derive::{Identity, chain, content_hash, root_key_id};
 use strongroom_keys::seal::{MetadataKey, OpenedObject};
 use strongroom_keys::sign::verify_policy;
 
+use self::policies::{decode_policy, list, put_in_force};
+pub use self::void::VoidReason;
 use crate::error::RepositoryError;
 
 /// A snapshot that counts.
@@ -41,62 +45,13 @@ impl Snapshot {
     }
 }
 
-/// Why an entry is void.
+/// That every frame of a pack was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VoidReason {
-    /// It did not open when the entry behind it was decided either: garbage.
-    DoesNotOpen,
-    /// What a listed signer signed is no entry, or one of a kind that no feature in force brings.
-    Malformed,
-    /// Its signer is not in the policy.
-    UnlistedSigner,
-    /// Its signature does not hold.
-    Signature,
-    /// Its signer lacks the role.
-    Role,
-    /// Its signer may not write this source.
-    Source,
-    /// Its number is not that of its name.
-    Number,
-    /// It was decided at another entry than the one before.
-    Base,
-    /// It does not follow the bytes that were stored before it.
-    PreviousHash,
-    /// A snapshot with this ID has been seen.
-    SnapshotSeen,
-    /// A policy that the root key in force did not sign, or that does not count up by one.
-    RootSignature,
-    /// A policy that changes the identity secret.
-    Identity,
-    /// It names what is not there.
-    Unknown,
-    /// It forgets a snapshot that is under a hold.
-    Held,
-    /// Its manifest cannot be read.
-    Manifest,
-}
-
-impl std::fmt::Display for VoidReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::DoesNotOpen => "it does not open, and did not when the next entry was written",
-            Self::Malformed => "it is no well-formed entry of a kind that this repository has",
-            Self::UnlistedSigner => "signed by nobody the policy lists",
-            Self::Signature => "its signature does not hold",
-            Self::Role => "its signer lacks the role",
-            Self::Source => "its signer may not write this source",
-            Self::Number => "it has another number than its name",
-            Self::Base => "it was not decided at the entry before",
-            Self::PreviousHash => "it does not follow the entries before",
-            Self::SnapshotSeen => "a snapshot with this ID was seen before",
-            Self::RootSignature => "the root key did not sign this policy",
-            Self::Identity => "it changes the identity secret",
-            Self::Unknown => "it names what is not there",
-            Self::Held => "it forgets a snapshot that is under a hold",
-            Self::Manifest => "its manifest cannot be read",
-        })
-    }
+pub struct Attested {
+    /// What the pack says of itself, as it was attested first.
+    pub description: ContentHash,
+    /// The last entry that said so.
+    pub last: u64,
 }
 
 /// The state after an entry.
@@ -126,8 +81,8 @@ pub struct State {
     pub packs: BTreeMap<PackId, PackRef>,
     /// Who signed the entry that brought each of them first.
     pub brought_by: BTreeMap<PackId, WriterId>,
-    /// Packs that a verifier attested, and which description of each.
-    pub attested: BTreeMap<PackId, ContentHash>,
+    /// Packs that a verifier attested.
+    pub attested: BTreeMap<PackId, Attested>,
     /// Packs that no longer count, whatever names them, and the entry that retired each.
     pub retired: BTreeMap<PackId, u64>,
     /// Data keys that nothing of what counts is sealed under, and the entry that retired each.
@@ -264,7 +219,11 @@ impl State {
             number: checkpoint.number,
             entry_hash: checkpoint.entry_hash,
             chain: checkpoint.chain,
-            attested: checkpoint.attested.into_iter().map(|said| (said.pack, said.description)).collect(),
+            attested: checkpoint
+                .attested
+                .into_iter()
+                .map(|(said, last)| (said.pack, Attested { description: said.description, last }))
+                .collect(),
             retired: checkpoint.retired.into_iter().collect(),
             retired_keys: checkpoint.retired_keys.into_iter().collect(),
             forgotten,
@@ -303,7 +262,7 @@ impl State {
             attested: self
                 .attested
                 .iter()
-                .map(|(pack, description)| Attestation { pack: *pack, description: *description })
+                .map(|(pack, by)| (Attestation { pack: *pack, description: by.description }, by.last))
                 .collect(),
             forgotten: self.forgotten.iter().copied().collect(),
             retired: self.retired.iter().map(|(pack, number)| (*pack, *number)).collect(),
@@ -554,7 +513,11 @@ impl State {
             Statement::Hold(body) => return Ok(self.hold(body, number)),
             Statement::Attested(packs) => {
                 for said in packs.iter().filter(|said| self.packs.contains_key(&said.pack)) {
-                    self.attested.entry(said.pack).or_insert(said.description);
+                    let new = Attested { description: said.description, last: number };
+                    let known = self.attested.entry(said.pack).or_insert(new);
+                    if known.description == new.description {
+                        known.last = number;
+                    }
                 }
             }
             Statement::Note(_) => {}
@@ -602,72 +565,6 @@ impl State {
     /// What is left of data keys that a snapshot names.
     fn without_retired(&self, keys: &[KeyRef]) -> Vec<KeyRef> {
         keys.iter().filter(|key| !self.retired_keys.contains_key(&key.id)).copied().collect()
-    }
-
-    fn apply_policy(
-        &mut self,
-        object: &str,
-        number: u64,
-        body: &PolicyBody,
-    ) -> Result<Result<(), VoidReason>, RepositoryError> {
-        if verify_policy(&self.policy.root, self.repository, &body.policy, &body.root_signature).is_err() {
-            return Ok(Err(VoidReason::RootSignature));
-        }
-        let policy = match decode_policy(object, &body.policy) {
-            Ok(policy) => policy,
-            Err(RepositoryError::Damaged { .. }) => return Ok(Err(VoidReason::Malformed)),
-            Err(error) => return Err(error),
-        };
-        if self.policy.sequence.checked_add(1) != Some(policy.sequence) {
-            return Ok(Err(VoidReason::RootSignature));
-        }
-        if policy.identity != self.policy.identity {
-            return Ok(Err(VoidReason::Identity));
-        }
-        if self.holds_any_of(&policy.forgotten) {
-            return Ok(Err(VoidReason::Held));
-        }
-        self.policies.push((number, body.clone()));
-        self.snapshots.retain(|snapshot| !policy.forgotten.contains(&snapshot.state.id));
-        self.seen.extend(&policy.forgotten);
-        // The root key's holder has looked at what does not open up to there.
-        let (settled, open) =
-            std::mem::take(&mut self.damaged).into_iter().partition(|(number, _)| *number <= policy.settled);
-        self.damaged = open;
-        self.undecided.clear();
-        let settled: Vec<(u64, String)> = settled;
-        self.has_settled_damage |= !settled.is_empty();
-        settled.iter().for_each(|(number, _)| self.void(*number, VoidReason::DoesNotOpen));
-        list(&mut self.ever_listed, &policy);
-        put_in_force(&mut self.metadata_keys, policy.metadata);
-        self.policy = policy;
-        Ok(Ok(()))
-    }
-}
-
-fn put_in_force(metadata_keys: &mut Vec<KeyRef>, key: KeyRef) {
-    metadata_keys.retain(|known| *known != key);
-    metadata_keys.push(key);
-}
-
-fn list(ever_listed: &mut Vec<Signer>, policy: &Policy) {
-    for signer in &policy.signers {
-        if !ever_listed.iter().any(|known| known.id == signer.id) {
-            ever_listed.push(signer.clone());
-        }
-    }
-}
-
-fn decode_policy(object: &str, bytes: &[u8]) -> Result<Policy, RepositoryError> {
-    let policy = Policy::decode(bytes).map_err(|error| match error {
-        FormatError::Unknown { .. } | FormatError::UnknownField { .. } => {
-            RepositoryError::NewerFormat { object: object.to_owned(), source: error }
-        }
-        error => RepositoryError::malformed(object)(error),
-    })?;
-    match policy.unknown_feature() {
-        Some(feature) => Err(RepositoryError::UnknownFeature { feature: feature.to_owned() }),
-        None => Ok(policy),
     }
 }
 

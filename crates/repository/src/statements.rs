@@ -8,18 +8,21 @@ use strongroom_format::entry::{Attestation, ForgetBody, NoteBody, Statement, Tag
 use strongroom_format::registry::Roles;
 use strongroom_store::Store;
 
+use crate::entries::stored_ms;
 use crate::error::RepositoryError;
-use crate::names;
 use crate::repository::Repository;
 use crate::retention::{self, Candidate, Judged, Rules};
 use crate::state::State;
+
+/// Attestations of one entry: some 7 MB.
+const ATTESTED_AT_ONCE: usize = 100_000;
 
 fn judge(store: &dyn Store, state: &State, rules: &Rules) -> Result<Vec<Judged>, RepositoryError> {
     let mut candidates = Vec::new();
     for snapshot in state.snapshots.iter().filter(|snapshot| rules.filter.passes(snapshot)) {
         // The next entry records the time of the one before it; of the last only the store itself knows it.
         let time_ms = match snapshot.state.time_ms {
-            0 => store.stat(&names::entry(snapshot.state.number)?)?.modified_ms,
+            0 => stored_ms(store, snapshot.state.number)?,
             recorded => recorded,
         };
         let appended_ms = i64::try_from(time_ms).unwrap_or(i64::MAX);
@@ -116,32 +119,30 @@ impl Repository {
         Ok(judged)
     }
 
-    /// Attests packs of which a check opened every frame, so that other writers may rely on them. Gives how many were
-    /// not attested before; with none, or only one writer in the policy, nothing is said.
+    /// Attests packs of which a check opened every frame: other writers may rely on them, and the next check of a
+    /// sample opens others first. Gives how many there were that count, and are not attested as something else.
     ///
     /// # Errors
     /// `NoSigner` without the role verify; `Store`, `Contention`.
     pub fn attest(&mut self, opened: &[Attestation]) -> Result<usize, RepositoryError> {
-        let policy = &self.state.policy;
-        if policy.signers.iter().filter(|signer| signer.roles.holds(Roles::WRITE)).count() < 2 {
-            return Ok(0);
-        }
-        let is_new = |state: &State, said: &Attestation| {
-            state.packs.contains_key(&said.pack) && !state.attested.contains_key(&said.pack)
+        let holds_true = |state: &State, said: &Attestation| {
+            let known = state.attested.get(&said.pack);
+            state.packs.contains_key(&said.pack) && known.is_none_or(|by| by.description == said.description)
         };
-        let count = opened.iter().filter(|said| is_new(&self.state, said)).count();
-        if count == 0 {
+        let said: Vec<_> = opened.iter().filter(|said| holds_true(&self.state, said)).copied().collect();
+        if said.is_empty() {
             return Ok(0);
         }
         let signer = self.signer()?.id();
-        if !policy.signer(signer).is_some_and(|signer| signer.roles.holds(Roles::VERIFY)) {
+        if !self.state.policy.signer(signer).is_some_and(|signer| signer.roles.holds(Roles::VERIFY)) {
             return Err(RepositoryError::NoSigner { role: "verify" });
         }
-        self.append(|state| {
-            let said: Vec<_> = opened.iter().filter(|said| is_new(state, said)).copied().collect();
-            Ok(Statement::Attested(said))
-        })?;
-        Ok(count)
+        for said in said.chunks(ATTESTED_AT_ONCE) {
+            self.append(|state| {
+                Ok(Statement::Attested(said.iter().filter(|said| holds_true(state, said)).copied().collect()))
+            })?;
+        }
+        Ok(said.len())
     }
 
     /// Leaves a note for the audit trail: what happened, to which snapshot, with details in JSON.

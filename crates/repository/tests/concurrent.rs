@@ -3,8 +3,15 @@
 
 mod support;
 
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
+use strongroom_repository::RepositoryError;
+use strongroom_repository::check::CheckOptions;
+use strongroom_repository::monitor::{Monitor, Silent};
+use strongroom_repository::prune::PruneOptions;
+use strongroom_store::Store;
 use support::*;
 
 fn together(hosts: u64, rounds: u64) {
@@ -94,8 +101,7 @@ fn threads_that_share_a_cache_folder() {
                         ..open_options()
                     };
                     let mut repository =
-                        strongroom_repository::Repository::open(std::sync::Arc::clone(store), options)
-                            .unwrap();
+                        strongroom_repository::Repository::open(Arc::clone(store), options).unwrap();
                     (0..4)
                         .map(|round| {
                             let files = files([
@@ -114,5 +120,44 @@ fn threads_that_share_a_cache_folder() {
     for (id, files) in ids {
         assert!(restore(&mut repository, id) == files);
     }
+    assert_clean(&store);
+}
+
+/// Another host that backs up, forgets and prunes whenever a check is about to read packs, so many times.
+struct PrunesBeside {
+    store: Arc<dyn Store>,
+    left: AtomicU64,
+}
+
+impl Monitor for PrunesBeside {
+    fn begin(&self, what: &str, _: Option<u64>) {
+        let left = self.left.load(Ordering::SeqCst);
+        if what != "reading packs" || left == 0 {
+            return;
+        }
+        self.left.store(left - 1, Ordering::SeqCst);
+        let mut other = open(&self.store);
+        backup(&mut other, "db", &files([("own", noise(100 + left, 300_000))]));
+        let oldest = other.snapshots()[0].id();
+        assert_eq!(other.forget(&[oldest], "").unwrap(), 1);
+        let options =
+            PruneOptions { grace: Duration::ZERO, orphan_age: Duration::ZERO, ..PruneOptions::default() };
+        assert!(other.prune(&options, &Silent).unwrap().deleted.objects > 0);
+    }
+}
+
+#[test]
+fn what_is_pruned_beside_a_check_is_no_damage() {
+    let (_, store) = memory();
+    new_repository(&store);
+    backup(&mut open(&store), "db", &files([("own", noise(1, 300_000))]));
+    let options = CheckOptions { packs: true, ..CheckOptions::default() };
+    let beside = PrunesBeside { store: Arc::clone(&store), left: AtomicU64::new(2) };
+    let report = open(&store).check_beside_prunes(&options, &beside).unwrap();
+    assert!(report.is_clean() && beside.left.load(Ordering::SeqCst) == 0, "{:#?}", report.findings);
+    // It does not go on for ever.
+    beside.left.store(1000, Ordering::SeqCst);
+    let error = open(&store).check_beside_prunes(&options, &beside).unwrap_err();
+    assert!(matches!(error, RepositoryError::PrunedMeanwhile { .. }), "{error:?}");
     assert_clean(&store);
 }

@@ -152,8 +152,8 @@ fn it_may_die_in_any_write() {
             assert!(matches!(retire(&mut open(&days.store), key), RetiredKey::Deleted { .. }));
             days.assert_restores();
             if is_done {
-                // A key's wrap, a pack, its index object, the entry.
-                assert_eq!(mutation, 5);
+                // A key's wrap, a pack, its index object, the entry, and that it was opened.
+                assert_eq!(mutation, 6);
                 break;
             }
         }

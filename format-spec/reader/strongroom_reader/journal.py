@@ -327,8 +327,8 @@ class Journal:
 
     def _attested(self, entry, _signer):
         for pack_id, description in entry.body.packs:
-            if pack_id in self.packs:
-                self.attested.setdefault(pack_id, description)
+            if pack_id in self.packs and self.attested.get(pack_id, (description,))[0] == description:
+                self.attested[pack_id] = description, entry.number
 
     def _tag(self, entry, _signer):
         snapshot = next((s for s in self.snapshots.values() if s.id == entry.body.snapshot), None)

@@ -158,7 +158,7 @@ SNAPSHOT_STATE = row(uint, ID32, ID16, ID32, uint, blob, many(KEY_REF), many(tex
 CHECKPOINT_FIELDS = record(
     "checkpoint", number=uint, entry_hash=ID32, policies=many(row(uint, blob, SIGNATURE)),
     snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(row(PACK_REF, ID16)), voids=many(row(uint, text)),
-    chain=ID32, attested=many(ATTESTATION), forgotten=many(ID32), retired=many(row(ID32, uint)),
+    chain=ID32, attested=many(row(ATTESTATION, uint)), forgotten=many(ID32), retired=many(row(ID32, uint)),
     retired_keys=many(row(ID16, uint)),
 )
 

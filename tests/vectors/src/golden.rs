@@ -287,7 +287,7 @@ fn objects() -> Result<Value> {
             number: 6,
             reason: "signed by nobody the policy lists".into(),
         }],
-        attested: vec![Attestation { pack: PackId([5; 32]), description: ContentHash([12; 32]) }],
+        attested: vec![(Attestation { pack: PackId([5; 32]), description: ContentHash([12; 32]) }, 8)],
         forgotten: vec![SnapshotId([13; 32])],
         retired: vec![(PackId([14; 32]), 7), (PackId([15; 32]), 8)],
         retired_keys: vec![(KeyId([13; 16]), 7)],

@@ -96,7 +96,7 @@ fn flip(objects: &mut Objects, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Packs that a snapshot brings and a verifier attests, one of them twice.
+/// Packs that a snapshot brings and a verifier attests: one of them as something else, one again.
 fn attested() -> Result<Chain> {
     let mut chain = Chain::new(b"attested")?;
     let pack = |byte: u8| PackRef { kind: ObjectKind::DataPack, id: PackId([byte; 32]), length: 4096 };
@@ -115,6 +115,7 @@ fn attested() -> Result<Chain> {
     chain.append_by(&by_writer, &web())?;
     chain.append(Statement::Attested(vec![said(1, 1), said(9, 9)]))?;
     chain.append(Statement::Attested(vec![said(2, 2), said(1, 7), said(2, 8)]))?;
+    chain.append(Statement::Attested(vec![said(3, 3), said(2, 2), said(3, 9)]))?;
     chain.append(Statement::Attested(vec![]))?;
     Ok(chain)
 }

@@ -442,6 +442,16 @@ fn checkpoints(add: &mut Add<'_>) {
         };
         add("checkpoint", format!("a retired {what} without its entry"), checkpoint(key, &bare));
     }
+    let bare = |map: &mut MapEncoder| {
+        map.field(9, |e| {
+            e.array(&[5], |e, byte| {
+                e.array_head(2);
+                e.bytes(&[*byte; 32]);
+                e.bytes(&[*byte; 32]);
+            });
+        });
+    };
+    add("checkpoint", "an attested pack without its entry".into(), checkpoint(9, &bare));
 }
 
 fn packs(add: &mut Add<'_>) -> Result<()> {

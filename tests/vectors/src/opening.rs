@@ -65,7 +65,7 @@ pub(crate) fn state(repository: &Repository) -> Value {
         "metadata_key": state.policy.metadata.id.to_hex(),
         "chain": state.chain.to_hex(),
         "snapshots": snapshots,
-        "attested": state.attested.iter().map(|(pack, description)| json!([pack.to_hex(), description.to_hex()])).collect::<Vec<_>>(),
+        "attested": state.attested.iter().map(|(pack, by)| json!([pack.to_hex(), by.description.to_hex(), by.last])).collect::<Vec<_>>(),
         "indexes": state.indexes.keys().map(ToString::to_string).collect::<Vec<_>>(),
         "packs": packs,
         "forgotten": state.to_checkpoint().forgotten.iter().map(ToString::to_string).collect::<Vec<_>>(),

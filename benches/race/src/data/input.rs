@@ -19,5 +19,5 @@ pub(crate) fn prepare(input: &Path, folder: &Path) -> Result<Data> {
     change_one_percent(&mut BufReader::new(source), &mut file)
         .and_then(|()| file.flush())
         .with_context(|| format!("cannot write {}", next.display()))?;
-    Data::Streams { name: "input", days: vec![first, next] }.warm()
+    Ok(Data::Streams { name: "input", days: vec![first, next] })
 }

@@ -8,7 +8,6 @@ pub(crate) mod redis;
 pub(crate) mod tree;
 
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -35,6 +34,15 @@ pub(crate) enum Source<'a> {
     Tree(&'a Path),
 }
 
+impl<'a> Source<'a> {
+    pub(crate) fn path(self) -> &'a Path {
+        match self {
+            Self::Stream { file, .. } => file,
+            Self::Tree(tree) => tree,
+        }
+    }
+}
+
 impl Data {
     /// Makes it that day; 0 is the first.
     pub(crate) fn turn_to(&mut self, day: usize) -> Result<Source<'_>> {
@@ -45,18 +53,6 @@ impl Data {
             }
             Self::Tree(tree) => tree.turn_to(day).map(Source::Tree),
         }
-    }
-
-    /// Reads streams once, so that nobody has to wait for the disk first.
-    fn warm(self) -> Result<Self> {
-        if let Self::Streams { days, .. } = &self {
-            for day in days {
-                File::open(day)
-                    .and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()))
-                    .with_context(|| format!("cannot read {}", day.display()))?;
-            }
-        }
-        Ok(self)
     }
 }
 

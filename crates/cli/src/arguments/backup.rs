@@ -16,6 +16,8 @@ pub(crate) enum Engine {
     Files(BackupFiles),
     /// One stream from standard input
     Stdin(BackupStdin),
+    /// PostgreSQL: databases, an entry a table, with roles and tablespaces
+    Postgres(BackupPostgres),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }
@@ -85,6 +87,21 @@ pub(crate) struct BackupStdin {
     /// Keep a stream without a byte
     #[arg(long)]
     pub(crate) allow_empty: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupPostgres {
+    /// The server, as libpq takes it: a URL, or `key=value` pairs (default: the PG* variables, the service file, .pgpass)
+    #[arg(long, short = 'd', env = "DATABASE_URL", hide_env_values = true, value_name = "CONNINFO")]
+    pub(crate) dbname: Option<String>,
+    /// Only this database, without roles and tablespaces; may be repeated (default: all of them)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Vec<String>,
+    /// Folder of pg_dump and the others (default: those of the server's version, in PATH or where packages put them)
+    #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
+    pub(crate) pg_bin: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: BackupCommon,
 }
 
 #[derive(Debug, Args)]

@@ -13,32 +13,27 @@ pub(crate) struct Copy {
     #[arg(value_name = "ID")]
     pub(crate) snapshots: Vec<String>,
     #[command(flatten)]
-    pub(crate) from: FromArguments,
-    /// Only snapshots of this source; may be repeated
-    #[arg(long, value_name = "NAME")]
-    pub(crate) source: Vec<String>,
-    /// zstd level; 0 stores as it is
-    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19))]
-    pub(crate) compression: i32,
-    /// Threads (default: one a processor)
-    #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<usize>,
-    /// Change nothing
-    #[arg(long, short = 'n')]
-    pub(crate) dry_run: bool,
+    pub(crate) how: CopyArguments,
 }
 
 /// Makes this repository (--repo) hold what another holds.
 #[derive(Debug, Args)]
 pub(crate) struct Sync {
+    /// Also forget copies of snapshots that the other repository has forgotten
+    #[arg(long)]
+    pub(crate) forget: bool,
+    #[command(flatten)]
+    pub(crate) how: CopyArguments,
+}
+
+/// From where, and how.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArguments {
     #[command(flatten)]
     pub(crate) from: FromArguments,
     /// Only snapshots of this source; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Vec<String>,
-    /// Also forget copies of snapshots that the other repository has forgotten
-    #[arg(long)]
-    pub(crate) forget: bool,
     /// zstd level; 0 stores as it is
     #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19))]
     pub(crate) compression: i32,

@@ -61,7 +61,8 @@ pub(crate) enum RepairAction {
         /// Packs, by their IDs or names (default: all)
         #[arg(value_name = "PACK")]
         packs: Vec<String>,
-        /// Also give up packs that are not there: one that is found again afterwards counts no more
+        /// Also give up packs that are not there, and what is sealed under data keys that are not: what is found again
+        /// afterwards counts no more
         #[arg(long)]
         give_up_gone: bool,
         /// Only tell what would be done
@@ -114,7 +115,7 @@ pub(crate) struct Check {
     /// Also open every frame and verify every chunk
     #[arg(long)]
     pub(crate) read_data: bool,
-    /// Read the data of so many packs, chosen by chance: `5%`
+    /// Read the data of so many packs, `5%`: most of them those that were read the longest ago
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub(crate) sample: Option<u8>,
     /// Also open every wrapped key

@@ -16,8 +16,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::administration::{
     GrantArgument, Init, Key, KeyAction, Policy, PolicyAction, RoleArgument, Switch,
 };
-pub(crate) use self::backup::{Backup, BackupCommand, BackupCommon, BackupFiles, BackupStdin, Engine};
-pub(crate) use self::copy::{Copy, FromArguments, Sync};
+pub(crate) use self::backup::{
+    Backup, BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin, Engine,
+};
+pub(crate) use self::copy::{Copy, CopyArguments, FromArguments, Sync};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,

@@ -75,8 +75,10 @@ pub(crate) struct Restore {
     #[arg(value_name = "ID")]
     pub(crate) snapshot: String,
     /// Folder to restore into: new or empty, unless --overwrite says otherwise
-    #[arg(long, short = 't', value_name = "DIR", required_unless_present = "dry_run")]
+    #[arg(long, short = 't', value_name = "DIR", required_unless_present_any = ["dry_run", "to"])]
     pub(crate) target: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: RestoreToServer,
     /// Restore what lies in this folder of the snapshot, without the folders above it
     #[arg(long, value_name = "PATH")]
     pub(crate) subtree: Option<String>,
@@ -103,6 +105,48 @@ pub(crate) struct Restore {
     /// Threads (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+}
+
+/// Restoring into a server.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreToServer {
+    /// PostgreSQL: the server to restore into, as libpq takes it: a URL, or `key=value` pairs
+    #[arg(long, value_name = "CONNINFO", hide_env_values = true, conflicts_with_all = ["target", "subtree", "include", "exclude", "dry_run"])]
+    pub(crate) to: Option<String>,
+    /// PostgreSQL: which database of the snapshot, where it has several
+    #[arg(long, value_name = "NAME", requires = "to")]
+    pub(crate) database: Option<String>,
+    /// PostgreSQL: only this table (`TABLE` or `SCHEMA.TABLE`), with its partitions, sequences, keys, indexes, triggers and
+    /// rights; may be repeated
+    #[arg(long, value_name = "TABLE", requires = "to", conflicts_with = "create")]
+    pub(crate) table: Vec<String>,
+    /// PostgreSQL: into the database of this name (default: that of --to)
+    #[arg(long, value_name = "NAME", requires = "to")]
+    pub(crate) into: Option<String>,
+    /// PostgreSQL: make the database first, of the name it had
+    #[arg(long, requires = "to", conflicts_with = "into")]
+    pub(crate) create: bool,
+    /// PostgreSQL: drop what is there before it is made again
+    #[arg(long, requires = "to")]
+    pub(crate) drop_existing: bool,
+    /// PostgreSQL: all or nothing
+    #[arg(long, requires = "to", conflicts_with = "create")]
+    pub(crate) single_transaction: bool,
+    /// PostgreSQL: no data
+    #[arg(long, requires = "to", conflicts_with = "data_only")]
+    pub(crate) schema_only: bool,
+    /// PostgreSQL: nothing but data
+    #[arg(long, requires = "to")]
+    pub(crate) data_only: bool,
+    /// PostgreSQL: no triggers while data is loaded
+    #[arg(long, requires = "data_only")]
+    pub(crate) disable_triggers: bool,
+    /// PostgreSQL: everything belongs to whoever restores it
+    #[arg(long, requires = "to")]
+    pub(crate) no_owner: bool,
+    /// PostgreSQL: folder of pg_restore (default: that of the server's version)
+    #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
+    pub(crate) pg_bin: Option<PathBuf>,
 }
 
 /// What to do about packs in cold storage.

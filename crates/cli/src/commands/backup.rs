@@ -1,4 +1,4 @@
-//! `backup files | stdin | command`.
+//! `backup files | stdin | command | postgres`.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
@@ -6,11 +6,12 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
+use strongroom_engines::postgres::{Postgres, Programs, Scope, Target};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
 
-use crate::arguments::{BackupCommand, BackupCommon, BackupFiles, BackupStdin};
+use crate::arguments::{BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin};
 use crate::context::{Context, TOOL, host_name, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
 use crate::render;
@@ -47,6 +48,17 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
         vec![arguments.name.clone().into_bytes()],
         false,
     )
+}
+
+pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> anyhow::Result<Outcome> {
+    let target = Target::parse(arguments.dbname.as_deref().unwrap_or_default())?;
+    let names = &arguments.database;
+    let scope = if names.is_empty() { Scope::Server } else { Scope::Databases(names.clone()) };
+    let engine = Postgres { target, scope, programs: Programs { folder: arguments.pg_bin.clone() } };
+    let source =
+        if names.is_empty() { "postgres".to_owned() } else { format!("postgres:{}", names.join(",")) };
+    let asked = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    run(context, &engine, &arguments.common, &source, asked, false)
 }
 
 pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyhow::Result<Outcome> {

@@ -44,10 +44,16 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         "host": crate::context::host_name(), "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
         "read_data": arguments.read_data, "sample_percent": arguments.sample, "keys": arguments.keys, "packs_read": report.checked.packs_read,
     });
-    // What a verifier has opened, other writers may rely on.
+    // What a verifier has opened, other writers may rely on; and the next sample begins with what nobody has.
     match repository.attest(&report.opened) {
         Ok(0) => {}
-        Ok(attested) => context.terminal.say(&format!("attested {attested} packs for other writers")),
+        Ok(attested) => {
+            let state = repository.state();
+            let never = state.packs.keys().filter(|pack| !state.attested.contains_key(*pack)).count();
+            context
+                .terminal
+                .say(&format!("attested {attested} packs; {never} have never been opened by a check"));
+        }
         Err(RepositoryError::NoSigner { .. }) => {}
         Err(error) => context.terminal.warn(&format!("what was opened could not be attested: {error}")),
     }

@@ -1,11 +1,12 @@
 //! `copy`, `sync`: snapshots of another repository, into this one.
 
 use serde_json::json;
+use strongroom_format::SnapshotId;
 use strongroom_repository::copy::CopyOptions;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::{Repository, RepositoryError};
 
-use crate::arguments::{Copy, FromArguments, Global, Sync};
+use crate::arguments::{Copy, CopyArguments, FromArguments, Global, Sync};
 use crate::context::{Context, TOOL, host_name};
 use crate::exit::{Outcome, Usage};
 use crate::output::line;
@@ -13,7 +14,8 @@ use crate::progress::Terminal;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Copy) -> anyhow::Result<Outcome> {
-    let global = other(context, &arguments.from);
+    let how = &arguments.how;
+    let global = other(context, &how.from);
     let there = Context { terminal: Terminal::new(&global), global: &global };
     let from = there.open_to_read()?;
     let mut chosen = Vec::new();
@@ -24,26 +26,44 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Copy) -> anyhow::Result<Out
         }
     }
     if arguments.snapshots.is_empty() {
-        chosen = of_sources(&from, &arguments.source)?;
+        chosen = of_sources(&from, &how.source)?;
     }
-    let options = options(context, arguments.compression, arguments.jobs);
     let mut into = context.open()?;
-    copy(context, &from, &mut into, &chosen, &options, arguments.dry_run)?;
+    copy(context, &from, &mut into, &chosen, how)?;
     Ok(Outcome::Done)
 }
 
 pub(crate) fn sync(context: &Context<'_>, arguments: &Sync) -> anyhow::Result<Outcome> {
-    let global = other(context, &arguments.from);
+    let how = &arguments.how;
+    let global = other(context, &how.from);
     let there = Context { terminal: Terminal::new(&global), global: &global };
     let from = there.open_to_read()?;
-    let chosen = of_sources(&from, &arguments.source)?;
-    let options = options(context, arguments.compression, arguments.jobs);
+    let chosen = of_sources(&from, &how.source)?;
     let mut into = context.open()?;
-    copy(context, &from, &mut into, &chosen, &options, arguments.dry_run)?;
+    copy(context, &from, &mut into, &chosen, how)?;
     if arguments.forget {
-        forget(context, &from, &mut into, &arguments.source, arguments.dry_run)?;
+        forget(context, &from, &mut into, &how.source, how.dry_run)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Puts a copy under the holds of what it was copied from. Gives the names of those that it was not under.
+///
+/// # Errors
+/// As [`Repository::hold`].
+pub(crate) fn hold_as(
+    into: &mut Repository,
+    copy: SnapshotId,
+    snapshot: &Snapshot,
+) -> Result<Vec<String>, RepositoryError> {
+    let mut put_on = Vec::new();
+    for hold in &snapshot.state.holds {
+        let reason = format!("the snapshot that this is a copy of, {}, is under it", snapshot.id().to_hex());
+        if !into.hold(&[copy], &hold.name, &reason)?.is_empty() {
+            put_on.push(hold.name.clone());
+        }
+    }
+    Ok(put_on)
 }
 
 /// The arguments that open the other repository.
@@ -75,26 +95,26 @@ fn of_sources<'r>(from: &'r Repository, sources: &[String]) -> anyhow::Result<Ve
     Ok(from.snapshots().iter().filter(is_meant).collect())
 }
 
-fn options(context: &Context<'_>, compression_level: i32, jobs: Option<usize>) -> CopyOptions {
+fn options(context: &Context<'_>, how: &CopyArguments) -> CopyOptions {
     CopyOptions {
         tool: TOOL.to_owned(),
-        compression_level,
-        workers: context.workers(jobs),
+        compression_level: how.compression,
+        workers: context.workers(how.jobs),
         uploads: context.uploads(),
         tags: None,
         leave_out_damaged: false,
     }
 }
 
-/// Copies what is not there yet, the oldest first.
+/// Copies what is not there yet, the oldest first; holds too, also those that were put on later.
 fn copy(
     context: &Context<'_>,
     from: &Repository,
     into: &mut Repository,
     snapshots: &[&Snapshot],
-    options: &CopyOptions,
-    dry_run: bool,
+    how: &CopyArguments,
 ) -> anyhow::Result<()> {
+    let (options, dry_run) = (options(context, how), how.dry_run);
     let mut copied = 0;
     for snapshot in snapshots {
         let known = into.copy_of(&from.origin_of(snapshot)?).map(Snapshot::id);
@@ -102,6 +122,10 @@ fn copy(
         if let Some(known) = known {
             if context.global.json {
                 context.json(&json!({ "type": "copy", "snapshot": id.to_hex(), "is": known.to_hex(), "copied": false }));
+            }
+            let put_on = if dry_run { Vec::new() } else { hold_as(into, known, snapshot)? };
+            if !put_on.is_empty() {
+                context.terminal.say(&format!("{} is under hold now: {}", known.short(), put_on.join(", ")));
             }
             continue;
         }
@@ -116,7 +140,7 @@ fn copy(
             );
             continue;
         }
-        let report = match into.copy_from(from, snapshot, options, &context.terminal) {
+        let report = match into.copy_from(from, snapshot, &options, &context.terminal) {
             Err(RepositoryError::AlreadyCopied { .. }) => continue,
             copied => copied?.backup,
         };
@@ -124,6 +148,7 @@ fn copy(
         let detail = json!({
             "host": host_name(), "from": from.location(), "snapshot": id.to_hex(),
         });
+        hold_as(into, report.id, snapshot)?;
         context.note(into, "copy", Some(report.id), &detail);
         let totals = &report.totals;
         let what = format!(
@@ -154,7 +179,7 @@ fn forget(
     dry_run: bool,
 ) -> anyhow::Result<()> {
     let there = from.config().repository;
-    let mut gone = Vec::new();
+    let (mut gone, mut held) = (Vec::new(), Vec::new());
     for snapshot in into.snapshots() {
         let is_meant = sources.is_empty() || sources.contains(&snapshot.manifest.source);
         let Some(origin) = snapshot.manifest.origin.filter(|origin| is_meant && origin.repository == there)
@@ -162,7 +187,8 @@ fn forget(
             continue;
         };
         if from.copy_of(&origin).is_none() {
-            gone.push((snapshot.id(), snapshot.manifest.source.clone()));
+            let list = if snapshot.state.holds.is_empty() { &mut gone } else { &mut held };
+            list.push((snapshot.id(), snapshot.manifest.source.clone()));
         }
     }
     if !gone.is_empty() && !dry_run {
@@ -174,6 +200,10 @@ fn forget(
         let object =
             json!({ "type": "forget", "snapshot": id.to_hex(), "source": source, "dry_run": dry_run });
         say(context, &id.short(), &source, what, &object);
+    }
+    for (id, source) in held {
+        let object = json!({ "type": "held", "snapshot": id.to_hex(), "source": source, "dry_run": dry_run });
+        say(context, &id.short(), &source, "stays: it is under hold", &object);
     }
     Ok(())
 }

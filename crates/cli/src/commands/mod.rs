@@ -19,6 +19,7 @@ mod prune;
 mod quickstart;
 mod repair;
 mod restore;
+mod restore_postgres;
 mod show;
 mod snapshots;
 mod stats;
@@ -38,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Backup(backup) => match &backup.engine {
             Engine::Files(files) => backup::files(&context, files),
             Engine::Stdin(stdin) => backup::stdin(&context, stdin),
+            Engine::Postgres(postgres) => backup::postgres(&context, postgres),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),

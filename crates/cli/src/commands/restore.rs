@@ -13,6 +13,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
+use super::restore_postgres;
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
@@ -38,6 +39,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     }
     // Before anything is written: without this right nothing would be.
     repository.require_read_access()?;
+    if let Some(to) = &arguments.server.to {
+        return restore_postgres::run(context, &mut repository, &snapshot, to, arguments);
+    }
     if repository.has_cold_storage() {
         let packs = needed_packs(&repository, &snapshot, &options)?;
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;

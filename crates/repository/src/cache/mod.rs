@@ -204,9 +204,22 @@ impl Cache {
 
     /// Every place where a chunk (of data packs) or node (of metadata packs) lies.
     pub(crate) fn locations(&self, kind: ObjectKind, id: ChunkId) -> Result<Vec<Location>, RepositoryError> {
+        let mut locations = Vec::new();
+        self.locations_of_all(kind, &[id], |_, location| locations.push(location))?;
+        Ok(locations)
+    }
+
+    /// The same for many: with each place that of the chunk among `ids`, chunk by chunk.
+    pub(crate) fn locations_of_all(
+        &self,
+        kind: ObjectKind,
+        ids: &[ChunkId],
+        mut found: impl FnMut(usize, Location),
+    ) -> Result<(), RepositoryError> {
         let place = self.place();
-        let found = place.view().and_then(|view| view.locations(kind, id, &|number| place.footer(number)));
-        self.told(found.map_err(|error| place.condemn(error)))
+        let footer = |number| place.footer(number);
+        let looked = place.view().and_then(|view| view.locations(kind, ids, &footer, &mut found));
+        self.told(looked.map_err(|error| place.condemn(error)))
     }
 
     /// For each chunk the pack in which this writer may count it as present, and its frame there. Any number of threads

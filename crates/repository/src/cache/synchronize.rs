@@ -189,8 +189,8 @@ impl Place {
         }
         // Each time for all of them would take longer than all else that opening does.
         let mut hasher = blake3::Hasher::new();
-        for (pack, description) in &state.attested {
-            hasher.update(&pack.0).update(&description.0);
+        for (pack, by) in &state.attested {
+            hasher.update(&pack.0).update(&by.description.0);
         }
         let newest: Option<i64> = self
             .database
@@ -206,8 +206,8 @@ impl Place {
                     "UPDATE pack SET trusted = 1 WHERE id = ?1 AND description = ?2 AND trusted = 0
                         AND id NOT IN (SELECT id FROM broken)",
                 )?;
-                for (pack, description) in &state.attested {
-                    trusted += trust.execute(params![&pack.0[..], &description.0[..]])?;
+                for (pack, by) in &state.attested {
+                    trusted += trust.execute(params![&pack.0[..], &by.description.0[..]])?;
                 }
             }
             if trusted > 0 {

@@ -105,33 +105,40 @@ impl View {
         self.runs.iter().map(|run| run.memory_bytes()).sum::<u64>() + self.packs.resident_bytes()
     }
 
-    /// Every place where a chunk lies, by the packs' numbers.
+    /// Every place where each chunk lies, by the packs' numbers: with the chunk's own place among `ids`, chunk by chunk.
     pub(super) fn locations(
         &self,
         kind: ObjectKind,
-        id: ChunkId,
+        ids: &[ChunkId],
         footer: ReadFooter<'_>,
-    ) -> Result<Vec<Location>, CacheError> {
-        let mut near = None;
-        self.locality.get(&[id], |_, record| near = Some(record));
-        let mut candidates = self.runs.iter().filter(|run| run.may_hold(&id)).peekable();
-        let Some(first) = candidates.next() else { return Ok(Vec::new()) };
-        let is_only = candidates.peek().is_none() && !first.may_repeat(&id);
-        if let Some(near) = near.filter(|_| is_only) {
-            // It lies there, so it is in a run: in the only one that may have it, and there but once.
-            let is_known = self.packs.is_known(near.pack, kind);
-            return Ok(is_known.then(|| location(&near)).into_iter().collect());
-        }
+        found: &mut dyn FnMut(usize, Location),
+    ) -> Result<(), CacheError> {
         let mut records = Vec::new();
-        for run in std::iter::once(first).chain(candidates) {
-            run.find(&id, |record| records.push(record))?;
+        for (at, id) in ids.iter().enumerate() {
+            let mut near = None;
+            self.locality.get(&[*id], |_, record| near = Some(record));
+            let mut candidates = self.runs.iter().filter(|run| run.may_hold(id)).peekable();
+            let Some(first) = candidates.next() else { continue };
+            let is_only = candidates.peek().is_none() && !first.may_repeat(id);
+            if let Some(near) = near.filter(|_| is_only) {
+                // It lies there, so it is in a run: in the only one that may have it, and there but once.
+                if self.packs.is_known(near.pack, kind) {
+                    found(at, location(&near));
+                }
+                continue;
+            }
+            records.clear();
+            for run in std::iter::once(first).chain(candidates) {
+                run.find(id, |record| records.push(record))?;
+            }
+            records.retain(|record| self.packs.is_known(record.pack, kind));
+            records.sort_unstable();
+            if let Some(record) = records.first() {
+                self.note(record, footer)?;
+            }
+            records.iter().for_each(|record| found(at, location(record)));
         }
-        records.retain(|record| self.packs.is_known(record.pack, kind));
-        records.sort_unstable();
-        if let Some(record) = records.first() {
-            self.note(record, footer)?;
-        }
-        Ok(records.iter().map(location).collect())
+        Ok(())
     }
 
     /// For each chunk a trusted pack that has it, and the frame.

@@ -14,7 +14,33 @@ use strongroom_keys::{KeysError, Secret};
 
 use super::{Checker, FindingKind, Severity};
 use crate::error::RepositoryError;
-use crate::state::describe;
+use crate::repository::Repository;
+use crate::state::{State, describe};
+
+impl Repository {
+    /// A wrapped key that is what a signer of the repository stored under that name; or what is wrong with it.
+    pub(crate) fn verified_wrap(
+        &self,
+        state: &State,
+        key: KeyId,
+        recipient: RecipientId,
+        bytes: &[u8],
+    ) -> Result<KeyObject, String> {
+        let describe = |error: KeysError| describe(&error);
+        let signed = SignedKey::decode(bytes).map_err(|error| describe(error.into()))?;
+        let object = KeyObject::decode(&signed.body).map_err(|error| describe(error.into()))?;
+        let is_its_kms = match &object.wrap {
+            Wrap::AwsKms { arn, .. } => aws_kms_recipient(arn) == recipient,
+            _ => true,
+        };
+        if object.key != key || object.recipient != recipient || !is_its_kms {
+            return Err("it is another key's, or another recipient's, than its name says".into());
+        }
+        let signer = state.known_signer(object.signer).ok_or("signed by nobody the policy lists")?;
+        verify_key_object(&signed, self.config.repository, &signer.public).map_err(describe)?;
+        Ok(object)
+    }
+}
 
 impl Checker<'_> {
     pub(super) fn keys(&mut self) -> Result<(), RepositoryError> {
@@ -37,7 +63,7 @@ impl Checker<'_> {
                 }
             };
             self.checked.keys += 1;
-            match self.key_object(key, recipient, &bytes) {
+            match self.repository.verified_wrap(&self.state, key, recipient, &bytes) {
                 Ok(object) => {
                     found.insert((key, recipient), object.purpose);
                     if !self.is_named(recipient) {
@@ -98,22 +124,6 @@ impl Checker<'_> {
             return matches!(purpose, Purpose::Metadata | Purpose::Identity | Purpose::Data);
         }
         policy.recipients.iter().any(|listed| listed.id == recipient && listed.gets(purpose))
-    }
-
-    fn key_object(&self, key: KeyId, recipient: RecipientId, bytes: &[u8]) -> Result<KeyObject, String> {
-        let describe = |error: KeysError| describe(&error);
-        let signed = SignedKey::decode(bytes).map_err(|error| describe(error.into()))?;
-        let object = KeyObject::decode(&signed.body).map_err(|error| describe(error.into()))?;
-        let is_its_kms = match &object.wrap {
-            Wrap::AwsKms { arn, .. } => aws_kms_recipient(arn) == recipient,
-            _ => true,
-        };
-        if object.key != key || object.recipient != recipient || !is_its_kms {
-            return Err("it is another key's, or another recipient's, than its name says".into());
-        }
-        let signer = self.state.known_signer(object.signer).ok_or("signed by nobody the policy lists")?;
-        verify_key_object(&signed, self.repository.config.repository, &signer.public).map_err(describe)?;
-        Ok(object)
     }
 
     /// Opens a key if that is possible with what is at hand, and compares it with what the policy says of it.

@@ -17,6 +17,7 @@ mod objects;
 mod packs;
 mod parity;
 mod reading;
+mod sample;
 mod scrub;
 mod told;
 mod trees;
@@ -52,7 +53,8 @@ pub struct CheckOptions {
     pub packs: bool,
     /// Whether every pack is read and every frame in it opened.
     pub read_data: bool,
-    /// Instead of every pack: this percentage of them, drawn at random, at least one. Means `read_data`.
+    /// Instead of every pack: this percentage of them, at least one. Means `read_data`. Most of them are those that no
+    /// verifier has attested for the longest; the others are drawn at random.
     pub sample_percent: Option<u8>,
     /// Whether every wrapped key is looked at, and opened where that is possible with what is at hand.
     pub keys: bool,

@@ -252,12 +252,12 @@ impl Checker<'_> {
         pack: &PackRef,
         numbers: &[PackNumber],
     ) -> Result<(), RepositoryError> {
-        let attested = self.state.attested.get(&pack.id);
+        let attested = self.state.attested.get(&pack.id).map(|by| by.description);
         let (mut is_told, mut liars) = (false, 0_u64);
         for number in numbers {
             let Some(entry) = cache.pack(*number)? else { continue };
             let footer = entry.footer.encode().map_err(RepositoryError::malformed("a pack's footer"))?;
-            if attested == Some(&description(&entry.header, &footer)) {
+            if attested == Some(description(&entry.header, &footer)) {
                 is_told = true;
             } else if self.state.policy.signer(entry.footer.signer).is_some() {
                 liars += 1;

@@ -9,7 +9,7 @@ use strongroom_keys::random;
 
 use super::parity::HEALS;
 use super::reading::{Read, Reading};
-use super::{Checker, FindingKind, Severity};
+use super::{Checker, FindingKind, Severity, sample};
 use crate::cache::Cache;
 use crate::error::RepositoryError;
 use crate::reader::Reader;
@@ -46,16 +46,14 @@ impl Checker<'_> {
         let present = self.state.packs.values().filter(|pack| self.may_be_read(pack)).copied();
         let mut drawn: Vec<PackId> = Vec::new();
         if let Some(percent) = self.options.sample_percent {
-            let mut order = Vec::new();
+            let mut candidates = Vec::new();
             for pack in present.clone() {
-                let ticket: [u8; 8] = random::array(&*self.repository.random)
+                let ticket = random::array(&*self.repository.random)
                     .map_err(|source| RepositoryError::Seal { what: "a sample", source })?;
-                order.push((ticket, pack.id));
+                let attested = self.state.attested.get(&pack.id).map(|by| by.last);
+                candidates.push(sample::Candidate { attested, ticket, id: pack.id });
             }
-            order.sort_unstable();
-            let count = (order.len() * usize::from(percent.min(100))).div_ceil(100).max(1);
-            drawn = order.into_iter().take(count).map(|(_, id)| id).collect();
-            drawn.sort_unstable();
+            drawn = sample::draw(candidates, percent);
         }
         // Deltas first: what they open of others need not be opened again.
         let mut present: Vec<_> = present.collect();

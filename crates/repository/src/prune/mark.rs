@@ -22,6 +22,9 @@ use crate::tree::NodeSource;
 /// Footers in memory.
 const FOOTERS_KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
+/// Bases that are remembered: snapshots of many days build on the same ones.
+const BASES_KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 16) - 1);
+
 /// The frames that are needed, by pack.
 pub(super) struct Marks<'a> {
     cache: &'a Cache,
@@ -31,6 +34,9 @@ pub(super) struct Marks<'a> {
     /// Packs with frames that build on others, of those that were asked for.
     has_bases: Mutex<HashMap<PackNumber, bool>>,
     footers: Mutex<LruCache<PackNumber, Arc<PackEntry>>>,
+    /// Bases whose places are all marked, and the depth of the shallowest of these. Writers that do not trust each other
+    /// store the same chunk each for itself: it may lie at very many.
+    bases: Mutex<LruCache<ChunkId, u8>>,
 }
 
 /// A frame whose bases are not looked up yet.
@@ -49,6 +55,7 @@ impl<'a> Marks<'a> {
             visited: Mutex::default(),
             has_bases: Mutex::default(),
             footers,
+            bases: Mutex::new(LruCache::new(BASES_KEPT)),
         }
     }
 
@@ -75,12 +82,14 @@ impl<'a> Marks<'a> {
     /// `ChunkUnavailable` for one that lies nowhere, or a base of it.
     fn mark(&self, kind: ObjectKind, ids: &[ChunkId]) -> Result<(), RepositoryError> {
         let mut places = Vec::with_capacity(ids.len());
-        for id in ids {
-            let found = self.cache.locations(kind, *id)?;
-            if found.is_empty() {
-                return Err(nowhere(*id));
-            }
-            places.extend(found);
+        // The first of which no place was found.
+        let mut next = 0;
+        self.cache.locations_of_all(kind, ids, |at, place| {
+            next += usize::from(at == next);
+            places.push(place);
+        })?;
+        if let Some(id) = ids.get(next) {
+            return Err(nowhere(*id));
         }
         let mut fresh = Vec::new();
         self.insert(&places, &mut fresh)?;
@@ -117,20 +126,39 @@ impl<'a> Marks<'a> {
         let Some(record) = footer.frames.get(of.frame as usize) else { return Ok(false) };
         let mut places = Vec::new();
         for base in footer.bases_of(record) {
-            let found = self.cache.locations(of.entry.kind, base.id)?;
-            let mut is_there = false;
-            for place in &found {
-                let entry = self.entry(place.pack)?;
-                // Readers take a base from a shallower frame only.
-                let at = entry.footer.frames.get(place.frame as usize);
-                is_there |= at.is_some_and(|at| at.depth < record.depth);
-            }
-            if !is_there && must_be_there {
+            let known = lock(&self.bases).get(&base.id).copied();
+            let shallowest = match known {
+                Some(depth) => depth,
+                None => {
+                    let found = self.cache.locations(of.entry.kind, base.id)?;
+                    let depth = self.shallowest(&found)?;
+                    places.extend(found);
+                    lock(&self.bases).put(base.id, depth);
+                    depth
+                }
+            };
+            // Readers take a base from a shallower frame only.
+            if shallowest >= record.depth && must_be_there {
                 return Err(nowhere(base.id));
             }
-            places.extend(found);
         }
         self.insert(&places, fresh)
+    }
+
+    /// The least depth of these frames.
+    fn shallowest(&self, places: &[Location]) -> Result<u8, RepositoryError> {
+        let mut least = u8::MAX;
+        for place in places {
+            let entry = self.entry(place.pack)?;
+            let depth = entry.footer.frames.get(place.frame as usize).map_or(u8::MAX, |frame| frame.depth);
+            least = least.min(depth);
+        }
+        Ok(least)
+    }
+
+    /// Before more is marked: bases that are known may lie at more places by now.
+    fn forget_bases(&self) {
+        lock(&self.bases).clear();
     }
 
     /// Says whether any was not marked before; adds those of them that may have bases.
@@ -209,6 +237,7 @@ impl<'w, 'a> Walk<'w, 'a> {
     /// # Errors
     /// `NotPrunable` when something is in no pack, or cannot be read: then it is not known what else is needed.
     pub(super) fn run(self, snapshots: &[&Snapshot], workers: usize) -> Result<(), RepositoryError> {
+        self.marks.forget_bases();
         for snapshot in snapshots.iter().rev() {
             if let Some(facts) = &snapshot.manifest.facts {
                 let marked = self.marks.mark(ObjectKind::MetadataPack, &[facts.node]);

@@ -28,9 +28,9 @@ use self::plan::{Choice, Limits};
 use self::planner::Planner;
 use self::repack::Repacked;
 use crate::cache::Cache;
+use crate::entries::stored_ms;
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
-use crate::names;
 use crate::repository::Repository;
 use crate::state::State;
 
@@ -254,7 +254,12 @@ impl Repository {
 
     /// When an entry was stored, ms since 1970.
     pub(crate) fn entry_time_ms(&self, number: u64) -> Result<u64, RepositoryError> {
-        Ok(self.origin.stat(&names::entry(number)?)?.modified_ms)
+        match stored_ms(&*self.origin, number) {
+            Err(RepositoryError::Store(gone)) if gone.is_not_found() => {
+                self.time_of(number)?.ok_or_else(|| gone.into())
+            }
+            time => time,
+        }
     }
 
     /// Plans, copies, and appends the entry; plans again when others retired packs meanwhile.

@@ -1,9 +1,10 @@
 //! Repair: what is damaged is mended where something says how, and else said to be gone, so that nothing relies on it.
 //!
-//! Nothing is ever deleted here, and nothing is taken for gone because a listing lacked it: what is asked for by its name
+//! Nothing is ever deleted here, and no pack is taken for gone because a listing lacked it: what is asked for by its name
 //! and is not there is.
 
 pub mod index;
+mod keys;
 pub mod packs;
 pub mod snapshots;
 pub mod versions;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fixedbitset::FixedBitSet;
 use strongroom_format::entry::{PackRef, RetireBody, Statement};
-use strongroom_format::pack::PACK_LIMIT_BYTES;
-use strongroom_format::registry::Roles;
+use strongroom_format::pack::{FrameRecord, PACK_LIMIT_BYTES};
+use strongroom_format::registry::{ObjectKind, Roles};
 use strongroom_format::{PackId, SourceTag};
 use strongroom_keys::derive::content_hash;
 use strongroom_store::{ObjectName, StoreError};
@@ -24,7 +24,8 @@ use crate::state::describe;
 pub struct PacksOptions {
     /// Only these; all if there are none.
     pub packs: Vec<PackId>,
-    /// Whether packs that are not there are given up, too. One that is found again afterwards counts no more.
+    /// Whether packs that are not there, and what is sealed under data keys that are not, are given up, too. What is found
+    /// again afterwards counts no more.
     pub give_up_gone: bool,
     /// Packs that are read at the same time.
     pub readers: usize,
@@ -39,7 +40,7 @@ pub struct DamagedPack {
     pub name: ObjectName,
     /// What is wrong with it.
     pub why: String,
-    /// Whether it is not there at all, and nothing tells what it was.
+    /// Whether it is not there at all, and nothing tells what it was; or whether the data key of some of it is not.
     pub is_gone: bool,
     /// Whether its parity tells what it was.
     pub is_healed: bool,
@@ -158,7 +159,8 @@ impl Repository {
                 }
             }
         }
-        if bad.is_empty() {
+        self.add_sealed_under_lost_keys(&known, &packs, options, &mut report, &mut lost)?;
+        if lost.is_empty() {
             return Ok(report);
         }
         report.dependents = add_dependents(&known, &mut lost)?;
@@ -186,6 +188,47 @@ impl Repository {
         })?;
         self.load_index()?;
         Ok(report)
+    }
+
+    /// Adds the frames whose data key nobody can open any more, whole as they are.
+    fn add_sealed_under_lost_keys(
+        &self,
+        known: &Known,
+        packs: &[PackRef],
+        options: &PacksOptions,
+        report: &mut PacksReport,
+        lost: &mut Lost,
+    ) -> Result<(), RepositoryError> {
+        let of_data = || packs.iter().filter(|pack| pack.kind == ObjectKind::DataPack).map(|pack| pack.id);
+        let mut keys = BTreeSet::new();
+        for pack in of_data() {
+            let entry = known.entry(pack)?;
+            keys.extend(entry.iter().flat_map(|entry| &entry.footer.keys).map(|key| key.id));
+        }
+        let lost_keys = self.lost_keys(&keys)?;
+        if lost_keys.is_empty() {
+            return Ok(());
+        }
+        for pack in of_data() {
+            let Some(entry) = known.entry(pack)? else { continue };
+            let why = |frame: &FrameRecord| lost_keys.get(&entry.footer.keys.get(usize::from(frame.key))?.id);
+            let frames = &entry.footer.frames;
+            let sealed: Vec<usize> = (0..frames.len()).filter(|at| why(&frames[*at]).is_some()).collect();
+            let Some(reason) = sealed.first().and_then(|at| why(&frames[*at])) else { continue };
+            report.damaged.push(DamagedPack {
+                name: names::pack(entry.kind, pack)?,
+                why: reason.clone(),
+                is_gone: true,
+                is_healed: false,
+                whole: frames.len() - sealed.len(),
+                lost: sealed.len(),
+            });
+            if options.give_up_gone {
+                let set = lost.entry(pack).or_insert_with(|| FixedBitSet::with_capacity(frames.len()));
+                sealed.iter().for_each(|at| set.insert(*at));
+            }
+        }
+        Ok(())
     }
 
     fn known(&self) -> Result<Known, RepositoryError> {

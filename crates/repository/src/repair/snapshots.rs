@@ -37,7 +37,10 @@ impl Repository {
         self.refresh()?;
         let check = self.check_beside_prunes(options, monitor)?;
         let mut damaged: BTreeMap<SnapshotId, Vec<usize>> = BTreeMap::new();
-        let is_damage = |(_, finding): &(usize, &Finding)| finding.severity == Severity::Damage;
+        // A damaged entry takes nothing from what a snapshot holds, as long as a checkpoint tells of it.
+        let is_damage = |(_, finding): &(usize, &Finding)| {
+            finding.severity == Severity::Damage && !finding.object.starts_with("journal/")
+        };
         for (at, finding) in check.findings.iter().enumerate().filter(is_damage) {
             for snapshot in &finding.snapshots {
                 damaged.entry(*snapshot).or_default().push(at);

@@ -50,7 +50,7 @@ pub(crate) fn prepare(megabytes: u32, cache: &Path) -> Result<Data> {
         }
         Ok(())
     })?;
-    Data::Streams { name: "platform.dump", days }.warm()
+    Ok(Data::Streams { name: "platform.dump", days })
 }
 
 /// Through a pipe, as a backup gets it: into a file, `pg_dump` would write the places of tables as well.

@@ -111,6 +111,9 @@ fn snapshot(body: &SnapshotBody, id: Option<SnapshotId>) -> Value {
         "parent": manifest.parent.map(|parent| parent.to_hex()), "started": render::rfc3339_ns(manifest.started_ns),
         "finished": render::rfc3339_ns(manifest.finished_ns), "files": totals.files, "bytes": totals.bytes, "new_bytes": totals.new_bytes,
         "stored_bytes": totals.stored_bytes, "unreadable": totals.unreadable, "tags": manifest.tags,
+        "copy_of": manifest.origin.map(|origin| json!({
+            "repository": origin.repository.to_hex(), "snapshot": origin.snapshot.to_hex(), "time": render::rfc3339_ms(origin.time_ms.try_into().unwrap_or(i64::MAX)),
+        })),
     });
     if let (Value::Object(value), Value::Object(stored)) = (&mut value, stored) {
         value.extend(stored);

@@ -61,9 +61,7 @@ fn print(report: &PacksReport, options: &PacksOptions) {
         );
     }
     if !options.give_up_gone && report.damaged.iter().any(|pack| pack.is_gone) {
-        line!(
-            "packs that are not there still count, in case they are found again: --give-up-gone gives them up"
-        );
+        line!("what is gone still counts, in case it is found again: --give-up-gone gives it up");
     }
     if report.retired > 0 && !options.dry_run {
         line!(

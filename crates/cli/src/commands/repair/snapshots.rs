@@ -7,6 +7,7 @@ use strongroom_repository::check::CheckOptions;
 use strongroom_repository::copy::CopyOptions;
 use strongroom_repository::repair::DAMAGED_TAG;
 
+use crate::commands::copy::hold_as;
 use crate::context::{Context, TOOL, host_name};
 use crate::exit::{DAMAGE, Outcome};
 use crate::output::line;
@@ -79,7 +80,8 @@ pub(super) fn run(context: &Context<'_>, how: How, dry_run: bool) -> anyhow::Res
             report.marked.len()
         );
     }
-    let is_left = !report.damaged.is_empty() && (dry_run || !how.forget);
+    let is_there = |id| repository.snapshots().iter().any(|snapshot| snapshot.id() == id);
+    let is_left = report.damaged.keys().any(|id| is_there(*id));
     Ok(if is_left { Outcome::Code(DAMAGE) } else { Outcome::Done })
 }
 
@@ -110,7 +112,10 @@ fn replace(
     context.terminal.finish();
     let left_out: Vec<String> = copy.left_out.iter().map(ToString::to_string).collect();
     let detail = json!({ "host": host_name(), "damaged": id.to_hex(), "left_out": left_out });
+    hold_as(repository, copy.backup.id, snapshot)?;
     context.note(repository, "repair-snapshot", Some(copy.backup.id), &detail);
+    let is_held = !snapshot.state.holds.is_empty();
+    let forget = forget && !is_held;
     if forget {
         repository
             .forget(&[id], &format!("damaged; what could be read of it is {}", copy.backup.id.to_hex()))?;
@@ -128,7 +133,11 @@ fn replace(
         render::safe(&snapshot.manifest.source),
         copy.backup.id.short(),
         left_out.len(),
-        if forget { ", and the damaged one is forgotten" } else { "" }
+        match (forget, is_held) {
+            (true, _) => ", and the damaged one is forgotten",
+            (_, true) => "; both are under hold",
+            _ => "",
+        }
     );
     Ok(())
 }

@@ -1,83 +1,34 @@
-//! What `cargo xtask index-scale` measures pruning with: a repository of many chunks and snapshots is made, and a prune
-//! that changes nothing marks what they need. Prints one line of `name value` pairs.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that prints")]
+//! A prune of many chunks and snapshots that changes nothing: it marks what they need.
 
-use std::error::Error;
 use std::io::Read;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use strongroom_chunker::ChunkerParams;
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
-use strongroom_keys::Secret;
-use strongroom_keys::random::OsRandom;
-use strongroom_keys::unlock::Credential;
-use strongroom_keys::wrap::WrapTo;
-use strongroom_repository::backup::{BackupOptions, Sink};
-use strongroom_repository::clock::SystemClock;
+use strongroom_repository::backup::Sink;
 use strongroom_repository::monitor::{Monitor, Silent};
 use strongroom_repository::prune::PruneOptions;
 use strongroom_repository::tree::EntryCursor;
-use strongroom_repository::{InitOptions, OpenOptions, Repository, RepositoryError, init};
+use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::{LocalStore, Store};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use super::{Result, backup_options, new_repository, open_options, peak_bytes};
 
 /// Chunks of a file.
 const FILE_CHUNKS: u64 = 1000;
 const CHUNK_BYTES: u32 = 4096;
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        ["make", folder, chunks, snapshots] => make(Path::new(folder), chunks, snapshots),
-        ["mark", folder] => mark(Path::new(folder)),
-        _ => Err("make FOLDER CHUNKS SNAPSHOTS | mark FOLDER".into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn options() -> OpenOptions {
-    let key = Credential::KeyFile(Secret::new([7; 32]));
-    OpenOptions::new(vec![key], Arc::new(OsRandom), Arc::new(SystemClock))
-}
-
 /// Each snapshot has as many files, and one of them is new.
-fn make(folder: &Path, chunks: &str, snapshots: &str) -> Result<()> {
+pub(super) fn make(folder: &Path, chunks: &str, snapshots: &str) -> Result<()> {
     let (chunks, snapshots): (u64, u64) = (chunks.parse()?, snapshots.parse()?);
     let files = chunks.div_ceil(FILE_CHUNKS);
-    let store: Arc<dyn Store> = Arc::new(LocalStore::create(folder.join("repository"))?);
-    let key = WrapTo::KeyFile { key: Secret::new([7; 32]) };
-    let _ = init(&store, &[key], InitOptions::of_host("scale"), &OsRandom)?;
-    let mut repository = Repository::open(store, options())?;
+    let (mut repository, _) = new_repository(folder, open_options())?;
     let started = Instant::now();
     for number in 0..snapshots {
-        let options = BackupOptions {
-            source: "scale".into(),
-            engine: "files".into(),
-            host: "scale".into(),
-            user: "scale".into(),
-            tool: "scale".into(),
-            arguments: vec![],
-            tags: vec![],
-            copied: None,
-            force: false,
-            delta: false,
-            keep_base_keys: false,
-            compression_level: 1,
-            workers: 2,
-            uploads: 2,
-        };
+        let options = backup_options("scale".into(), "files");
         repository.backup(&options, &Silent, |sink| write(sink, number, files))?;
     }
     println!("seconds {:.2}", started.elapsed().as_secs_f64());
@@ -145,9 +96,9 @@ impl Monitor for Parts {
     }
 }
 
-fn mark(folder: &Path) -> Result<()> {
+pub(super) fn mark(folder: &Path) -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(LocalStore::open(folder.join("repository"))?);
-    let mut repository = Repository::open(store, options())?;
+    let mut repository = Repository::open(store, open_options())?;
     let parts = Parts(Mutex::default());
     let started = Instant::now();
     let report = repository.prune(&PruneOptions { dry_run: true, ..PruneOptions::default() }, &parts)?;
@@ -162,12 +113,4 @@ fn mark(folder: &Path) -> Result<()> {
         peak_bytes()?
     );
     Ok(())
-}
-
-/// The most memory that this process has held.
-fn peak_bytes() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no VmHWM")?.trim().parse()?;
-    Ok(kib << 10)
 }

@@ -1,0 +1,102 @@
+//! Reading an archive from a pipe.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+
+use super::ArchiveError;
+use super::block::{Block, BlockKind, Framing};
+use super::toc::{self, Source, Toc};
+
+/// What is read at once.
+const BUFFER_BYTES: usize = 1 << 20;
+/// Longest head that is kept in memory.
+const HEAD_LIMIT_BYTES: usize = 1 << 30;
+/// Bytes that are asked for at once, whatever a length says: what is not there takes no memory.
+const PIECE_BYTES: usize = 1 << 20;
+const ROWS: u8 = 1;
+const LARGE_OBJECTS: u8 = 3;
+
+/// An archive that is being read.
+#[derive(Debug)]
+pub struct ArchiveReader<R> {
+    input: BufReader<R>,
+    toc: Toc,
+    head: Vec<u8>,
+    framing: Option<Framing>,
+}
+
+/// Keeps what it gives.
+struct Recorder<'r, R> {
+    input: &'r mut BufReader<R>,
+    recorded: Vec<u8>,
+}
+
+impl<R: Read> Source for Recorder<'_, R> {
+    fn take(&mut self, length: usize) -> Result<&[u8], ArchiveError> {
+        let start = self.recorded.len();
+        if length > HEAD_LIMIT_BYTES - start.min(HEAD_LIMIT_BYTES) {
+            return Err(ArchiveError::TooLarge { limit: HEAD_LIMIT_BYTES });
+        }
+        let mut left = length;
+        while left > 0 {
+            let piece = left.min(PIECE_BYTES);
+            let read = self.input.by_ref().take(piece as u64).read_to_end(&mut self.recorded);
+            if read.map_err(ArchiveError::Read)? < piece {
+                return Err(ArchiveError::Truncated { what: "its head" });
+            }
+            left -= piece;
+        }
+        Ok(self.recorded.get(start..).unwrap_or_default())
+    }
+}
+
+impl<R: Read> ArchiveReader<R> {
+    /// Reads the head.
+    ///
+    /// # Errors
+    /// `NotAnArchive` for anything else; `Version`, `Truncated`, `Malformed`, `TooLarge`, `Read`.
+    pub fn new(input: R) -> Result<Self, ArchiveError> {
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+        let mut recorder = Recorder { input: &mut input, recorded: Vec::new() };
+        let toc = toc::decode(&mut recorder)?;
+        let head = recorder.recorded;
+        Ok(Self { input, toc, head, framing: None })
+    }
+
+    /// What the archive says it holds.
+    #[must_use]
+    pub fn toc(&self) -> &Toc {
+        &self.toc
+    }
+
+    /// The bytes before the first block.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The next block, if there is one. The one before it must have been read to its end.
+    ///
+    /// # Errors
+    /// `Truncated` in a block that was not read to its end, or that has none; `Malformed`, `Read`.
+    pub fn next_block(&mut self) -> Result<Option<Block<'_, BufReader<R>>>, ArchiveError> {
+        if self.framing.as_ref().is_some_and(|framing| !framing.is_at_end()) {
+            return Err(ArchiveError::Truncated { what: "the data of a table" });
+        }
+        let kind = loop {
+            match self.input.fill_buf() {
+                Ok([]) => return Ok(None),
+                Ok([ROWS, ..]) => break BlockKind::Rows,
+                Ok([LARGE_OBJECTS, ..]) => break BlockKind::LargeObjects,
+                Ok(_) => return Err(ArchiveError::Malformed { rule: "a block holds rows or large objects" }),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(ArchiveError::Read(error)),
+            }
+        };
+        let integers = self.toc.integers;
+        let mut recorder = Recorder { input: &mut self.input, recorded: Vec::new() };
+        let dump_id = integers.decode(&recorder.take(1 + integers.stored_bytes())?[1..])?;
+        let head = recorder.recorded;
+        let framing = self.framing.insert(Framing::new(integers, kind));
+        Ok(Some(Block::new(&mut self.input, head, dump_id, kind, framing)))
+    }
+}

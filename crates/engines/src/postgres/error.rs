@@ -1,0 +1,103 @@
+//! Why PostgreSQL could not be read or restored.
+
+use strongroom_format::SnapshotId;
+
+use super::archive::ArchiveError;
+
+/// What went wrong, with the program that said it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostgresError {
+    /// A connection string that libpq would not take either.
+    #[error("`{text}` is no way to a server: {why}")]
+    Target {
+        /// It, without its password.
+        text: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// None of PostgreSQL's programs fits.
+    #[error(
+        "there is no {program} for a server of version {major}{}: install PostgreSQL's client programs of that version, or name their folder with --pg-bin",
+        there_is(.found)
+    )]
+    NoProgram {
+        /// `pg_dump`, `pg_restore`, ...
+        program: &'static str,
+        /// The server's.
+        major: u32,
+        /// Which ones there are.
+        found: Vec<u32>,
+    },
+    /// A program could not be started.
+    #[error("{program} cannot be started")]
+    Start {
+        /// It.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A program or the server refused.
+    #[error("{program} failed ({status}){}", said(.stderr))]
+    Failed {
+        /// It, and what it worked on.
+        program: String,
+        /// Its exit status or signal.
+        status: String,
+        /// The last it said on standard error.
+        stderr: Vec<String>,
+    },
+    /// The server answered what makes no sense.
+    #[error("the server's answer makes no sense: {what}")]
+    Answer {
+        /// What was wrong with it.
+        what: String,
+    },
+    /// The archive that `pg_dump` wrote is not one.
+    #[error("what pg_dump wrote of database {database}")]
+    Archive {
+        /// The database.
+        database: String,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// A table that is to be restored is not there.
+    #[error("there is no table `{table}` in what was backed up of database {database}")]
+    NoTable {
+        /// It.
+        table: String,
+        /// The database.
+        database: String,
+    },
+    /// The list for `pg_restore` cannot be written.
+    #[error("the list of what to restore cannot be written to a temporary file")]
+    List(#[source] std::io::Error),
+    /// A snapshot of something else.
+    #[error("snapshot {snapshot} is none of `backup postgres`: restore it with --target")]
+    NotPostgres {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// A database that is to be backed up or restored is not there.
+    #[error("there is no database `{database}` (there are: {})", .there.join(", "))]
+    NoDatabase {
+        /// It.
+        database: String,
+        /// Those that are.
+        there: Vec<String>,
+    },
+}
+
+fn there_is(majors: &[u32]) -> String {
+    match majors {
+        [] => String::new(),
+        majors => {
+            let majors: Vec<String> = majors.iter().map(ToString::to_string).collect();
+            format!(" (there is one of {})", majors.join(", "))
+        }
+    }
+}
+
+pub(super) fn said(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join(" / ")) }
+}

@@ -1,0 +1,51 @@
+//! Where what lies in a snapshot.
+//!
+//! ```text
+//! globals.sql               roles and tablespaces
+//! databases/DATABASE/head   the archive up to its first block: what there is, and the SQL that makes it
+//! databases/DATABASE/data/SCHEMA.TABLE   the block of a table
+//! ```
+//! The facts say in which order the blocks were, so that all of it is the archive again.
+
+/// Roles and tablespaces.
+pub(super) const GLOBALS: &str = "globals.sql";
+
+/// A name as one part of a path: what separates parts, and what stands for other bytes, is written as `%` and two digits.
+pub(super) fn part(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            '/' | '%' | '\0' => out.push_str(&format!("%{:02X}", u32::from(character))),
+            character => out.push(character),
+        }
+    }
+    match out.as_str() {
+        "" => "%".into(),
+        "." => "%2E".into(),
+        ".." => "%2E.".into(),
+        _ => out,
+    }
+}
+
+/// The archive's head.
+pub(super) fn head(database: &str) -> String {
+    format!("databases/{}/head", part(database))
+}
+
+/// The block of a table, or of anything else that has no schema.
+pub(super) fn block(database: &str, schema: Option<&str>, name: &str) -> String {
+    let schema = schema.map(|schema| format!("{}.", part(schema))).unwrap_or_default();
+    format!("databases/{}/data/{schema}{}", part(database), part(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_one_part_of_a_path_each() {
+        assert_eq!(head("shop"), "databases/shop/head");
+        assert_eq!(block("a/b", Some("public"), "x%y"), "databases/a%2Fb/data/public.x%25y");
+        assert_eq!(block("..", None, "BLOBS"), "databases/%2E./data/BLOBS");
+    }
+}

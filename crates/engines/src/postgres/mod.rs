@@ -1,0 +1,20 @@
+//! PostgreSQL: each database as `pg_dump` writes it, table by table.
+//!
+//! PostgreSQL's own programs do what only they know: what a dump holds, and how to reach a server. What they write is taken
+//! apart as it streams ([`archive`]), so that a snapshot has an entry a table, and put together again for `pg_restore`.
+
+pub mod archive;
+mod backup;
+mod error;
+mod layout;
+mod process;
+mod programs;
+mod restore;
+mod selection;
+mod target;
+
+pub use backup::{Postgres, Scope};
+pub use error::PostgresError;
+pub use programs::Programs;
+pub use restore::{Archives, Destination, RestoreSwitches};
+pub use target::Target;

@@ -1,0 +1,271 @@
+//! `backup postgres` and `restore --to`, against a real server.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use strongroom_tests::sandbox::{Sandbox, id_of, run};
+use strongroom_tests::services::postgres::Postgres;
+
+/// What dumps stumble over.
+const SHOP: &str = "
+    CREATE SCHEMA sales;
+    CREATE TYPE sales.state AS ENUM ('open', 'paid');
+    CREATE TABLE sales.customers (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL,
+        lower_name text GENERATED ALWAYS AS (lower(name)) STORED, favourite bigint);
+    CREATE TABLE sales.orders (id serial PRIMARY KEY, customer bigint NOT NULL REFERENCES sales.customers, state sales.state,
+        amount numeric(12,2), tags text[], document jsonb, raw bytea, at timestamptz);
+    ALTER TABLE sales.customers ADD FOREIGN KEY (favourite) REFERENCES sales.orders DEFERRABLE INITIALLY DEFERRED;
+    CREATE INDEX ON sales.orders (customer, at);
+    CREATE TABLE sales.events (at date NOT NULL, what text) PARTITION BY RANGE (at);
+    CREATE TABLE sales.events_2024 PARTITION OF sales.events FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+    CREATE TABLE sales.events_2025 PARTITION OF sales.events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+    CREATE TABLE \"odd/name%\" (\"a b\" text);
+    CREATE FUNCTION sales.noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+    CREATE TRIGGER noted BEFORE UPDATE ON sales.orders FOR EACH ROW EXECUTE FUNCTION sales.noted();
+    ALTER TABLE sales.orders ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY everybody ON sales.orders USING (true);
+    INSERT INTO sales.customers (name) SELECT 'Customer ' || n FROM generate_series(1, 2000) n;
+    INSERT INTO sales.orders (customer, state, amount, tags, document, raw, at)
+        SELECT 1 + n % 2000, 'open', n / 7.0, ARRAY['a', E'tab\\there'], jsonb_build_object('n', n), decode(md5(n::text), 'hex'),
+            '2025-01-01'::timestamptz + n * interval '1 minute' FROM generate_series(1, 20000) n;
+    UPDATE sales.customers SET favourite = id;
+    INSERT INTO sales.events SELECT '2024-01-01'::date + n % 700, E'line\\nbreak ' || n FROM generate_series(1, 3000) n;
+    INSERT INTO \"odd/name%\" VALUES (NULL), (''), (E'\\\\.'), (E'back\\\\slash');
+    CREATE MATERIALIZED VIEW sales.totals AS SELECT customer, sum(amount) AS total FROM sales.orders GROUP BY customer;
+    SELECT lo_from_bytea(0, decode(repeat('00ff', 5000), 'hex')), lo_from_bytea(0, 'second');
+    COMMENT ON TABLE sales.orders IS 'what was ordered';";
+
+/// A percent of it changes.
+const NEXT_DAY: &str = "
+    UPDATE sales.orders SET state = 'paid' WHERE id % 100 = 7;
+    INSERT INTO sales.events VALUES ('2025-06-01', 'one more');
+    REFRESH MATERIALIZED VIEW sales.totals;";
+
+/// All of a database as text, without what names the moment.
+fn text_of(server: &Postgres, database: &str) -> String {
+    let output = server.pg_dump(&[database]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    // Newer ones write a word of chance at either end.
+    text.lines()
+        .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn with_programs(command: &mut Command, server: &Postgres) {
+    command.env("STRONGROOM_PG_BIN", server.binaries());
+}
+
+#[test]
+fn databases_come_back_by_id_as_they_were() {
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
+    server.psql("CREATE DATABASE shop").unwrap();
+    server.psql("CREATE DATABASE \"a b'c\"").unwrap();
+    server.psql("CREATE ROLE reader").unwrap();
+    server.psql_in("shop", SHOP).unwrap();
+    server.psql_in("a b'c", "CREATE TABLE one (n int); INSERT INTO one VALUES (1)").unwrap();
+    let mut days = Vec::new();
+    for day in 0..2 {
+        if day > 0 {
+            server.psql_in("shop", NEXT_DAY).unwrap();
+        }
+        let report = sandbox.backup(["postgres", "--dbname", &server.url("postgres")]);
+        days.push((id_of(&report), text_of(&server, "shop"), report));
+    }
+    assert!(days[1].2["new_bytes"].as_u64() < days[0].2["new_bytes"].as_u64(), "{days:?}");
+
+    // An entry a table, and what is known of each.
+    let listed = sandbox.run(["ls", &days[1].0]).assert_code(0);
+    let _listed =
+        listed.assert_prints(["globals.sql", "shop/data/sales.orders", "shop/data/public.odd%2Fname%25"]);
+    assert!(
+        String::from_utf8(sandbox.cat(&days[1].0, "globals.sql")).unwrap().contains("CREATE ROLE reader")
+    );
+    let shown = sandbox.run(["show", &days[1].0, "--json"]).assert_code(0).one("snapshot");
+    let databases = shown["facts"]["databases"].as_array().unwrap();
+    let shop = databases.iter().find(|database| database["name"] == "shop").unwrap();
+    let rows = |table: &str| {
+        let blocks = shop["archive"]["blocks"].as_array().unwrap();
+        blocks.iter().find(|block| block["name"] == table).unwrap()["rows"].as_u64().unwrap()
+    };
+    for table in
+        ["sales.customers", "sales.orders", "sales.events_2024", "sales.events_2025", "public.\"odd/name%\""]
+    {
+        let counted = server.psql_in("shop", &format!("SELECT count(*) FROM {table}")).unwrap();
+        let name = table.split_once('.').unwrap().1.trim_matches('"');
+        assert_eq!(rows(name).to_string(), counted.trim(), "{table}");
+    }
+
+    for (number, (id, text, _)) in days.iter().enumerate() {
+        let name = format!("restored_{number}");
+        server.psql(&format!("CREATE DATABASE {name}")).unwrap();
+        let to = server.url(&name);
+        let _which = sandbox.run(["restore", id, "--to", &to]).assert_code(2).assert_says(["--database"]);
+        let restored = sandbox.run(["restore", id, "--to", &to, "--database", "shop"]).assert_code(0);
+        let _said = restored.assert_prints(["restored database shop"]);
+        assert!(text_of(&server, &name) == *text, "{name} differs");
+        // What is there already is in the way, until it may be dropped.
+        let _refused = sandbox
+            .run(["restore", id, "--to", &to, "--database", "shop"])
+            .assert_code(1)
+            .assert_says(["already exists"]);
+        let again =
+            ["restore", id, "--to", &to, "--database", "shop", "--drop-existing", "--single-transaction"];
+        let _again = sandbox.run(again).assert_code(0);
+        assert!(text_of(&server, &name) == *text, "{name} differs after it was dropped");
+    }
+    let into = [
+        "restore",
+        &days[0].0,
+        "--to",
+        &server.url("postgres"),
+        "--database",
+        "a b'c",
+        "--into",
+        "restored_1",
+        "--schema-only",
+    ];
+    let _other = sandbox.run(into).assert_code(0);
+    assert_eq!(server.psql_in("restored_1", "SELECT count(*) FROM one").unwrap().trim(), "0");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_table_comes_back_alone_with_what_belongs_to_it() {
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
+    server.psql("CREATE DATABASE shop").unwrap();
+    server.psql_in("shop", SHOP).unwrap();
+    let id = id_of(&sandbox.backup(["postgres", "--dbname", &server.url("shop"), "--database", "shop"]));
+    server.psql("CREATE DATABASE part").unwrap();
+    let needed = "CREATE SCHEMA sales; CREATE TYPE sales.state AS ENUM ('open', 'paid');
+        CREATE FUNCTION sales.noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;";
+    server.psql_in("part", needed).unwrap();
+    let to = server.url("part");
+    let restore = |tables: &[&str]| {
+        let mut arguments = vec!["restore", &*id, "--json", "--to", &*to];
+        tables.iter().for_each(|table| arguments.extend(["--table", table]));
+        sandbox.run(arguments)
+    };
+    let count = |what: &str| {
+        server.psql_in("part", &format!("SELECT count(*) FROM {what}")).unwrap().trim().to_owned()
+    };
+    let _typo = restore(&["sales.typo"]).assert_code(1).assert_says(["no table `sales.typo`"]);
+
+    let partitioned = restore(&["sales.events"]).assert_code(0);
+    assert_eq!(
+        (count("sales.events"), count("sales.events_2025")),
+        ("3000".into(), count("sales.events WHERE at >= '2025-01-01'"))
+    );
+    let all = shown_bytes(&sandbox, &id);
+    assert!(partitioned.one("restore")["bytes"].as_u64().unwrap() < all / 4, "{partitioned}");
+
+    let alone = restore(&["sales.orders"]).assert_code(0);
+    let _said = alone.assert_says(["orders_customer_fkey is left out"]);
+    assert_eq!(count("sales.orders"), "20000");
+    let of_orders = "WHERE tablename = 'orders'";
+    assert_eq!(
+        (count(&format!("pg_indexes {of_orders}")), count(&format!("pg_policies {of_orders}"))),
+        ("2".into(), "1".into())
+    );
+    assert_eq!(count("pg_trigger WHERE tgname = 'noted'"), "1");
+    server.psql_in("part", "INSERT INTO sales.orders (customer) VALUES (1)").unwrap();
+    assert_eq!(count("sales.orders WHERE id = 20001"), "1", "its sequence goes on");
+    server.psql_in("part", "DROP TABLE sales.orders").unwrap();
+
+    let _both = restore(&["customers", "orders"]).assert_code(0);
+    assert_eq!(
+        (count("sales.customers"), count("pg_constraint WHERE contype = 'f'")),
+        ("2000".into(), "2".into())
+    );
+    server.psql_in("part", "INSERT INTO sales.customers (name) VALUES ('new')").unwrap();
+    assert_eq!(count("sales.customers WHERE id = 2001"), "1", "its identity goes on");
+}
+
+/// Of all that a snapshot holds.
+fn shown_bytes(sandbox: &Sandbox, id: &str) -> u64 {
+    sandbox.run(["show", id, "--json"]).assert_code(0).one("snapshot")["bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn what_goes_wrong_is_said_and_makes_no_snapshot() {
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let sandbox = Sandbox::new();
+    server.psql("CREATE ROLE guest LOGIN").unwrap();
+    server.psql("CREATE TABLE secret (n int); REVOKE ALL ON secret FROM PUBLIC").unwrap();
+    let backup = |url: &str, more: &[&str]| {
+        let mut command = sandbox.command(["backup", "postgres", "--dbname", url]);
+        with_programs(&mut command, &server);
+        run(command.args(more)).assert_code(1)
+    };
+    let _gone = backup("postgres://postgres@127.0.0.1:1/postgres", &[])
+        .assert_says(["psql failed", "onnection refused"]);
+    let _typo = backup(&server.url("postgres"), &["--database", "shpo"])
+        .assert_says(["no database `shpo`", "postgres"]);
+    let guest = server.url("postgres").replace("postgres@", "guest@");
+    let _denied = backup(&guest, &["--database", "postgres"]).assert_says([
+        "pg_dump of postgres failed",
+        "permission denied",
+        "secret",
+    ]);
+    let nothing = sandbox.path("nothing");
+    std::fs::create_dir(&nothing).unwrap();
+    let mut command =
+        sandbox.command(["backup", "postgres", "--dbname", &server.url("postgres"), "--pg-bin"]);
+    let _programs = run(command.arg(&nothing)).assert_code(1).assert_says(["psql", "--pg-bin"]);
+    assert!(sandbox.snapshots().is_empty());
+    // A snapshot of something else.
+    let id = sandbox.backup_stream("x", b"data");
+    let _other = sandbox
+        .run(["restore", &id, "--to", &server.url("postgres")])
+        .assert_code(1)
+        .assert_says(["backup postgres"]);
+    sandbox.assert_clean();
+}
+
+/// pg_dump waits for a lock, and the run is interrupted meanwhile.
+#[test]
+fn an_interrupted_backup_ends_pg_dump_too() {
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
+    server.psql("CREATE TABLE taken (n int)").unwrap();
+    let mut holder = server.client("psql");
+    holder.args([
+        "--quiet",
+        "--dbname",
+        "postgres",
+        "--command",
+        "BEGIN; LOCK TABLE taken; SELECT pg_sleep(600)",
+    ]);
+    let mut holder = holder.stdout(Stdio::null()).spawn().unwrap();
+    let count = |what: &str| -> u32 {
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE {what}");
+        server.psql(&sql).unwrap().trim().parse().unwrap()
+    };
+    let wait_for = |what: &str, wanted: u32| {
+        while count(what) != wanted {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait_for("query LIKE 'BEGIN; LOCK%' AND state = 'active'", 1);
+    let running =
+        sandbox.start(["backup", "postgres", "--dbname", &server.url("postgres"), "--database", "postgres"]);
+    wait_for("application_name = 'strongroom' AND wait_event_type = 'Lock'", 1);
+    running.signal(Signal::INT);
+    let _said = running.wait().assert_code(130).assert_says(["interrupted"]);
+    server
+        .psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'")
+        .unwrap();
+    let _gone = holder.wait().unwrap();
+    wait_for("application_name = 'strongroom'", 0);
+    assert!(sandbox.snapshots().is_empty());
+    let _good = sandbox.backup(["postgres", "--dbname", &server.url("postgres"), "--database", "postgres"]);
+    sandbox.assert_clean();
+}
