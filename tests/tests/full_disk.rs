@@ -121,13 +121,13 @@ fn a_full_cache_disk_stops_nothing() {
 #[test]
 fn a_prune_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
     let sandbox = Sandbox::empty();
-    let Some(disk) = SmallDisk::mount(&sandbox.path("disk"), 12 << 20).unwrap() else { return };
+    let Some(disk) = SmallDisk::mount(&sandbox.path("disk"), 16 << 20).unwrap() else { return };
     let repository = disk.path("repository");
     let with = |arguments: &[&str]| run(sandbox.command(arguments).env("STRONGROOM_REPO", &repository));
     let _made = with(&["init"]).assert_code(0);
     // The first day's pack holds what the second needs and what nobody needs any more.
     sandbox.write("source/kept", noise(2_000_000, 1));
-    sandbox.write("source/gone", noise(2_000_000, 2));
+    sandbox.write("source/gone", noise(4_000_000, 2));
     let first = id_of(&with(&["backup", "files", "source", "--json"]).assert_code(0).one("backup"));
     fs::remove_file(sandbox.path("source/gone")).unwrap();
     let _second = with(&["backup", "files", "source"]).assert_code(0);
@@ -151,7 +151,8 @@ fn a_prune_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
     let pruned = run(sandbox.command(prune).arg("--json").env("STRONGROOM_REPO", &repository));
     let pruned = pruned.assert_code(0).one("prune");
     assert!(pruned["copied"]["objects"].as_u64() >= Some(1), "{pruned}");
-    assert!(pruned["freed_bytes"].as_u64() > Some(1_900_000), "{pruned}");
+    // Frames that hold chunks of both, one a lane at most, are copied whole.
+    assert!(pruned["freed_bytes"].as_u64() > Some(1_500_000), "{pruned}");
     restores("afterwards");
     let _clean = with(&["check", "--read-data"]).assert_code(0);
 }

@@ -156,7 +156,7 @@ fn a_table_comes_back_alone_with_what_belongs_to_it() {
     let count = |what: &str| {
         server.psql_in("part", &format!("SELECT count(*) FROM {what}")).unwrap().trim().to_owned()
     };
-    let _typo = restore(&["sales.typo"]).assert_code(1).assert_says(["no table `sales.typo`"]);
+    let _typo = restore(&["sales.typo"]).assert_code(1).assert_says(["no table or schema `sales.typo`"]);
 
     let partitioned = restore(&["sales.events"]).assert_code(0);
     assert_eq!(
@@ -268,4 +268,119 @@ fn an_interrupted_backup_ends_pg_dump_too() {
     assert!(sandbox.snapshots().is_empty());
     let _good = sandbox.backup(["postgres", "--dbname", &server.url("postgres"), "--database", "postgres"]);
     sandbox.assert_clean();
+}
+
+#[test]
+fn a_restore_is_proven_and_a_wrong_row_is_told() {
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
+    server.psql("CREATE DATABASE shop").unwrap();
+    server.psql("CREATE ROLE reader").unwrap();
+    server.psql_in("shop", SHOP).unwrap();
+    server.psql_in("shop", "GRANT SELECT ON sales.orders TO reader").unwrap();
+    let arguments = ["postgres", "--dbname", &server.url("postgres"), "--fingerprints", "--dumps", "2"];
+    let id = id_of(&sandbox.backup(arguments));
+    let good = ["verify", &id, "--json", "--assert", "SELECT true"];
+    let report = sandbox.run(good).assert_code(0).one("verify");
+    assert_eq!(report["result"], "good", "{report}");
+    let databases = report["databases"].as_array().unwrap();
+    assert_eq!(databases.iter().map(|one| one["rows"].as_u64().unwrap()).sum::<u64>(), 25_004, "{report}");
+
+    // In databases of a server that runs, which are gone afterwards.
+    let there = || server.psql("SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database").unwrap();
+    let before = there();
+    let url = server.url("postgres");
+    let report = sandbox.run(["verify", &id, "--json", "--scratch-url", &url]).assert_code(0).one("verify");
+    assert_eq!(report["result"], "good", "{report}");
+    assert_eq!(there(), before);
+
+    let asserted =
+        ["verify", &id, "--database", "shop", "--assert", "SELECT count(*) > 20000 FROM sales.orders"];
+    let _told = sandbox.run(asserted).assert_code(4).assert_prints(["gave f", "does NOT restore as it was"]);
+
+    // A restore that leaves a row as nobody wrote it, and one that loses what belongs to a table.
+    for (sql, told) in [
+        ("UPDATE sales.orders SET amount = amount + 1 WHERE id = 77", "table sales.orders has other rows"),
+        (
+            "DELETE FROM sales.events WHERE what LIKE $$%break 5$$",
+            "table sales.events_2024 has 1663 rows, 1664 were backed up",
+        ),
+        ("DROP INDEX sales.orders_customer_at_idx", "index sales.orders_customer_at_idx is missing"),
+        ("SELECT lo_unlink(oid) FROM pg_largeobject_metadata LIMIT 1", "large objects"),
+    ] {
+        let programs = programs_that_then(&server, &sandbox.path("programs"), sql);
+        let mut command = sandbox.command(["verify", &id, "--database", "shop"]);
+        let failed = run(command.env("STRONGROOM_PG_BIN", &programs)).assert_code(4);
+        let _told = failed.assert_prints([told, "NOT as it was"]);
+    }
+    let log = sandbox.run(["journal", "export"]).assert_code(0);
+    let _noted = log.assert_prints(["verify", "differs", "restore_seconds", "age_seconds"]);
+    sandbox.assert_clean();
+}
+
+/// PostgreSQL's programs, but that something happens to what `pg_restore` restored.
+fn programs_that_then(server: &Postgres, folder: &std::path::Path, sql: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::create_dir(folder).unwrap();
+    for program in ["psql", "pg_dump", "pg_dumpall", "initdb", "pg_ctl", "postgres"] {
+        symlink(server.binaries().join(program), folder.join(program)).unwrap();
+    }
+    let binaries = server.binaries().display();
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec {binaries}/pg_restore --version\n{binaries}/pg_restore \"$@\" || exit 1\n\
+         for argument; do case $argument in --dbname=*) exec {binaries}/psql -q \"$argument\" -c '{sql}' >/dev/null;; esac; done\nexit 1\n"
+    );
+    std::fs::write(folder.join("pg_restore"), script).unwrap();
+    std::fs::set_permissions(folder.join("pg_restore"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder.to_owned()
+}
+
+#[test]
+fn parts_come_back_and_archives_for_pg_restore() {
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
+    for database in ["shop", "whole", "part", "schema"] {
+        server.psql(&format!("CREATE DATABASE {database}")).unwrap();
+    }
+    server.psql_in("shop", SHOP).unwrap();
+    let id = id_of(&sandbox.backup(["postgres", "--dbname", &server.url("shop"), "--database", "shop"]));
+
+    let archive = sandbox.path("shop.dump");
+    let to_archive = ["restore", &id, "--to-archive", archive.to_str().unwrap()];
+    let _written = sandbox.run(to_archive).assert_code(0).assert_prints(["wrote database shop"]);
+    let _there = sandbox.run(to_archive).assert_code(2).assert_says(["is there already"]);
+    let restored = server.client("pg_restore").args(["--dbname", "whole"]).arg(&archive).output().unwrap();
+    assert!(restored.status.success(), "{restored:?}");
+    assert!(text_of(&server, "whole") == text_of(&server, "shop"));
+
+    // With two connections, without a table and the foreign keys that refer to it.
+    let to = server.url("part");
+    let without = ["restore", &id, "--to", &to, "--exclude-table", "sales.customers", "--jobs", "2"];
+    let told = sandbox.run(without).assert_code(0);
+    let _told = told.assert_says(["orders orders_customer_fkey is left out"]);
+    assert_eq!(server.psql_in("part", "SELECT count(*) FROM sales.orders").unwrap(), "20000");
+    assert_eq!(server.psql_in("part", "SELECT to_regclass('sales.customers') IS NULL").unwrap(), "t");
+
+    let only = ["restore", &id, "--to", &server.url("schema"), "--schema", "sales"];
+    let _restored = sandbox.run(only).assert_code(0);
+    assert_eq!(server.psql_in("schema", "SELECT count(*) FROM sales.events").unwrap(), "3000");
+    assert_eq!(
+        server.psql_in("schema", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").unwrap(),
+        "0"
+    );
+
+    // Limits of the dump itself.
+    let limits = ["--schema", "sales", "--exclude-table-data", "sales.events*", "--fingerprints"];
+    let url = server.url("shop");
+    let limited = id_of(&sandbox.backup([&["postgres", "--dbname", url.as_str()][..], &limits[..]].concat()));
+    let listed = sandbox.run(["ls", &limited]).assert_code(0);
+    let text = String::from_utf8(listed.stdout).unwrap();
+    assert!(
+        text.contains("sales.orders") && !text.contains("events") && !text.contains("globals.sql"),
+        "{text}"
+    );
+    let _good = sandbox.run(["verify", &limited]).assert_code(0).assert_prints(["restores as it was"]);
 }

@@ -78,6 +78,17 @@ pub(crate) fn path_json(path: &strongroom_format::path::EntryPath) -> serde_json
     }
 }
 
+/// How long something lasted or is ago, in its two largest units: `3 d 4 h`.
+pub(crate) fn age(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,6 +97,28 @@ pub(crate) struct BackupPostgres {
     /// Only this database, without roles and tablespaces; may be repeated (default: all of them)
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,
+    /// Only schemas that match, as `pg_dump --schema`; of the connection's database, if no other is named. May be repeated,
+    /// as all below
+    #[arg(long, short = 'n', value_name = "PATTERN")]
+    pub(crate) schema: Vec<String>,
+    /// Only tables that match, as `pg_dump --table`
+    #[arg(long, short = 't', value_name = "PATTERN")]
+    pub(crate) table: Vec<String>,
+    /// Without schemas that match
+    #[arg(long, short = 'N', value_name = "PATTERN")]
+    pub(crate) exclude_schema: Vec<String>,
+    /// Without tables that match
+    #[arg(long, short = 'T', value_name = "PATTERN")]
+    pub(crate) exclude_table: Vec<String>,
+    /// Without the rows of tables that match
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude_table_data: Vec<String>,
+    /// Keep with the snapshot what the rows of each table come to, in any order
+    #[arg(long)]
+    pub(crate) fingerprints: bool,
+    /// Databases to dump side by side
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    pub(crate) dumps: u16,
     /// Folder of pg_dump and the others (default: those of the server's version, in PATH or where packages put them)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,

@@ -8,6 +8,7 @@ mod maintenance;
 mod parsers;
 mod reading;
 mod store;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ pub(crate) use self::maintenance::{
 use self::parsers::{parse_memory, path_parser};
 pub(crate) use self::reading::{Cat, Diff, Find, Ls, OverwritePolicy, Restore, Show, Snapshots, Thaw};
 pub(crate) use self::store::StoreArguments;
+pub(crate) use self::verify::Verify;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
@@ -137,6 +139,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Count what the repository holds
     Stats,
+    /// Test a restore: of a snapshot of PostgreSQL into a scratch server, with all that is known of it compared
+    Verify(Verify),
     /// Restore a snapshot into a folder
     Restore(Restore),
     /// Write one file or stream of a snapshot to standard output

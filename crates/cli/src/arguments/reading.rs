@@ -75,7 +75,7 @@ pub(crate) struct Restore {
     #[arg(value_name = "ID")]
     pub(crate) snapshot: String,
     /// Folder to restore into: new or empty, unless --overwrite says otherwise
-    #[arg(long, short = 't', value_name = "DIR", required_unless_present_any = ["dry_run", "to"])]
+    #[arg(long, short = 't', value_name = "DIR", required_unless_present_any = ["dry_run", "to", "to_archive"])]
     pub(crate) target: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) server: RestoreToServer,
@@ -113,13 +113,22 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL: the server to restore into, as libpq takes it: a URL, or `key=value` pairs
     #[arg(long, value_name = "CONNINFO", hide_env_values = true, conflicts_with_all = ["target", "subtree", "include", "exclude", "dry_run"])]
     pub(crate) to: Option<String>,
+    /// PostgreSQL: write the archive of a database to this file (`-` is standard output), for pg_restore
+    #[arg(long, value_name = "FILE", value_parser = super::parsers::path_parser(), conflicts_with_all = ["to", "target", "subtree", "include", "exclude", "dry_run"])]
+    pub(crate) to_archive: Option<PathBuf>,
     /// PostgreSQL: which database of the snapshot, where it has several
-    #[arg(long, value_name = "NAME", requires = "to")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) database: Option<String>,
     /// PostgreSQL: only this table (`TABLE` or `SCHEMA.TABLE`), with its partitions, sequences, keys, indexes, triggers and
     /// rights; may be repeated
     #[arg(long, value_name = "TABLE", requires = "to", conflicts_with = "create")]
     pub(crate) table: Vec<String>,
+    /// PostgreSQL: only what lies in this schema; may be repeated
+    #[arg(long, value_name = "SCHEMA", requires = "to", conflicts_with = "create")]
+    pub(crate) schema: Vec<String>,
+    /// PostgreSQL: all but this table (`TABLE` or `SCHEMA.TABLE`) and what is nothing without it; may be repeated
+    #[arg(long, value_name = "TABLE", requires = "to", conflicts_with = "create")]
+    pub(crate) exclude_table: Vec<String>,
     /// PostgreSQL: into the database of this name (default: that of --to)
     #[arg(long, value_name = "NAME", requires = "to")]
     pub(crate) into: Option<String>,
@@ -144,6 +153,9 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL: everything belongs to whoever restores it
     #[arg(long, requires = "to")]
     pub(crate) no_owner: bool,
+    /// PostgreSQL: no rights are granted or revoked
+    #[arg(long, requires = "to")]
+    pub(crate) no_privileges: bool,
     /// PostgreSQL: folder of pg_restore (default: that of the server's version)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,

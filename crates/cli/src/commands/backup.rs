@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
-use strongroom_engines::postgres::{Postgres, Programs, Scope, Target};
+use strongroom_engines::postgres::{Limits, Postgres, Programs, Scope, Target};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
@@ -52,9 +52,24 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
 
 pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> anyhow::Result<Outcome> {
     let target = Target::parse(arguments.dbname.as_deref().unwrap_or_default())?;
+    let limits = Limits {
+        schemas: arguments.schema.clone(),
+        tables: arguments.table.clone(),
+        exclude_schemas: arguments.exclude_schema.clone(),
+        exclude_tables: arguments.exclude_table.clone(),
+        exclude_table_data: arguments.exclude_table_data.clone(),
+    };
     let names = &arguments.database;
-    let scope = if names.is_empty() { Scope::Server } else { Scope::Databases(names.clone()) };
-    let engine = Postgres { target, scope, programs: Programs { folder: arguments.pg_bin.clone() } };
+    let is_whole = names.is_empty() && limits.is_none();
+    let scope = if is_whole { Scope::Server } else { Scope::Databases(names.clone()) };
+    let engine = Postgres {
+        target,
+        scope,
+        limits,
+        fingerprints: arguments.fingerprints,
+        dumps: arguments.dumps.into(),
+        programs: Programs { folder: arguments.pg_bin.clone() },
+    };
     let source =
         if names.is_empty() { "postgres".to_owned() } else { format!("postgres:{}", names.join(",")) };
     let asked = names.iter().map(|name| name.as_bytes().to_vec()).collect();

@@ -24,6 +24,7 @@ mod show;
 mod snapshots;
 mod stats;
 mod tag;
+mod verify;
 
 use clap::CommandFactory as _;
 
@@ -49,6 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Show(show) => show::run(&context, show),
         Command::Stats => stats::run(&context),
         Command::Restore(restore) => restore::run(&context, restore),
+        Command::Verify(verify) => verify::run(&context, verify),
         Command::Cat(cat) => cat::run(&context, cat),
         Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),

@@ -39,12 +39,15 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     }
     // Before anything is written: without this right nothing would be.
     repository.require_read_access()?;
-    if let Some(to) = &arguments.server.to {
-        return restore_postgres::run(context, &mut repository, &snapshot, to, arguments);
-    }
     if repository.has_cold_storage() {
         let packs = needed_packs(&repository, &snapshot, &options)?;
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;
+    }
+    if let Some(to) = &arguments.server.to {
+        return restore_postgres::to_server(context, &mut repository, &snapshot, to, arguments);
+    }
+    if let Some(file) = &arguments.server.to_archive {
+        return restore_postgres::to_archive(context, &mut repository, &snapshot, file, arguments);
     }
     let into = arguments
         .target

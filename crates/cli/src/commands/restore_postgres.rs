@@ -1,9 +1,12 @@
-//! `restore --to`: a snapshot of PostgreSQL, into a server.
+//! `restore --to`: a snapshot of PostgreSQL, into a server; `restore --to-archive`, into a file for `pg_restore`.
 
+use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use serde_json::json;
-use strongroom_engines::postgres::{Archives, Destination, Programs, RestoreSwitches, Target};
+use strongroom_engines::postgres::{Archives, Destination, Programs, RestoreSwitches, Target, Wanted};
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
@@ -15,7 +18,8 @@ use crate::exit::{Outcome, Usage};
 use crate::output::line;
 use crate::render;
 
-pub(super) fn run(
+/// Into a server.
+pub(super) fn to_server(
     context: &Context<'_>,
     repository: &mut Repository,
     snapshot: &Snapshot,
@@ -29,8 +33,14 @@ pub(super) fn run(
         database: asked.into.clone(),
         programs: Programs { folder: asked.pg_bin.clone() },
     };
-    let switches = RestoreSwitches {
+    let wanted = Wanted {
         tables: asked.table.clone(),
+        schemas: asked.schema.clone(),
+        exclude_tables: asked.exclude_table.clone(),
+    };
+    let switches = RestoreSwitches {
+        wanted,
+        jobs: arguments.jobs.unwrap_or(1),
         drop_existing: asked.drop_existing,
         create: asked.create,
         single_transaction: asked.single_transaction,
@@ -38,19 +48,11 @@ pub(super) fn run(
         data_only: asked.data_only,
         disable_triggers: asked.disable_triggers,
         no_owner: asked.no_owner,
+        no_privileges: asked.no_privileges,
     };
     let reader = Reader::new(repository);
     let archives = Archives::open(&reader, snapshot)?;
-    let database = match (&asked.database, archives.databases().as_slice()) {
-        (Some(name), _) => name.clone(),
-        (None, [only]) => (*only).to_owned(),
-        (None, several) => {
-            let several = several.join(", ");
-            return Err(
-                Usage(format!("which database? the snapshot has {several}: give --database NAME")).into()
-            );
-        }
-    };
+    let database = chosen(&archives, arguments)?;
     context.terminal.begin("restoring", None);
     let workers = context.readers(arguments.jobs);
     let bytes = archives.restore(&database, &destination, &switches, &context.terminal, workers)?;
@@ -60,12 +62,12 @@ pub(super) fn run(
     drop(reader);
     let seconds = began.elapsed().as_secs_f64();
     let detail = json!({
-        "database": database, "into": asked.into, "tables": asked.table, "host": host_name(), "user": user_name(), "bytes": bytes, "seconds": seconds,
+        "database": database, "into": asked.into, "tables": asked.table, "schemas": asked.schema, "exclude_tables": asked.exclude_table, "host": host_name(), "user": user_name(), "bytes": bytes, "seconds": seconds,
     });
     context.note(repository, "restore", Some(snapshot.id()), &detail);
     if context.global.json {
         context.json(&json!({
-            "type": "restore", "snapshot": snapshot.id().to_hex(), "database": database, "into": asked.into, "tables": asked.table, "bytes": bytes,
+            "type": "restore", "snapshot": snapshot.id().to_hex(), "database": database, "into": asked.into, "tables": asked.table, "schemas": asked.schema, "exclude_tables": asked.exclude_table, "bytes": bytes,
             "healed_packs": healed_packs, "seconds": seconds,
         }));
     } else {
@@ -77,4 +79,72 @@ pub(super) fn run(
         );
     }
     Ok(Outcome::Done)
+}
+
+/// To a file, or to standard output.
+pub(super) fn to_archive(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    file: &Path,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let reader = Reader::new(repository);
+    let archives = Archives::open(&reader, snapshot)?;
+    let database = chosen(&archives, arguments)?;
+    let workers = context.readers(arguments.jobs);
+    let is_stdout = file == Path::new("-");
+    let bytes = if is_stdout {
+        let mut out = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+        archives.write(&database, &mut out, &context.terminal, workers)?
+    } else {
+        let cannot = || format!("cannot write {}", file.display());
+        if file.try_exists().with_context(cannot)? {
+            return Err(Usage(format!("{} is there already: choose another name", file.display())).into());
+        }
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut out = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+        context.terminal.begin("restoring", None);
+        let bytes = archives.write(&database, out.as_file_mut(), &context.terminal, workers)?;
+        context.terminal.finish();
+        out.as_file().sync_all().with_context(cannot)?;
+        out.persist_noclobber(file).with_context(cannot)?;
+        bytes
+    };
+    tell_healed(&reader);
+    drop(archives);
+    drop(reader);
+    let seconds = began.elapsed().as_secs_f64();
+    let detail = json!({
+        "database": database, "archive": file.display().to_string(), "host": host_name(), "user": user_name(), "bytes": bytes, "seconds": seconds,
+    });
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
+    if context.global.json && !is_stdout {
+        context.json(&json!({
+            "type": "restore", "snapshot": snapshot.id().to_hex(), "database": database, "archive": file.display().to_string(), "bytes": bytes,
+            "seconds": seconds,
+        }));
+    } else if !is_stdout {
+        line!(
+            "wrote database {} ({}) of snapshot {} to {} in {seconds:.1} s",
+            render::safe(&database),
+            render::bytes(bytes),
+            snapshot.id().short(),
+            file.display()
+        );
+    }
+    Ok(Outcome::Done)
+}
+
+/// The database that was named, or the only one.
+fn chosen(archives: &Archives<'_>, arguments: &Restore) -> anyhow::Result<String> {
+    match (&arguments.server.database, archives.databases().as_slice()) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, several) => {
+            let several = several.join(", ");
+            Err(Usage(format!("which database? the snapshot has {several}: give --database NAME")).into())
+        }
+    }
 }

@@ -1,17 +1,22 @@
 //! `backup postgres`: databases as `pg_dump` writes them, an entry a table.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, VecDeque};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Value, json};
+use serde::Deserialize;
 use strongroom_chunker::ChunkerParams;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::{Lane, Sink};
 use strongroom_repository::monitor::Monitor;
 
-use super::archive::{ArchiveError, ArchiveReader, BlockKind};
+use super::archive::ArchiveReader;
+use super::dump::{self, Dump};
 use super::error::PostgresError;
-use super::process::{Process, output_of, query, server_major};
+use super::facts::{ArchiveFacts, DatabaseFacts, Facts, Properties};
+use super::process::{Process, output_of};
+use super::session::Session;
+use super::stop::Stop;
 use super::{Programs, Target, layout};
 use crate::engine::{Engine, EngineError, read_stream, stream_entry};
 
@@ -24,6 +29,21 @@ pub enum Scope {
     Databases(Vec<String>),
 }
 
+/// What of a database is backed up, by patterns as `pg_dump` takes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Only these schemas.
+    pub schemas: Vec<String>,
+    /// Only these tables.
+    pub tables: Vec<String>,
+    /// Without these schemas.
+    pub exclude_schemas: Vec<String>,
+    /// Without these tables.
+    pub exclude_tables: Vec<String>,
+    /// Without the rows of these tables.
+    pub exclude_table_data: Vec<String>,
+}
+
 /// Reads a server.
 #[derive(Debug, Clone)]
 pub struct Postgres {
@@ -31,18 +51,31 @@ pub struct Postgres {
     pub target: Target,
     /// What of it.
     pub scope: Scope,
+    /// What of each database.
+    pub limits: Limits,
+    /// Whether facts tell what the rows of each table come to.
+    pub fingerprints: bool,
+    /// Databases that are dumped side by side, at least 1.
+    pub dumps: usize,
     /// With what.
     pub programs: Programs,
 }
 
-/// A database, as the server tells it.
-struct Database {
+/// A database that the server lists.
+#[derive(Deserialize)]
+struct Listed {
     name: String,
-    bytes: u64,
+    own: bool,
 }
 
-const DATABASES: &str = "SELECT row_to_json(found) FROM (SELECT datname AS name, pg_database_size(oid) AS bytes,
-    datname = current_database() AS own FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname) found";
+const DATABASES: &str =
+    "SELECT row_to_json(found) FROM (SELECT datname AS name, datname = current_database() AS own
+    FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname) found";
+
+const ROLES: &str = "SELECT to_json(rolname) FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname";
+
+/// Whether roles may be read with their passwords: managed services let nobody.
+const MAY_READ_PASSWORDS: &str = "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
 
 impl Engine for Postgres {
     fn name(&self) -> &'static str {
@@ -61,118 +94,144 @@ impl Engine for Postgres {
 
 impl Postgres {
     fn back_up(&self, sink: &Sink<'_, '_>, monitor: &dyn Monitor) -> Result<(), EngineError> {
-        let major = server_major(&self.programs, &self.target, monitor)?;
-        let databases = self.databases(monitor)?;
-        let mut facts = Vec::new();
+        let mut session = Session::open(&self.programs, &self.target, None, monitor)?;
+        let major = session.server_major()?;
+        let databases = self.databases(&mut session)?;
+        let roles = session.ask_json(ROLES)?;
         if self.scope == Scope::Server {
-            self.globals(sink, major)?;
+            let may_read_passwords = session.ask_one(MAY_READ_PASSWORDS)? == "t";
+            self.globals(sink, major, may_read_passwords)?;
         }
-        for database in &databases {
-            facts.push(self.dump(sink, major, database)?);
-        }
-        let facts = json!({ "engine": "postgres", "server_major": major, "databases": facts });
-        sink.facts(facts.to_string().into_bytes());
+        drop(session);
+        let mut databases = self.dump_all(sink, major, databases)?;
+        databases.sort_by(|one, other| one.properties.name.cmp(&other.properties.name));
+        let facts = Facts { engine: self.name().into(), server_major: major, roles, databases };
+        let json = serde_json::to_vec(&facts);
+        sink.facts(json.map_err(|error| PostgresError::Answer { what: error.to_string() })?);
         Ok(())
     }
 
-    fn databases(&self, monitor: &dyn Monitor) -> Result<Vec<Database>, PostgresError> {
-        let mut there = Vec::new();
-        let mut own = None;
-        for line in query(&self.programs, &self.target, DATABASES, monitor)? {
-            let wrong = || PostgresError::Answer { what: format!("of a database it says {line:?}") };
-            let row: Value = serde_json::from_str(&line).map_err(|_| wrong())?;
-            let name = row["name"].as_str().ok_or_else(wrong)?.to_owned();
-            if row["own"] == true {
-                own = Some(name.clone());
-            }
-            there.push(Database { name, bytes: row["bytes"].as_u64().unwrap_or_default() });
-        }
+    fn databases(&self, session: &mut Session<'_>) -> Result<VecDeque<String>, PostgresError> {
+        let there: Vec<Listed> = session.ask_json(DATABASES)?;
         let wanted: BTreeSet<String> = match &self.scope {
-            Scope::Server => return Ok(there),
-            Scope::Databases(names) if names.is_empty() => own.into_iter().collect(),
+            Scope::Server => return Ok(there.into_iter().map(|one| one.name).collect()),
+            Scope::Databases(names) if names.is_empty() => {
+                there.iter().filter(|one| one.own).map(|one| one.name.clone()).collect()
+            }
             Scope::Databases(names) => names.iter().cloned().collect(),
         };
-        if let Some(missing) = wanted.iter().find(|name| !there.iter().any(|one| one.name == **name)) {
-            let there = there.into_iter().map(|one| one.name).collect();
-            return Err(PostgresError::NoDatabase { database: missing.clone(), there });
+        match wanted.iter().find(|name| !there.iter().any(|one| one.name == **name)) {
+            None => Ok(wanted.into_iter().collect()),
+            Some(missing) => {
+                let there = there.into_iter().map(|one| one.name).collect();
+                Err(PostgresError::NoDatabase { database: missing.clone(), there })
+            }
         }
-        there.retain(|one| wanted.contains(&one.name));
-        Ok(there)
     }
 
-    fn globals(&self, sink: &Sink<'_, '_>, major: u32) -> Result<(), EngineError> {
+    fn globals(&self, sink: &Sink<'_, '_>, major: u32, may_read_passwords: bool) -> Result<(), EngineError> {
         let mut command = Command::new(self.programs.find("pg_dumpall", Some(major))?);
         self.target.connect(&mut command, None);
-        let started = Process::start("pg_dumpall --globals-only".into(), command.arg("--globals-only"));
-        let (process, stdout) = started?;
+        command.arg("--globals-only");
+        if !may_read_passwords {
+            command.arg("--no-role-passwords");
+            sink.monitor().warn("roles are backed up without their passwords: this user may not read them");
+        }
+        let (process, stdout) = Process::start("pg_dumpall --globals-only".into(), &mut command)?;
         let mut output = output_of(stdout, sink.monitor());
         read_stream(sink, layout::GLOBALS, &mut output, |_| Ok(process.finish()?))
     }
 
-    /// Gives what is known of the database.
-    fn dump(&self, sink: &Sink<'_, '_>, major: u32, database: &Database) -> Result<Value, EngineError> {
-        let name = &database.name;
-        let mut command = Command::new(self.programs.find("pg_dump", Some(major))?);
-        self.target.connect(&mut command, Some(name));
-        command.args(["--format=custom", "--compress=0"]);
-        let (process, stdout) = Process::start(format!("pg_dump of {name}"), &mut command)?;
-        let taken = take(sink, name, output_of(stdout, sink.monitor()));
-        // Why it wrote no good archive, it says itself.
-        let facts = match taken {
-            Err(EngineError::Postgres(PostgresError::Archive { .. })) => {
-                process.finish()?;
-                taken?
-            }
-            taken => {
-                let facts = taken?;
-                process.finish()?;
-                facts
+    /// Some side by side; the first that fails stops the others.
+    fn dump_all(
+        &self,
+        sink: &Sink<'_, '_>,
+        major: u32,
+        databases: VecDeque<String>,
+    ) -> Result<Vec<DatabaseFacts>, EngineError> {
+        let stop = Stop::new(sink.monitor());
+        let threads = self.dumps.clamp(1, databases.len().max(1));
+        let (left, facts, failure) = (Mutex::new(databases), Mutex::new(Vec::new()), Mutex::new(None));
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let work = || {
+            while let Some(database) = next().filter(|_| !stop.is_cancelled()) {
+                match self.dump(sink, major, &database, &stop) {
+                    Ok(found) => facts.lock().unwrap_or_else(PoisonError::into_inner).push(found),
+                    Err(error) => {
+                        stop.stop();
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                }
             }
         };
-        Ok(json!({ "name": name, "size": database.bytes, "archive": facts }))
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(facts.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Under a snapshot of one transaction, in which the facts are taken too.
+    fn dump(
+        &self,
+        sink: &Sink<'_, '_>,
+        major: u32,
+        database: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<DatabaseFacts, EngineError> {
+        let mut session = Session::open(&self.programs, &self.target, Some(database), monitor)?;
+        let snapshot = dump::export_snapshot(&mut session)?;
+        let properties = Properties::of(&mut session)?;
+        let limits = self.limits.to_arguments();
+        let dump = Dump { programs: &self.programs, target: &self.target, major, database };
+        let archive = dump.read(Some(&snapshot), &limits, monitor, |archive| {
+            take(sink, database, archive.with_fingerprints(self.fingerprints))
+        })?;
+        Ok(DatabaseFacts { properties, limits, archive })
     }
 }
 
-/// Takes an archive apart.
-fn take(sink: &Sink<'_, '_>, database: &str, output: impl std::io::Read) -> Result<Value, EngineError> {
-    let wrong = |source| PostgresError::Archive { database: database.to_owned(), source };
-    let mut archive = ArchiveReader::new(output).map_err(wrong)?;
-    let toc = archive.toc();
-    let names: HashMap<i64, (Option<String>, String)> = toc
-        .entries
-        .iter()
-        .filter(|entry| entry.has_data)
-        .map(|entry| (entry.dump_id, (entry.schema.clone(), entry.tag.clone())))
-        .collect();
-    let mut facts = json!({
-        "format": format!("{}.{}", toc.version.0, toc.version.1), "server_version": toc.server_version,
-        "dump_version": toc.dump_version, "entries": toc.entries.len(),
-    });
+impl Limits {
+    /// Whether all of a database is backed up.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As `pg_dump` takes them.
+    fn to_arguments(&self) -> Vec<String> {
+        let switches = [
+            ("--schema", &self.schemas),
+            ("--table", &self.tables),
+            ("--exclude-schema", &self.exclude_schemas),
+            ("--exclude-table", &self.exclude_tables),
+            ("--exclude-table-data", &self.exclude_table_data),
+        ];
+        let all = switches
+            .iter()
+            .flat_map(|(switch, patterns)| patterns.iter().map(move |pattern| format!("{switch}={pattern}")));
+        all.collect()
+    }
+}
+
+/// Stores an archive taken apart.
+fn take(
+    sink: &Sink<'_, '_>,
+    database: &str,
+    mut archive: ArchiveReader<impl std::io::Read>,
+) -> Result<ArchiveFacts, EngineError> {
     let mut lane = sink.stream_lane(ChunkerParams::default())?;
     let head = archive.head().to_vec();
     store(sink, &mut lane, &layout::head(database), &mut &head[..])?;
-    let mut paths = BTreeSet::new();
-    let (mut blocks, mut total) = (Vec::new(), head.len() as u64);
-    while let Some(mut block) = archive.next_block().map_err(wrong)? {
-        let entry = names.get(&block.dump_id());
-        let rule = "every block belongs to an entry";
-        let (schema, name) = entry.ok_or_else(|| wrong(ArchiveError::Malformed { rule }))?;
-        let schema = schema.as_deref().filter(|schema| !schema.is_empty());
-        let mut path = layout::block(database, schema, name);
-        // Names that differ by what they are of.
-        while !paths.insert(path.clone()) {
-            path.push('~');
-        }
-        let bytes = store(sink, &mut lane, &path, &mut block)?;
-        total += bytes;
-        let what = if block.kind() == BlockKind::Rows { "rows" } else { "large_objects" };
-        blocks.push(
-            json!({ "id": block.dump_id(), "path": path, "schema": schema, "name": name, what: block.count(), "bytes": bytes }),
-        );
-    }
-    sink.cut(database.as_bytes().to_vec(), ChunkerParams::default(), total);
+    let facts = dump::read_blocks(&mut archive, database, |path, block| store(sink, &mut lane, path, block))?;
+    let blocks: u64 = facts.blocks.iter().map(|block| block.bytes).sum();
+    sink.cut(database.as_bytes().to_vec(), ChunkerParams::default(), head.len() as u64 + blocks);
     lane.finish()?;
-    facts["blocks"] = blocks.into();
     Ok(facts)
 }
 

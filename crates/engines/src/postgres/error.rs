@@ -62,15 +62,23 @@ pub enum PostgresError {
         source: ArchiveError,
     },
     /// A table that is to be restored is not there.
-    #[error("there is no table `{table}` in what was backed up of database {database}")]
+    #[error("there is no table or schema `{table}` in what was backed up of database {database}")]
     NoTable {
         /// It.
         table: String,
         /// The database.
         database: String,
     },
-    /// The list for `pg_restore` cannot be written.
-    #[error("the list of what to restore cannot be written to a temporary file")]
+    /// No server for a restore to be tested in.
+    #[error("no scratch server for the test of the restore: {}: {why}", .what.display())]
+    Scratch {
+        /// The program or folder.
+        what: std::path::PathBuf,
+        /// What it said.
+        why: String,
+    },
+    /// The list for `pg_restore`, or the archive itself, cannot be written.
+    #[error("what pg_restore needs cannot be written to a temporary file")]
     List(#[source] std::io::Error),
     /// A snapshot of something else.
     #[error("snapshot {snapshot} is none of `backup postgres`: restore it with --target")]

@@ -5,16 +5,25 @@
 
 pub mod archive;
 mod backup;
+mod comparison;
+mod dump;
 mod error;
+mod facts;
 mod layout;
 mod process;
 mod programs;
 mod restore;
+mod scratch;
 mod selection;
+mod session;
+mod stop;
 mod target;
+mod verify;
 
-pub use backup::{Postgres, Scope};
+pub use backup::{Limits, Postgres, Scope};
 pub use error::PostgresError;
 pub use programs::Programs;
 pub use restore::{Archives, Destination, RestoreSwitches};
+pub use selection::Wanted;
 pub use target::Target;
+pub use verify::{DatabaseVerdict, Place, Verification};

@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use strongroom_repository::monitor::Monitor;
 
 use super::error::PostgresError;
-use super::{Programs, Target};
 use crate::patient_reader::{GiveUp, PatientReader};
 use crate::stdin::widen_pipe;
 
@@ -29,15 +28,9 @@ impl Process {
     /// # Errors
     /// `Start`.
     pub(super) fn start(name: String, command: &mut Command) -> Result<(Self, ChildStdout), PostgresError> {
-        let start = |source| PostgresError::Start { program: name.clone(), source };
-        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = started.map_err(start)?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(start(ErrorKind::BrokenPipe.into()));
-        };
-        widen_pipe(&stdout);
-        let said = Some(std::thread::spawn(move || last_lines(stderr)));
-        Ok((Self { name, child, said }, stdout))
+        let mut started = Self::spawn(name, command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+        let stdout = started.stdout()?;
+        Ok((started, stdout))
     }
 
     /// Starts it, to be fed through standard input; what it prints goes nowhere.
@@ -45,15 +38,46 @@ impl Process {
     /// # Errors
     /// `Start`.
     pub(super) fn fed(name: String, command: &mut Command) -> Result<(Self, ChildStdin), PostgresError> {
+        let mut started = Self::spawn(name, command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
+        let stdin = started.stdin()?;
+        Ok((started, stdin))
+    }
+
+    /// Starts it, to be talked with.
+    ///
+    /// # Errors
+    /// `Start`.
+    pub(super) fn talking(
+        name: String,
+        command: &mut Command,
+    ) -> Result<(Self, ChildStdin, ChildStdout), PostgresError> {
+        let mut started = Self::spawn(name, command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let (stdin, stdout) = (started.stdin()?, started.stdout()?);
+        Ok((started, stdin, stdout))
+    }
+
+    fn spawn(name: String, command: &mut Command) -> Result<Self, PostgresError> {
         let start = |source| PostgresError::Start { program: name.clone(), source };
-        let started = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = started.map_err(start)?;
-        let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
-            return Err(start(ErrorKind::BrokenPipe.into()));
-        };
-        widen_pipe(&stdin);
+        let mut child = command.stderr(Stdio::piped()).spawn().map_err(start)?;
+        let stderr = child.stderr.take().ok_or_else(|| start(ErrorKind::BrokenPipe.into()))?;
         let said = Some(std::thread::spawn(move || last_lines(stderr)));
-        Ok((Self { name, child, said }, stdin))
+        Ok(Self { name, child, said })
+    }
+
+    fn stdin(&mut self) -> Result<ChildStdin, PostgresError> {
+        let stdin = self.child.stdin.take().ok_or_else(|| self.without_pipe())?;
+        widen_pipe(&stdin);
+        Ok(stdin)
+    }
+
+    fn stdout(&mut self) -> Result<ChildStdout, PostgresError> {
+        let stdout = self.child.stdout.take().ok_or_else(|| self.without_pipe())?;
+        widen_pipe(&stdout);
+        Ok(stdout)
+    }
+
+    fn without_pipe(&self) -> PostgresError {
+        PostgresError::Start { program: self.name.clone(), source: ErrorKind::BrokenPipe.into() }
     }
 
     /// Waits for its end.
@@ -87,51 +111,6 @@ pub(super) fn output_of<'m>(stdout: ChildStdout, monitor: &'m dyn Monitor) -> im
     PatientReader::new(stdout, move || {
         monitor.is_cancelled().then_some(GiveUp::Fail(ErrorKind::ConnectionAborted))
     })
-}
-
-/// All that a program prints, which is little.
-///
-/// # Errors
-/// `Start`, `Failed`.
-fn text_of(name: String, command: &mut Command, monitor: &dyn Monitor) -> Result<String, PostgresError> {
-    let (process, stdout) = Process::start(name.clone(), command)?;
-    let mut text = Vec::new();
-    // Dropped, a program that nobody waits for any more is killed.
-    let read = output_of(stdout, monitor).read_to_end(&mut text);
-    read.map_err(|source| PostgresError::Start { program: name, source })?;
-    process.finish()?;
-    String::from_utf8(text).map_err(|_| PostgresError::Answer { what: "it is not UTF-8".into() })
-}
-
-/// The lines that a query gives.
-///
-/// # Errors
-/// `NoProgram`, `Start`, `Failed`.
-pub(super) fn query(
-    programs: &Programs,
-    target: &Target,
-    sql: &str,
-    monitor: &dyn Monitor,
-) -> Result<Vec<String>, PostgresError> {
-    let mut command = Command::new(programs.find("psql", None)?);
-    target.connect(&mut command, None);
-    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
-    command.arg(format!("--command={sql}"));
-    Ok(text_of("psql".into(), &mut command, monitor)?.lines().map(str::to_owned).collect())
-}
-
-/// # Errors
-/// As [`query`]; `Answer`.
-pub(super) fn server_major(
-    programs: &Programs,
-    target: &Target,
-    monitor: &dyn Monitor,
-) -> Result<u32, PostgresError> {
-    let said = query(programs, target, "SHOW server_version_num", monitor)?;
-    let number: Option<u32> = said.first().and_then(|line| line.trim().parse().ok());
-    number
-        .map(|number| number / 10_000)
-        .ok_or_else(|| PostgresError::Answer { what: format!("its version is {said:?}") })
 }
 
 fn last_lines(stderr: impl Read) -> Vec<String> {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::Command;
 
-use serde::Deserialize;
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::Content;
 use strongroom_repository::RepositoryError;
@@ -14,42 +13,22 @@ use strongroom_repository::restore::write_in_order;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::tree::EntryCursor;
 
-use super::archive::ArchiveReader;
+use super::archive::{ArchiveReader, TocEntry};
 use super::error::PostgresError;
-use super::process::{Process, server_major};
-use super::selection::{self, Selection};
+use super::facts::{BlockFacts, DatabaseFacts, Facts};
+use super::process::Process;
+use super::selection::{Selection, Wanted};
+use super::session::Session;
 use super::{Programs, Target, layout};
 use crate::engine::EngineError;
-
-/// What the facts of a snapshot say of its databases.
-#[derive(Debug, Clone, Deserialize)]
-struct Facts {
-    databases: Vec<DatabaseFacts>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct DatabaseFacts {
-    name: String,
-    archive: ArchiveFacts,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct ArchiveFacts {
-    blocks: Vec<BlockFacts>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct BlockFacts {
-    id: i64,
-    path: String,
-}
 
 /// What `pg_restore` is asked to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreSwitches {
-    /// Only these tables, as `TABLE` or `SCHEMA.TABLE`, with what belongs to them: partitions, sequences, keys, indexes,
-    /// triggers, rights. None is all there is.
-    pub tables: Vec<String>,
+    /// What of it.
+    pub wanted: Wanted,
+    /// Connections that load side by side, at least 1; for more, the archive is first written to a temporary file.
+    pub jobs: usize,
     /// Drop what is there before it is made again.
     pub drop_existing: bool,
     /// Make the database first, of the name it had.
@@ -64,6 +43,8 @@ pub struct RestoreSwitches {
     pub disable_triggers: bool,
     /// Everything belongs to whoever restores it.
     pub no_owner: bool,
+    /// No rights are granted or revoked.
+    pub no_privileges: bool,
 }
 
 /// Where a database is restored.
@@ -79,9 +60,9 @@ pub struct Destination {
 
 /// A snapshot of PostgreSQL.
 pub struct Archives<'r> {
-    reader: &'r Reader<'r>,
-    snapshot: &'r Snapshot,
-    facts: Facts,
+    pub(super) reader: &'r Reader<'r>,
+    pub(super) snapshot: &'r Snapshot,
+    pub(super) facts: Facts,
 }
 
 impl<'r> Archives<'r> {
@@ -90,17 +71,13 @@ impl<'r> Archives<'r> {
     /// # Errors
     /// `NotPostgres`; what reading the facts fails with.
     pub fn open(reader: &'r Reader<'r>, snapshot: &'r Snapshot) -> Result<Self, EngineError> {
-        let not_postgres = || PostgresError::NotPostgres { snapshot: snapshot.id() };
-        let facts = snapshot.manifest.facts.as_ref().filter(|_| snapshot.manifest.engine == "postgres");
-        let json = reader.blob(facts.ok_or_else(not_postgres)?.node)?;
-        let facts = serde_json::from_slice(&json).map_err(|_| not_postgres())?;
-        Ok(Self { reader, snapshot, facts })
+        Ok(Self { reader, snapshot, facts: Facts::of(reader, snapshot)? })
     }
 
     /// The databases in it.
     #[must_use]
     pub fn databases(&self) -> Vec<&str> {
-        self.facts.databases.iter().map(|database| database.name.as_str()).collect()
+        self.facts.databases.iter().map(|database| database.properties.name.as_str()).collect()
     }
 
     /// Writes the archive of a database as `pg_dump` wrote it. Gives its bytes.
@@ -118,7 +95,7 @@ impl<'r> Archives<'r> {
         self.write_paths(&paths, out, monitor, workers)
     }
 
-    fn write_paths(
+    pub(super) fn write_paths(
         &self,
         paths: &[String],
         out: &mut dyn Write,
@@ -149,19 +126,27 @@ impl<'r> Archives<'r> {
         Ok(counted.bytes)
     }
 
-    /// The head, and the blocks in their order: of these entries, or of all.
-    fn paths(&self, database: &str, only: Option<&BTreeSet<i64>>) -> Result<Vec<String>, PostgresError> {
-        let found = self.facts.databases.iter().find(|one| one.name == database);
-        let found = found.ok_or_else(|| PostgresError::NoDatabase {
+    pub(super) fn facts_of(&self, database: &str) -> Result<&DatabaseFacts, PostgresError> {
+        let found = self.facts.databases.iter().find(|one| one.properties.name == database);
+        found.ok_or_else(|| PostgresError::NoDatabase {
             database: database.to_owned(),
             there: self.databases().into_iter().map(str::to_owned).collect(),
-        })?;
+        })
+    }
+
+    /// The head, and the blocks in their order: of these entries, or of all.
+    pub(super) fn paths(
+        &self,
+        database: &str,
+        only: Option<&BTreeSet<i64>>,
+    ) -> Result<Vec<String>, PostgresError> {
+        let found = self.facts_of(database)?;
         let is_wanted = |block: &&BlockFacts| only.is_none_or(|only| only.contains(&block.id));
         let blocks = found.archive.blocks.iter().filter(is_wanted).map(|block| block.path.clone());
         Ok([layout::head(database)].into_iter().chain(blocks).collect())
     }
 
-    /// Restores a database with `pg_restore`. Gives the bytes that it was given.
+    /// Restores a database, or a part of it, with `pg_restore`. Gives the bytes that it was given.
     ///
     /// # Errors
     /// As [`Archives::write`]; `NoProgram`, `Start`, `Failed` with what `pg_restore` said.
@@ -174,14 +159,14 @@ impl<'r> Archives<'r> {
         workers: usize,
     ) -> Result<u64, EngineError> {
         // Before anything is started: whether all of it is there.
-        let selection = match switches.tables.as_slice() {
-            [] => None,
-            tables => Some(self.select(database, tables, monitor, workers)?),
+        let selection = match switches.wanted.is_all() {
+            true => None,
+            false => Some(self.select(database, &switches.wanted, monitor, workers)?),
         };
         let only: Option<BTreeSet<i64>> =
             selection.as_ref().map(|selection| selection.ids.iter().copied().collect());
         let paths = self.paths(database, only.as_ref())?;
-        let major = server_major(&to.programs, &to.target, monitor)?;
+        let major = Session::open(&to.programs, &to.target, None, monitor)?.server_major()?;
         let mut command = Command::new(to.programs.find("pg_restore", Some(major))?);
         to.target.connect(&mut command, to.database.as_deref());
         command.args(["--format=custom", "--exit-on-error"]);
@@ -191,9 +176,45 @@ impl<'r> Archives<'r> {
         if let Some(list) = &list {
             command.arg("--use-list").arg(list.path());
         }
-        let (process, mut stdin) = Process::fed(format!("pg_restore of {database}"), &mut command)?;
-        let written = self.write_paths(&paths, &mut stdin, monitor, workers);
+        if switches.jobs > 1 {
+            return self.restore_file(database, &paths, &mut command, switches.jobs, monitor, workers);
+        }
+        self.feed(database, &paths, &mut command, &mut std::io::sink(), monitor, workers)
+    }
+
+    /// With connections side by side: for that, `pg_restore` goes back and forth in the archive.
+    fn restore_file(
+        &self,
+        database: &str,
+        paths: &[String],
+        command: &mut Command,
+        jobs: usize,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<u64, EngineError> {
+        let mut archive = tempfile::NamedTempFile::new().map_err(PostgresError::List)?;
+        let bytes = self.write_paths(paths, archive.as_file_mut(), monitor, workers)?;
+        command.arg(format!("--jobs={jobs}")).arg(archive.path());
+        let (process, stdin) = Process::fed(format!("pg_restore of {database}"), command)?;
         drop(stdin);
+        process.finish()?;
+        Ok(bytes)
+    }
+
+    /// Runs a `pg_restore` that reads these parts of the archive; `beside` is given the same bytes.
+    pub(super) fn feed(
+        &self,
+        database: &str,
+        paths: &[String],
+        command: &mut Command,
+        beside: &mut dyn Write,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<u64, EngineError> {
+        let (process, stdin) = Process::fed(format!("pg_restore of {database}"), command)?;
+        let mut both = Both { one: stdin, other: beside };
+        let written = self.write_paths(paths, &mut both, monitor, workers);
+        drop(both);
         match written {
             // It stopped reading: it says itself why.
             Err(EngineError::Repository(RepositoryError::Write { source })) => {
@@ -210,20 +231,29 @@ impl<'r> Archives<'r> {
 }
 
 impl Archives<'_> {
+    /// The table of contents of its archive.
+    pub(super) fn entries(
+        &self,
+        database: &str,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<Vec<TocEntry>, EngineError> {
+        self.facts_of(database)?;
+        let mut head = Vec::new();
+        self.write_paths(&[layout::head(database)], &mut head, monitor, workers)?;
+        let wrong = |source| PostgresError::Archive { database: database.to_owned(), source };
+        Ok(ArchiveReader::new(&head[..]).map_err(wrong)?.toc().entries.clone())
+    }
+
     fn select(
         &self,
         database: &str,
-        tables: &[String],
+        wanted: &Wanted,
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<Selection, EngineError> {
-        let mut head = Vec::new();
-        self.paths(database, None)?;
-        self.write_paths(&[layout::head(database)], &mut head, monitor, workers)?;
-        let wrong = |source| PostgresError::Archive { database: database.to_owned(), source };
-        let archive = ArchiveReader::new(&head[..]).map_err(wrong)?;
         let missing = |table| PostgresError::NoTable { table, database: database.to_owned() };
-        Ok(selection::of_tables(&archive.toc().entries, tables).map_err(missing)?)
+        Ok(wanted.select(&self.entries(database, monitor, workers)?).map_err(missing)?)
     }
 }
 
@@ -233,8 +263,8 @@ fn list_of(
     monitor: &dyn Monitor,
     left_out: &[String],
 ) -> Result<tempfile::NamedTempFile, PostgresError> {
-    for key in left_out {
-        monitor.warn(&format!("the foreign key {key} is left out: what it refers to is not restored"));
+    for object in left_out {
+        monitor.warn(&format!("{object} is left out: what it needs is not restored"));
     }
     let mut list = tempfile::NamedTempFile::new().map_err(PostgresError::List)?;
     for id in ids {
@@ -245,7 +275,7 @@ fn list_of(
 }
 
 impl RestoreSwitches {
-    fn say(&self, command: &mut Command) {
+    pub(super) fn say(&self, command: &mut Command) {
         for (is_on, switch) in [
             (self.create, "--create"),
             (self.single_transaction, "--single-transaction"),
@@ -253,6 +283,7 @@ impl RestoreSwitches {
             (self.data_only, "--data-only"),
             (self.disable_triggers, "--disable-triggers"),
             (self.no_owner, "--no-owner"),
+            (self.no_privileges, "--no-privileges"),
         ] {
             if is_on {
                 command.arg(switch);
@@ -261,6 +292,25 @@ impl RestoreSwitches {
         if self.drop_existing {
             command.args(["--clean", "--if-exists"]);
         }
+    }
+}
+
+/// Writes the same to two.
+struct Both<'w, W> {
+    one: W,
+    other: &'w mut dyn Write,
+}
+
+impl<W: Write> Write for Both<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.one.write(bytes)?;
+        self.other.write_all(bytes.get(..written).unwrap_or_default())?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.one.flush()?;
+        self.other.flush()
     }
 }
 

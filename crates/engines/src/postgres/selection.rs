@@ -1,4 +1,4 @@
-//! Which entries of an archive make some of its tables: their rows, and what belongs to them alone.
+//! Which entries of an archive make a part of it: the rows of tables, and what belongs to them alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,11 +42,82 @@ fn is_called(entry: &TocEntry, name: &str) -> bool {
     entry.tag == name || qualified().is_some_and(|qualified| qualified == name)
 }
 
-/// The entries of these tables, with their partitions, sequences, keys, indexes, triggers and rights.
+/// What is wanted of a database, by names that are not quoted: `TABLE` or `SCHEMA.TABLE`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// These tables, with what belongs to them.
+    pub tables: Vec<String>,
+    /// All that lies in these schemas.
+    pub schemas: Vec<String>,
+    /// All but these tables, and what is nothing without them.
+    pub exclude_tables: Vec<String>,
+}
+
+impl Wanted {
+    /// Whether all of it is.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The entries that this comes to.
+    ///
+    /// # Errors
+    /// The first name that nothing has.
+    pub(super) fn select(&self, entries: &[TocEntry]) -> Result<Selection, String> {
+        let mut selection = if self.tables.is_empty() && self.schemas.is_empty() {
+            let ids = entries.iter().map(|entry| entry.dump_id).collect();
+            Selection { ids, left_out: Vec::new() }
+        } else {
+            of_tables(entries, &self.tables, &self.schemas)?
+        };
+        if !self.exclude_tables.is_empty() {
+            exclude(entries, &self.exclude_tables, &mut selection)?;
+        }
+        Ok(selection)
+    }
+}
+
+/// Takes tables away, and what needs them.
+fn exclude(entries: &[TocEntry], names: &[String], selection: &mut Selection) -> Result<(), String> {
+    let mut gone = BTreeSet::new();
+    for name in names {
+        let found =
+            entries.iter().filter(|entry| RELATIONS.contains(&entry.kind.as_str()) && is_called(entry, name));
+        let found: Vec<i64> = found.map(|entry| entry.dump_id).collect();
+        if found.is_empty() {
+            return Err(name.clone());
+        }
+        gone.extend(found);
+    }
+    add_partitions(entries, &mut gone);
+    loop {
+        let before = gone.len();
+        let need = entries.iter().filter(|entry| entry.needs.iter().any(|needed| gone.contains(needed)));
+        let need: Vec<i64> = need.map(|entry| entry.dump_id).collect();
+        gone.extend(need);
+        if gone.len() == before {
+            break;
+        }
+    }
+    let is_worth_telling =
+        |kind: &str| !["TABLE", "TABLE ATTACH", "SEQUENCE"].contains(&kind) && !BELONGING.contains(&kind);
+    let was_wanted =
+        |entry: &&TocEntry| gone.contains(&entry.dump_id) && selection.ids.contains(&entry.dump_id);
+    let told = entries.iter().filter(was_wanted).filter(|entry| is_worth_telling(&entry.kind));
+    let told: Vec<String> =
+        told.map(|entry| format!("{} {}", entry.kind.to_lowercase(), entry.tag)).collect();
+    selection.left_out.extend(told);
+    selection.ids.retain(|id| !gone.contains(id));
+    Ok(())
+}
+
+/// The entries of these tables, with their partitions, sequences, keys, indexes, triggers and rights; and of all that lies in
+/// these schemas.
 ///
 /// # Errors
-/// The first name that no table has.
-pub(super) fn of_tables(entries: &[TocEntry], names: &[String]) -> Result<Selection, String> {
+/// The first name that nothing has.
+fn of_tables(entries: &[TocEntry], names: &[String], schemas: &[String]) -> Result<Selection, String> {
     let by_id: BTreeMap<i64, &TocEntry> = entries.iter().map(|entry| (entry.dump_id, entry)).collect();
     let is_relation = |entry: &TocEntry| RELATIONS.contains(&entry.kind.as_str());
     let mut chosen = BTreeSet::new();
@@ -58,6 +129,18 @@ pub(super) fn of_tables(entries: &[TocEntry], names: &[String]) -> Result<Select
         {
             return Err(name.clone());
         }
+    }
+    for schema in schemas {
+        let is_in = |entry: &TocEntry| {
+            let is_it = entry.kind == "SCHEMA" && entry.tag == *schema;
+            is_it || entry.schema.as_ref().is_some_and(|own| own == schema && entry.kind != "FK CONSTRAINT")
+        };
+        let found: Vec<i64> =
+            entries.iter().filter(|entry| is_in(entry)).map(|entry| entry.dump_id).collect();
+        if found.is_empty() {
+            return Err(schema.clone());
+        }
+        chosen.extend(found);
     }
     add_partitions(entries, &mut chosen);
     // Each round may bring what something else belongs to.
@@ -92,7 +175,7 @@ pub(super) fn of_tables(entries: &[TocEntry], names: &[String]) -> Result<Select
         if is_ours && is_whole {
             chosen.insert(entry.dump_id);
         } else if is_ours && entry.kind == "FK CONSTRAINT" {
-            left_out.push(entry.tag.clone());
+            left_out.push(format!("fk constraint {}", entry.tag));
         }
     }
     let ids = entries.iter().map(|entry| entry.dump_id).filter(|id| chosen.contains(id)).collect();
@@ -170,7 +253,7 @@ mod tests {
 
     fn of(names: &[&str]) -> Selection {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        of_tables(&archive(), &names).unwrap()
+        Wanted { tables: names, ..Wanted::default() }.select(&archive()).unwrap()
     }
 
     #[test]
@@ -178,7 +261,7 @@ mod tests {
         assert_eq!(of(&["customers"]).ids, [1, 2, 3, 8, 9, 12, 13]);
         let orders = of(&["public.orders"]);
         assert_eq!(orders.ids, [4, 10, 14, 16, 18]);
-        assert_eq!(orders.left_out, ["orders orders_customer_fkey"]);
+        assert_eq!(orders.left_out, ["fk constraint orders orders_customer_fkey"]);
         let both = of(&["orders", "customers"]);
         assert!(both.ids.contains(&15) && both.left_out.is_empty());
     }
@@ -191,7 +274,33 @@ mod tests {
 
     #[test]
     fn a_name_that_nothing_has_is_told() {
-        assert_eq!(of_tables(&archive(), &["customers".into(), "typo".into()]).unwrap_err(), "typo");
-        assert_eq!(of_tables(&archive(), &["customers_id_seq".into()]).unwrap_err(), "customers_id_seq");
+        let all = Wanted::default();
+        let tables = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (wanted, missing) in [
+            (Wanted { tables: tables(&["customers", "typo"]), ..all.clone() }, "typo"),
+            (Wanted { tables: tables(&["customers_id_seq"]), ..all.clone() }, "customers_id_seq"),
+            (Wanted { schemas: tables(&["nowhere"]), ..all.clone() }, "nowhere"),
+            (Wanted { exclude_tables: tables(&["typo"]), ..all }, "typo"),
+        ] {
+            assert_eq!(wanted.select(&archive()).unwrap_err(), missing);
+        }
+    }
+
+    #[test]
+    fn what_needs_an_excluded_table_goes_with_it() {
+        let wanted = Wanted { exclude_tables: vec!["public.customers".into()], ..Wanted::default() };
+        let selection = wanted.select(&archive()).unwrap();
+        assert_eq!(selection.ids, [4, 5, 6, 7, 10, 11, 14, 16, 17, 18]);
+        assert_eq!(selection.left_out, ["fk constraint orders orders_customer_fkey"]);
+        let wanted = Wanted { exclude_tables: vec!["events".into()], ..Wanted::default() };
+        assert!(![5, 6, 7, 11].iter().any(|id| wanted.select(&archive()).unwrap().ids.contains(id)));
+    }
+
+    #[test]
+    fn a_schema_is_all_that_lies_in_it() {
+        let wanted = Wanted { schemas: vec!["public".into()], ..Wanted::default() };
+        let selection = wanted.select(&archive()).unwrap();
+        assert_eq!(selection.ids.len(), archive().len());
+        assert!(selection.left_out.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::ArchiveError;
+use super::fingerprint::Fingerprint;
 use super::integer::Integers;
 
 /// Newlines behind the last row of a table: `\.`, and two empty lines.
@@ -40,13 +41,15 @@ pub(super) struct Framing {
     integer: Vec<u8>,
     newlines: u64,
     objects: u64,
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Framing {
     /// Behind the number of the block's entry.
-    pub(super) fn new(integers: Integers, kind: BlockKind) -> Self {
+    pub(super) fn new(integers: Integers, kind: BlockKind, with_fingerprint: bool) -> Self {
         let at = if kind == BlockKind::Rows { At::Length } else { At::Object };
-        Self { integers, kind, at, integer: Vec::new(), newlines: 0, objects: 0 }
+        let fingerprint = with_fingerprint.then(Fingerprint::default);
+        Self { integers, kind, at, integer: Vec::new(), newlines: 0, objects: 0, fingerprint }
     }
 
     /// How many of these bytes are the block's.
@@ -57,8 +60,14 @@ impl Framing {
                 At::End => break,
                 At::Piece(left) => {
                     let length = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                    let piece = &rest[..length];
                     if self.kind == BlockKind::Rows {
-                        self.newlines += memchr::memchr_iter(b'\n', &rest[..length]).count() as u64;
+                        self.newlines += memchr::memchr_iter(b'\n', piece).count() as u64;
+                    }
+                    match (&mut self.fingerprint, self.kind) {
+                        (None, _) => {}
+                        (Some(rows), BlockKind::Rows) => rows.add_rows(piece),
+                        (Some(objects), BlockKind::LargeObjects) => objects.add(piece),
                     }
                     used += length;
                     let left = left - length as u64;
@@ -85,11 +94,19 @@ impl Framing {
             .map_err(|_| ArchiveError::Malformed { rule: "a piece of data has a length" })?;
         Ok(match (self.at, self.kind, value) {
             (At::Object, _, 0) | (At::Length, BlockKind::Rows, 0) => At::End,
-            (At::Object, _, _) => {
+            (At::Object, _, oid) => {
                 self.objects += 1;
+                if let Some(objects) = &mut self.fingerprint {
+                    objects.add(&oid.to_le_bytes());
+                }
                 At::Length
             }
-            (_, BlockKind::LargeObjects, 0) => At::Object,
+            (_, BlockKind::LargeObjects, 0) => {
+                if let Some(objects) = &mut self.fingerprint {
+                    objects.end();
+                }
+                At::Object
+            }
             (_, _, length) => At::Piece(length),
         })
     }
@@ -137,6 +154,13 @@ impl<'r, R: BufRead> Block<'r, R> {
             BlockKind::Rows => self.framing.newlines.saturating_sub(NEWLINES_BEHIND_ROWS),
             BlockKind::LargeObjects => self.framing.objects,
         }
+    }
+
+    /// What its rows or large objects come to, in any order, if the archive is read with fingerprints: 32 hex digits, of
+    /// all of them once it is read to its end.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<String> {
+        self.framing.fingerprint.as_ref().map(Fingerprint::to_hex)
     }
 }
 

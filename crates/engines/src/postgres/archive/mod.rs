@@ -7,6 +7,7 @@
 
 mod block;
 mod error;
+mod fingerprint;
 mod integer;
 mod reader;
 mod toc;

@@ -22,6 +22,7 @@ pub struct ArchiveReader<R> {
     toc: Toc,
     head: Vec<u8>,
     framing: Option<Framing>,
+    with_fingerprints: bool,
 }
 
 /// Keeps what it gives.
@@ -59,7 +60,13 @@ impl<R: Read> ArchiveReader<R> {
         let mut recorder = Recorder { input: &mut input, recorded: Vec::new() };
         let toc = toc::decode(&mut recorder)?;
         let head = recorder.recorded;
-        Ok(Self { input, toc, head, framing: None })
+        Ok(Self { input, toc, head, framing: None, with_fingerprints: false })
+    }
+
+    /// Blocks tell what their rows come to ([`Block::fingerprint`]).
+    #[must_use]
+    pub fn with_fingerprints(self, with_fingerprints: bool) -> Self {
+        Self { with_fingerprints, ..self }
     }
 
     /// What the archive says it holds.
@@ -96,7 +103,7 @@ impl<R: Read> ArchiveReader<R> {
         let mut recorder = Recorder { input: &mut self.input, recorded: Vec::new() };
         let dump_id = integers.decode(&recorder.take(1 + integers.stored_bytes())?[1..])?;
         let head = recorder.recorded;
-        let framing = self.framing.insert(Framing::new(integers, kind));
+        let framing = self.framing.insert(Framing::new(integers, kind, self.with_fingerprints));
         Ok(Some(Block::new(&mut self.input, head, dump_id, kind, framing)))
     }
 }

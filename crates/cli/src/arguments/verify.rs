@@ -1,0 +1,35 @@
+//! Of `verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Snapshot: an ID (any unique prefix), `latest`, `latest:SOURCE`, `latest@TIME`
+    #[arg(default_value = "latest", value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// The latest of this source
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshot")]
+    pub(crate) source: Option<String>,
+    /// Only this database of the snapshot; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Vec<String>,
+    /// A query that must give true, in the first column of one row or more; may be repeated
+    #[arg(long = "assert", value_name = "SQL")]
+    pub(crate) assertions: Vec<String>,
+    /// Restore into databases that are made and dropped on this server (default: a server that is started for it, and that
+    /// nobody else reaches)
+    #[arg(long, value_name = "CONNINFO", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]
+    pub(crate) scratch_url: Option<String>,
+    /// Folder for the files of that server; they need as much room as the databases (default: the system's for temporary
+    /// files)
+    #[arg(long, value_name = "DIR", env = "STRONGROOM_SCRATCH_DIR", conflicts_with = "scratch_url")]
+    pub(crate) scratch_dir: Option<PathBuf>,
+    /// Folder of PostgreSQL's programs (default: those of the snapshot's version, in PATH or where packages put them)
+    #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
+    pub(crate) pg_bin: Option<PathBuf>,
+    /// Threads that fetch and decrypt (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}

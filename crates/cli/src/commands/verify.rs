@@ -1,0 +1,95 @@
+//! `verify`: a restore test.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde_json::json;
+use strongroom_engines::postgres::{Archives, DatabaseVerdict, Place, Programs, Target, Verification};
+use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::reader::Reader;
+
+use crate::arguments::Verify;
+use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::exit::{DAMAGE, Outcome};
+use crate::output::line;
+use crate::render;
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let mut repository = context.open_to_read()?;
+    let wanted = arguments
+        .source
+        .as_ref()
+        .map_or_else(|| arguments.snapshot.clone(), |source| format!("latest:{source}"));
+    let snapshot = context.select(&repository, &wanted)?.clone();
+    repository.require_read_access()?;
+    let place = match &arguments.scratch_url {
+        Some(url) => Place::Server(Target::parse(url)?),
+        None => Place::Scratch(arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir)),
+    };
+    let verification = Verification {
+        databases: arguments.database.clone(),
+        place,
+        assertions: arguments.assertions.clone(),
+    };
+    let programs = Programs { folder: arguments.pg_bin.clone() };
+    // How old what one gets back is.
+    let age_seconds = Timestamp::now().as_millisecond().saturating_sub(snapshot.time_ms()).max(0) / 1000;
+    let reader = Reader::new(&repository);
+    let archives = Archives::open(&reader, &snapshot)?;
+    context.terminal.begin("verifying", None);
+    let workers = context.readers(arguments.jobs);
+    let verdicts = archives.verify(&verification, &programs, &context.terminal, workers)?;
+    context.terminal.finish();
+    let healed_packs = tell_healed(&reader);
+    drop(archives);
+    drop(reader);
+    let is_good = verdicts.iter().all(|verdict| verdict.differences.is_empty());
+    let restore_seconds: f64 = verdicts.iter().map(|verdict| verdict.seconds).sum();
+    let detail = json!({
+        "result": if is_good { "good" } else { "differs" }, "host": host_name(), "user": user_name(),
+        "databases": verdicts.iter().map(of_database).collect::<Vec<_>>(), "assertions": arguments.assertions.len(),
+        "restore_seconds": restore_seconds, "age_seconds": age_seconds, "seconds": began.elapsed().as_secs_f64(),
+    });
+    context.note(&mut repository, "verify", Some(snapshot.id()), &detail);
+    if context.global.json {
+        let mut report = detail;
+        report["type"] = "verify".into();
+        report["snapshot"] = snapshot.id().to_hex().into();
+        report["healed_packs"] = healed_packs.into();
+        context.json(&report);
+    } else {
+        for verdict in &verdicts {
+            tell(verdict);
+        }
+        let result = if is_good { "restores as it was" } else { "does NOT restore as it was" };
+        line!(
+            "snapshot {} {result}: restored in {restore_seconds:.1} s, {} old",
+            snapshot.id().short(),
+            render::age(age_seconds)
+        );
+    }
+    Ok(if is_good { Outcome::Done } else { Outcome::Code(DAMAGE) })
+}
+
+fn of_database(verdict: &DatabaseVerdict) -> serde_json::Value {
+    json!({
+        "name": verdict.name, "bytes": verdict.bytes, "tables": verdict.tables, "rows": verdict.rows,
+        "restore_seconds": verdict.seconds, "differences": verdict.differences,
+    })
+}
+
+fn tell(verdict: &DatabaseVerdict) {
+    line!(
+        "database {}: {} tables, {} rows, {}, restored in {:.1} s: {}",
+        render::safe(&verdict.name),
+        verdict.tables,
+        verdict.rows,
+        render::bytes(verdict.bytes),
+        verdict.seconds,
+        if verdict.differences.is_empty() { "as it was" } else { "NOT as it was" }
+    );
+    for difference in &verdict.differences {
+        line!("  {}", render::safe(difference));
+    }
+}
