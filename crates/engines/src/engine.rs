@@ -8,7 +8,7 @@ use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
 
-use crate::files::WalkError;
+use crate::files::{TargetError, WalkError};
 use crate::postgres::PostgresError;
 
 /// Reads one kind of data.
@@ -33,6 +33,9 @@ pub enum EngineError {
     /// The walk cannot start.
     #[error(transparent)]
     Walk(#[from] WalkError),
+    /// The folder cannot be restored into.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// PostgreSQL could not be read.
     #[error(transparent)]
     Postgres(#[from] PostgresError),

@@ -38,6 +38,7 @@ const PORT_ATTEMPTS: u32 = 10;
 pub struct Postgres {
     binaries: PathBuf,
     folder: TempDir,
+    data: PathBuf,
     account: Option<Account>,
     port: u16,
 }
@@ -147,7 +148,52 @@ impl Postgres {
     /// The data directory (`PGDATA`).
     #[must_use]
     pub fn data_directory(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
+    }
+
+    /// A server of the same installation, on the data directory that `restore` makes at the path it is given.
+    ///
+    /// # Errors
+    /// When that server does not start.
+    pub fn start_restored(&self, restore: impl FnOnce(&Path)) -> Result<Self> {
+        let mut server = Self::prepare(&self.binaries)?;
+        restore(&server.data);
+        server.listen()?;
+        Ok(server)
+    }
+
+    /// A folder of the server's user.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        if let Some(account) = self.account {
+            std::os::unix::fs::chown(&folder, Some(account.uid), Some(account.gid))
+                .with_context(|| format!("cannot give {} to the server's user", folder.display()))?;
+        }
+        Ok(folder)
+    }
+
+    /// Stops it as it stands, and starts it again after `between`.
+    ///
+    /// # Errors
+    /// When it does not start again.
+    pub fn restart(&mut self, between: impl FnOnce(&Path)) -> Result<()> {
+        self.stop("fast")?;
+        between(&self.data);
+        self.listen()
+    }
+
+    /// Stops it: `fast`, `immediate`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn stop(&self, mode: &str) -> Result<()> {
+        let mut pg_ctl = self.server_program("pg_ctl");
+        pg_ctl.args(["stop", "--silent", "--wait", "--mode", mode, "--pgdata"]).arg(&self.data);
+        run(&mut pg_ctl).map(|_| ())
     }
 
     /// Fills [`PLATFORM_DATABASE`] with four tables of a platform (users, jobs, payments, events): a plain
@@ -163,6 +209,13 @@ impl Postgres {
     }
 
     fn start_from(binaries: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut server = Self::prepare(binaries)?;
+        server.initialize(settings)?;
+        server.listen()?;
+        Ok(server)
+    }
+
+    fn prepare(binaries: &Path) -> Result<Self> {
         let account = unprivileged_account()?;
         let folder =
             tempfile::Builder::new().prefix("strongroom-pg-").tempdir().context("no temporary folder")?;
@@ -170,20 +223,16 @@ impl Postgres {
             std::os::unix::fs::chown(folder.path(), Some(account.uid), Some(account.gid))
                 .with_context(|| format!("cannot give {} to the server's user", folder.path().display()))?;
         }
-        let mut server = Self { binaries: binaries.to_owned(), folder, account, port: 0 };
-        server.initialize(settings)?;
-        server.listen()?;
-        Ok(server)
+        let data = folder.path().join("data");
+        Ok(Self { binaries: binaries.to_owned(), folder, data, account, port: 0 })
     }
 
     fn initialize(&self, settings: &[(&str, &str)]) -> Result<()> {
         let mut initdb = self.server_program("initdb");
-        initdb.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username", SUPERUSER]);
+        initdb.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--data-checksums"]);
+        initdb.args(["--username", SUPERUSER]);
         run(initdb.arg("--pgdata").arg(self.data_directory()))?;
-        let mut lines = format!(
-            "listen_addresses = '127.0.0.1'\nunix_socket_directories = {}\n",
-            quoted(&self.folder.path().to_string_lossy())
-        );
+        let mut lines = String::from("listen_addresses = '127.0.0.1'\n");
         lines.push_str("fsync = off\nfull_page_writes = off\nmax_wal_size = '4GB'\n");
         for (name, value) in settings {
             lines.push_str(&format!("{name} = {}\n", quoted(value)));
@@ -204,7 +253,9 @@ impl Postgres {
             pg_ctl
                 .args(["start", "--wait", "--silent", "--timeout=120", "--pgdata"])
                 .arg(self.data_directory());
-            pg_ctl.arg("--log").arg(&log).args(["-o", &format!("-p {}", self.port)]);
+            // Not in the configuration, which a restored server has from another.
+            let sockets = self.folder.path().display();
+            pg_ctl.arg("--log").arg(&log).args(["-o", &format!("-p {} -k {sockets}", self.port)]);
             let Err(error) = run(&mut pg_ctl) else { return Ok(()) };
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             if !said.contains("could not bind") {
@@ -227,12 +278,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let mut pg_ctl = self.server_program("pg_ctl");
-        pg_ctl
-            .args(["stop", "--mode=immediate", "--silent", "--wait", "--pgdata"])
-            .arg(self.data_directory());
         // A server that never started cannot be stopped, and a destructor has nobody to tell.
-        let _stopped = run(&mut pg_ctl);
+        let _stopped = self.stop("immediate");
     }
 }
 

@@ -94,6 +94,12 @@ pub(crate) struct BackupPostgres {
     /// The server, as libpq takes it: a URL, or `key=value` pairs (default: the PG* variables, the service file, .pgpass)
     #[arg(long, short = 'd', env = "DATABASE_URL", hide_env_values = true, value_name = "CONNINFO")]
     pub(crate) dbname: Option<String>,
+    /// The whole cluster as it lies in its data directory, on the server's own host, as its user or as root
+    #[arg(long, conflicts_with_all = ["database", "schema", "table", "exclude_schema", "exclude_table", "exclude_table_data", "fingerprints"])]
+    pub(crate) physical: bool,
+    /// With --physical: read also those files again that seem unchanged since the last snapshot
+    #[arg(long, requires = "physical")]
+    pub(crate) force: bool,
     /// Only this database, without roles and tablespaces; may be repeated (default: all of them)
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,

@@ -71,3 +71,10 @@ pub(super) fn parse_keep(text: &str) -> Result<u32, String> {
         number => number.parse().map_err(|_| "write a number, or `unlimited`".into()),
     }
 }
+/// `NAME=DIR`.
+pub(super) fn parse_tablespace(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => Ok((name.into(), folder.into())),
+        _ => Err("write NAME=DIR".into()),
+    }
+}

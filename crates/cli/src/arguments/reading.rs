@@ -156,6 +156,9 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL: no rights are granted or revoked
     #[arg(long, requires = "to")]
     pub(crate) no_privileges: bool,
+    /// PostgreSQL, physical: this tablespace into that folder (default: where it was); may be repeated
+    #[arg(long, value_name = "NAME=DIR", value_parser = super::parsers::parse_tablespace, conflicts_with_all = ["to", "to_archive"])]
+    pub(crate) tablespace: Vec<(String, PathBuf)>,
     /// PostgreSQL: folder of pg_restore (default: that of the server's version)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
+use strongroom_engines::postgres::physical::PhysicalPostgres;
 use strongroom_engines::postgres::{Limits, Postgres, Programs, Scope, Target};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
@@ -52,6 +53,11 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
 
 pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> anyhow::Result<Outcome> {
     let target = Target::parse(arguments.dbname.as_deref().unwrap_or_default())?;
+    let programs = Programs { folder: arguments.pg_bin.clone() };
+    if arguments.physical {
+        let engine = PhysicalPostgres { target, programs, force: arguments.force };
+        return run(context, &engine, &arguments.common, engine.name(), Vec::new(), arguments.force);
+    }
     let limits = Limits {
         schemas: arguments.schema.clone(),
         tables: arguments.table.clone(),
@@ -68,7 +74,7 @@ pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> any
         limits,
         fingerprints: arguments.fingerprints,
         dumps: arguments.dumps.into(),
-        programs: Programs { folder: arguments.pg_bin.clone() },
+        programs,
     };
     let source =
         if names.is_empty() { "postgres".to_owned() } else { format!("postgres:{}", names.join(",")) };

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
+use strongroom_engines::postgres::physical::ENGINE;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
@@ -65,10 +66,20 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         owner: true,
         sparse: arguments.sparse,
     };
+    let is_everything = options.filter.is_none() && options.subtree.is_none();
+    if snapshot.manifest.engine == ENGINE && is_everything {
+        return restore_postgres::to_data_directory(
+            context,
+            &mut repository,
+            &snapshot,
+            into,
+            target_options,
+            arguments,
+        );
+    }
     let reader = Reader::new(&repository);
     let target = DirectoryTarget::open(into, target_options)?;
-    let is_whole = options.filter.is_none() && options.subtree.is_none();
-    context.terminal.begin("restoring", is_whole.then_some(snapshot.manifest.tree.bytes));
+    context.terminal.begin("restoring", is_everything.then_some(snapshot.manifest.tree.bytes));
     let report = restore(&reader, &snapshot, &target, &options, &context.terminal)?;
     context.terminal.finish();
     let healed_packs = tell_healed(&reader);

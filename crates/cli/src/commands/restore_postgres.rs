@@ -1,4 +1,5 @@
-//! `restore --to`: a snapshot of PostgreSQL, into a server; `restore --to-archive`, into a file for `pg_restore`.
+//! `restore --to`: a snapshot of PostgreSQL, into a server; `restore --to-archive`, into a file for `pg_restore`;
+//! `restore --target`: a cluster.
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -6,6 +7,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use serde_json::json;
+use strongroom_engines::files::TargetOptions;
+use strongroom_engines::postgres::physical::PhysicalSnapshot;
 use strongroom_engines::postgres::{Archives, Destination, Programs, RestoreSwitches, Target, Wanted};
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
@@ -14,7 +17,7 @@ use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Restore;
 use crate::context::{Context, host_name, tell_healed, user_name};
-use crate::exit::{Outcome, Usage};
+use crate::exit::{Outcome, PARTLY, Usage};
 use crate::output::line;
 use crate::render;
 
@@ -135,6 +138,61 @@ pub(super) fn to_archive(
         );
     }
     Ok(Outcome::Done)
+}
+
+/// A cluster, ready to start.
+pub(super) fn to_data_directory(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    into: &Path,
+    options: TargetOptions,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let reader = Reader::new(repository);
+    let cluster = PhysicalSnapshot::open(&reader, snapshot)?;
+    let tablespaces = arguments.server.tablespace.iter().cloned().collect();
+    context.terminal.begin("restoring", Some(snapshot.manifest.tree.bytes));
+    let workers = context.readers(arguments.jobs);
+    let done = cluster.restore(into, options, &tablespaces, &context.terminal, workers)?;
+    context.terminal.finish();
+    let healed_packs = tell_healed(&reader);
+    drop(cluster);
+    drop(reader);
+    let seconds = began.elapsed().as_secs_f64();
+    let detail = json!({
+        "target": into.display().to_string(), "host": host_name(), "user": user_name(), "bytes": done.bytes, "seconds": seconds,
+        "recovers_to": done.stop_lsn, "troubles": done.troubles.len(),
+    });
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
+    for trouble in &done.troubles {
+        eprintln!("warning: {}", render::safe(trouble));
+    }
+    let is_whole = done.troubles.is_empty();
+    if context.global.json {
+        context.json(&json!({
+            "type": "restore", "snapshot": snapshot.id().to_hex(), "target": into.display().to_string(), "files": done.files, "bytes": done.bytes,
+            "server_major": done.server_major, "recovers_to": done.stop_lsn, "troubles": done.troubles, "healed_packs": healed_packs,
+            "seconds": seconds,
+        }));
+    } else if is_whole {
+        line!(
+            "restored the cluster of snapshot {} ({} files, {}) into {} in {seconds:.1} s: start PostgreSQL {} on it; it recovers to {}",
+            snapshot.id().short(),
+            done.files,
+            render::bytes(done.bytes),
+            into.display(),
+            done.server_major,
+            done.stop_lsn
+        );
+    } else {
+        line!(
+            "the cluster is NOT whole: {} parts of it were not restored; do not start it",
+            done.troubles.len()
+        );
+    }
+    Ok(if is_whole { Outcome::Done } else { Outcome::Code(PARTLY) })
 }
 
 /// The database that was named, or the only one.

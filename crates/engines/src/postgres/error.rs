@@ -69,6 +69,30 @@ pub enum PostgresError {
         /// The database.
         database: String,
     },
+    /// The files of a server that is to be backed up are not here.
+    #[error("the data directory {} is not that of the server: {why}. A physical backup reads it on the server's own host, as its user or as root", .folder.display())]
+    NotLocal {
+        /// What the server calls it.
+        folder: std::path::PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file of the server cannot be read: without it a backup is none.
+    #[error("cannot read {}; no snapshot was made", .path.display())]
+    ReadFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A tablespace that is to be restored elsewhere is not in the snapshot.
+    #[error("there is no tablespace `{name}` in the snapshot (there are: {})", .there.join(", "))]
+    NoTablespace {
+        /// It.
+        name: String,
+        /// Those that are.
+        there: Vec<String>,
+    },
     /// No server for a restore to be tested in.
     #[error("no scratch server for the test of the restore: {}: {why}", .what.display())]
     Scratch {
@@ -81,7 +105,7 @@ pub enum PostgresError {
     #[error("what pg_restore needs cannot be written to a temporary file")]
     List(#[source] std::io::Error),
     /// A snapshot of something else.
-    #[error("snapshot {snapshot} is none of `backup postgres`: restore it with --target")]
+    #[error("snapshot {snapshot} is none of `backup postgres` that this restores")]
     NotPostgres {
         /// The snapshot.
         snapshot: SnapshotId,

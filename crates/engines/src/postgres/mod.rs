@@ -10,6 +10,7 @@ mod dump;
 mod error;
 mod facts;
 mod layout;
+pub mod physical;
 mod process;
 mod programs;
 mod restore;

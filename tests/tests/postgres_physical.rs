@@ -1,0 +1,129 @@
+//! `backup postgres --physical`, against a real server.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use strongroom_tests::sandbox::{Sandbox, id_of};
+use strongroom_tests::services::postgres::Postgres;
+
+const BANK: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
+    INSERT INTO accounts SELECT n, 100 FROM generate_series(1, 5000) n;
+    CREATE TABLE notes (id serial PRIMARY KEY, text text);
+    INSERT INTO notes (text) SELECT repeat(md5(n::text), 20) FROM generate_series(1, 5000) n;
+    CREATE UNLOGGED TABLE cache (n int); INSERT INTO cache VALUES (1);";
+
+fn sandbox_for(server: &Postgres) -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
+    sandbox
+}
+
+fn restore(sandbox: &Sandbox, server: &Postgres, id: &str, more: &[&str]) -> Postgres {
+    let into = |data: &Path| {
+        let arguments = [&["restore", id, "--target", data.to_str().unwrap()][..], more].concat();
+        let _restored = sandbox.run(arguments).assert_code(0).assert_prints(["start PostgreSQL"]);
+    };
+    server.start_restored(into).unwrap()
+}
+
+#[test]
+fn a_cluster_comes_back_as_of_the_end_of_its_backup() {
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let sandbox = sandbox_for(&server);
+    let url = server.url("postgres");
+    server.psql(BANK).unwrap();
+    let space = server.make_folder("space").unwrap();
+    server.psql(&format!("CREATE TABLESPACE other LOCATION '{}'", space.display())).unwrap();
+    server.psql("CREATE TABLE elsewhere TABLESPACE other AS SELECT generate_series(1, 1000) AS n").unwrap();
+    let first = sandbox.backup(["postgres", "--physical", "--dbname", &url]);
+
+    // Money moves while the second backup runs; none is made.
+    let is_done = AtomicBool::new(false);
+    let second = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                let transfer =
+                    "UPDATE accounts SET balance = balance + CASE WHEN id % 2 = 0 THEN 1 ELSE -1 END";
+                server.psql(transfer).unwrap();
+            }
+        });
+        let report = sandbox.backup(["postgres", "--physical", "--dbname", &url]);
+        is_done.store(true, Ordering::Relaxed);
+        report
+    });
+    let (all, new) = (second["bytes"].as_u64().unwrap(), second["new_bytes"].as_u64().unwrap());
+    assert!(new < all / 2, "{second}");
+
+    let elsewhere = server.make_folder("restored-space").unwrap();
+    let mapped = format!("other={}", elsewhere.display());
+    let restored = restore(&sandbox, &server, &id_of(&second), &["--tablespace", &mapped]);
+    assert_eq!(restored.psql("SELECT sum(balance), count(*) FROM accounts").unwrap(), "500000|5000");
+    assert_eq!(restored.psql("SELECT count(*), sum(n) FROM elsewhere").unwrap(), "1000|500500");
+    assert_eq!(restored.psql("SELECT count(*) FROM cache").unwrap(), "0", "unlogged tables come back empty");
+    let place = restored
+        .psql("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'other'")
+        .unwrap();
+    assert_eq!(place, elsewhere.to_str().unwrap());
+    drop(restored);
+
+    // The first day is what it was, and every page of it is whole.
+    let again = server.make_folder("restored-space-again").unwrap();
+    let mapped = format!("other={}", again.display());
+    let mut restored = restore(&sandbox, &server, &id_of(&first), &["--tablespace", &mapped]);
+    assert_eq!(restored.psql("SELECT count(*) FROM accounts WHERE balance = 100").unwrap(), "5000");
+    restored
+        .restart(|data| {
+            let checked = restored_checksums(&server, data);
+            assert!(checked.contains("Bad checksums:  0"), "{checked}");
+        })
+        .unwrap();
+    let shown = sandbox.run(["show", &id_of(&first), "--json"]).assert_code(0).one("snapshot");
+    let facts = &shown["facts"];
+    assert!(facts["page_checksums"]["pages"].as_u64() > Some(500), "{facts}");
+    assert_eq!(facts["page_checksums"]["damaged_pages"], 0, "{facts}");
+    assert_eq!(facts["tablespaces"][0]["name"], "other", "{facts}");
+    sandbox.assert_clean();
+}
+
+fn restored_checksums(server: &Postgres, data: &Path) -> String {
+    let output = server.client("pg_checksums").args(["--check", "--pgdata"]).arg(data).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn what_is_damaged_or_elsewhere_is_told() {
+    let Some(mut server) = Postgres::start().unwrap() else { return };
+    let sandbox = sandbox_for(&server);
+    server.psql(BANK).unwrap();
+    let file = server.psql("SELECT pg_relation_filepath('notes')").unwrap();
+    server
+        .restart(|data| {
+            let file = std::fs::File::options().write(true).open(data.join(&file)).unwrap();
+            file.write_all_at(b"damaged", 3 * 8192 + 4000).unwrap();
+        })
+        .unwrap();
+    let url = server.url("postgres");
+    let backup = ["backup", "postgres", "--physical", "--dbname", &url];
+    let told = sandbox.run(backup).assert_code(3);
+    let named = format!("{file} block 3");
+    let _told = told.assert_says(["wrong checksum", &named]);
+
+    // The same cluster, but not where that server says.
+    let data = server.data_directory();
+    let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    let lines: Vec<&str> = pid_file.lines().collect();
+    let other = [lines[0], lines[1], "1600000000"].join("\n");
+    std::fs::write(data.join("postmaster.pid"), other).unwrap();
+    let refused = sandbox.run(backup).assert_code(1);
+    std::fs::write(data.join("postmaster.pid"), &pid_file).unwrap();
+    let _refused = refused.assert_says(["another server of this cluster runs in it"]);
+    assert_eq!(sandbox.snapshots().len(), 1);
+
+    let into = sandbox.path("into");
+    let unknown = ["restore", "latest", "--target", into.to_str().unwrap(), "--tablespace", "none=/tmp/x"];
+    let _unknown = sandbox.run(unknown).assert_code(1).assert_says(["no tablespace `none`"]);
+    let logical = sandbox.run(["restore", "latest", "--to", &url]).assert_code(1);
+    let _logical = logical.assert_says(["is none of `backup postgres`"]);
+}
