@@ -68,6 +68,18 @@ fn a_cluster_comes_back_as_of_the_end_of_its_backup() {
     assert_eq!(place, elsewhere.to_str().unwrap());
     drop(restored);
 
+    let _proven = sandbox
+        .run([
+            "verify",
+            &id_of(&second),
+            "--database",
+            "postgres",
+            "--assert",
+            "SELECT sum(balance) = 500000 FROM accounts",
+        ])
+        .assert_code(0)
+        .assert_prints(["postgres: 4 tables, 11000 rows", "restores as it was"]);
+
     // The first day is what it was, and every page of it is whole.
     let again = server.make_folder("restored-space-again").unwrap();
     let mapped = format!("other={}", again.display());

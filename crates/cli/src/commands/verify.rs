@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
+use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, DatabaseVerdict, Place, Programs, Target, Verification};
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
-use crate::exit::{DAMAGE, Outcome};
+use crate::exit::{DAMAGE, Outcome, Usage};
 use crate::output::line;
 use crate::render;
 
@@ -23,26 +24,39 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         .map_or_else(|| arguments.snapshot.clone(), |source| format!("latest:{source}"));
     let snapshot = context.select(&repository, &wanted)?.clone();
     repository.require_read_access()?;
-    let place = match &arguments.scratch_url {
-        Some(url) => Place::Server(Target::parse(url)?),
-        None => Place::Scratch(arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir)),
-    };
-    let verification = Verification {
-        databases: arguments.database.clone(),
-        place,
-        assertions: arguments.assertions.clone(),
-    };
     let programs = Programs { folder: arguments.pg_bin.clone() };
     // How old what one gets back is.
     let age_seconds = Timestamp::now().as_millisecond().saturating_sub(snapshot.time_ms()).max(0) / 1000;
     let reader = Reader::new(&repository);
-    let archives = Archives::open(&reader, &snapshot)?;
     context.terminal.begin("verifying", None);
     let workers = context.readers(arguments.jobs);
-    let verdicts = archives.verify(&verification, &programs, &context.terminal, workers)?;
+    let folder = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let verdicts = if snapshot.manifest.engine == ENGINE {
+        if arguments.scratch_url.is_some() {
+            let text = "a cluster cannot be restored into a server that runs: leave --scratch-url out";
+            return Err(Usage(text.into()).into());
+        }
+        let verification = PhysicalVerification {
+            databases: &arguments.database,
+            assertions: &arguments.assertions,
+            scratch: &folder,
+        };
+        let cluster = PhysicalSnapshot::open(&reader, &snapshot)?;
+        cluster.verify(verification, &programs, &context.terminal, workers)?
+    } else {
+        let place = match &arguments.scratch_url {
+            Some(url) => Place::Server(Target::parse(url)?),
+            None => Place::Scratch(folder),
+        };
+        let verification = Verification {
+            databases: arguments.database.clone(),
+            place,
+            assertions: arguments.assertions.clone(),
+        };
+        Archives::open(&reader, &snapshot)?.verify(&verification, &programs, &context.terminal, workers)?
+    };
     context.terminal.finish();
     let healed_packs = tell_healed(&reader);
-    drop(archives);
     drop(reader);
     let is_good = verdicts.iter().all(|verdict| verdict.differences.is_empty());
     let restore_seconds: f64 = verdicts.iter().map(|verdict| verdict.seconds).sum();
@@ -81,12 +95,12 @@ fn of_database(verdict: &DatabaseVerdict) -> serde_json::Value {
 
 fn tell(verdict: &DatabaseVerdict) {
     line!(
-        "database {}: {} tables, {} rows, {}, restored in {:.1} s: {}",
+        "{}: {} tables, {} rows, {}{}: {}",
         render::safe(&verdict.name),
         verdict.tables,
         verdict.rows,
         render::bytes(verdict.bytes),
-        verdict.seconds,
+        if verdict.seconds > 0.0 { format!(", restored in {:.1} s", verdict.seconds) } else { String::new() },
         if verdict.differences.is_empty() { "as it was" } else { "NOT as it was" }
     );
     for difference in &verdict.differences {

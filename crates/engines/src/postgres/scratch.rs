@@ -1,6 +1,5 @@
 //! A server of its own, for as long as a restore is tested: nobody else reaches it, and nothing of it stays.
 
-use std::fmt::Write as _;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -14,10 +13,22 @@ use super::{Programs, Target};
 /// Who owns all of it.
 const SUPERUSER: &str = "strongroom_scratch";
 
-/// What it is told beside its defaults: it need not outlive a crash, and archives nothing in the name of whoever it was
-/// restored from.
-const SETTINGS: &str = "listen_addresses = ''\nfsync = off\nfull_page_writes = off\nsynchronous_commit = off\n\
-    archive_mode = off\nautovacuum = off\nmax_wal_size = '4GB'\nlogging_collector = off\n";
+/// What it is told: it need not outlive a crash, takes little memory, and archives and sends nothing in the name of whoever it
+/// was restored from.
+const SETTINGS: [&str; 12] = [
+    "listen_addresses=",
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "archive_mode=off",
+    "autovacuum=off",
+    "max_wal_size=4GB",
+    "logging_collector=off",
+    "shared_buffers=128MB",
+    "huge_pages=off",
+    "ssl=off",
+    "primary_conninfo=",
+];
 
 /// What of its log an error repeats, lines.
 const LINES_KEPT: usize = 8;
@@ -37,6 +48,19 @@ impl Scratch {
     /// # Errors
     /// `NoProgram` without a server of this version; `Scratch` with what it said.
     pub(super) fn start(programs: &Programs, major: u32, parent: &Path) -> Result<Self, PostgresError> {
+        let scratch = Self::prepare(programs, major, parent)?;
+        let mut initdb = scratch.command("initdb");
+        initdb.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username", SUPERUSER]);
+        scratch.run(initdb.arg("--pgdata").arg(scratch.data()))?;
+        scratch.serve()?;
+        Ok(scratch)
+    }
+
+    /// Only the place for one, where somebody else makes its data directory.
+    ///
+    /// # Errors
+    /// As [`Scratch::start`].
+    pub(super) fn prepare(programs: &Programs, major: u32, parent: &Path) -> Result<Self, PostgresError> {
         let initdb = programs.find("initdb", Some(major))?;
         let folder = tempfile::Builder::new().prefix("strongroom-scratch-").tempdir_in(parent);
         let folder = folder.map_err(|source| failed(parent, source.to_string()))?;
@@ -45,23 +69,66 @@ impl Scratch {
         let initdb = initdb.canonicalize().map_err(|source| failed(&initdb, source.to_string()))?;
         let programs = initdb.parent().map(Path::to_path_buf).unwrap_or_default();
         let scratch = Self { folder, programs, account };
-        if let Some((user, group)) = account {
-            let given = chown(scratch.folder.path(), Some(user), Some(group));
-            given.map_err(|source| failed(scratch.folder.path(), source.to_string()))?;
-        }
-        let mut initdb = scratch.command("initdb");
-        initdb.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username", SUPERUSER]);
-        scratch.run(initdb.arg("--pgdata").arg(scratch.data()))?;
-        let mut settings = SETTINGS.to_owned();
-        let socket = scratch.folder.path().to_string_lossy().replace('\'', "''");
-        // Writing to a string does not fail.
-        let _ = writeln!(settings, "unix_socket_directories = '{socket}'");
-        let file = scratch.data().join("postgresql.auto.conf");
-        std::fs::write(&file, settings).map_err(|source| failed(&file, source.to_string()))?;
-        let mut start = scratch.command("pg_ctl");
-        start.args(["start", "--wait", "--silent", "--timeout=300", "-o", "-p 5432", "--pgdata"]);
-        scratch.run(start.arg(scratch.data()).arg("--log").arg(scratch.log()))?;
+        scratch.give(scratch.folder.path())?;
         Ok(scratch)
+    }
+
+    /// Starts it on its data directory, whatever the configuration there says of who may come in and what is archived.
+    ///
+    /// # Errors
+    /// `Scratch` with what it said.
+    pub(super) fn serve(&self) -> Result<(), PostgresError> {
+        let write = |file: &Path, text: &str| {
+            std::fs::write(file, text).map_err(|source| failed(file, source.to_string()))?;
+            self.give(file)
+        };
+        let access = self.folder.path().join("access");
+        write(&access, "local all all trust\n")?;
+        // Where packages keep it elsewhere.
+        let configuration = self.data().join("postgresql.conf");
+        if !configuration.exists() {
+            write(&configuration, "")?;
+        }
+        let mut options = format!("-p 5432 -k '{}'", self.folder.path().display());
+        options.push_str(&format!(" -c hba_file='{}'", access.display()));
+        for setting in SETTINGS {
+            options.push_str(" -c ");
+            options.push_str(setting);
+        }
+        let mut start = self.command("pg_ctl");
+        start.args(["start", "--wait", "--silent", "--timeout=86400", "-o", &options, "--pgdata"]);
+        self.run(start.arg(self.data()).arg("--log").arg(self.log()))
+    }
+
+    /// A file or folder to the server's user.
+    fn give(&self, path: &Path) -> Result<(), PostgresError> {
+        let Some((user, group)) = self.account else { return Ok(()) };
+        chown(path, Some(user), Some(group)).map_err(|source| failed(path, source.to_string()))
+    }
+
+    /// All of a data directory to the server's user.
+    ///
+    /// # Errors
+    /// `Scratch`.
+    pub(super) fn give_all(&self, folder: &Path) -> Result<(), PostgresError> {
+        if self.account.is_none() {
+            return Ok(());
+        }
+        let wrong = |source: std::io::Error| failed(folder, source.to_string());
+        let mut left = vec![folder.to_owned()];
+        while let Some(path) = left.pop() {
+            let status = path.symlink_metadata().map_err(wrong)?;
+            if status.is_symlink() {
+                continue;
+            }
+            self.give(&path)?;
+            if status.is_dir() {
+                for entry in path.read_dir().map_err(wrong)? {
+                    left.push(entry.map_err(wrong)?.path());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How to reach it.
@@ -69,12 +136,27 @@ impl Scratch {
     /// # Errors
     /// `Target` where the folder's name is none that libpq takes.
     pub(super) fn target(&self) -> Result<Target, PostgresError> {
-        let folder = self.folder.path().to_string_lossy().replace('\\', "\\\\").replace('\'', "\\'");
-        Target::parse(&format!("host='{folder}' port=5432 user={SUPERUSER} dbname=template1"))
+        self.target_of(SUPERUSER)
     }
 
-    fn data(&self) -> PathBuf {
+    /// As who is another.
+    ///
+    /// # Errors
+    /// As [`Scratch::target`].
+    pub(super) fn target_of(&self, user: &str) -> Result<Target, PostgresError> {
+        let quote = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
+        let folder = quote(&self.folder.path().to_string_lossy());
+        Target::parse(&format!("host='{folder}' port=5432 user='{}' dbname=template1", quote(user)))
+    }
+
+    /// Its data directory.
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Another folder of its own.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn log(&self) -> PathBuf {

@@ -23,7 +23,7 @@ use crate::engine::EngineError;
 /// What `globals.sql` does that a scratch server must not: these are folders of the server it came from.
 const TABLESPACES: &str = " TABLESPACE ";
 /// What is read at once of a dump that nobody keeps, bytes.
-const READ_BYTES: usize = 1 << 20;
+pub(super) const READ_BYTES: usize = 1 << 20;
 
 /// Where it is restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,16 +202,7 @@ impl Verifier<'_, '_> {
         let objects = comparison::objects_of(&archive.toc().entries, self.with_roles);
         let mut archive = archive.with_fingerprints(true);
         let mut buffer = vec![0; READ_BYTES];
-        let facts = dump::read_blocks(&mut archive, database, |path, block| {
-            let mut total = 0;
-            loop {
-                match block.read(&mut buffer) {
-                    Ok(0) => return Ok(total),
-                    Ok(read) => total += read as u64,
-                    Err(source) => return Err(RepositoryError::Read { path: path.to_owned(), source }.into()),
-                }
-            }
-        })?;
+        let facts = dump::read_blocks(&mut archive, database, |path, block| drain(path, block, &mut buffer))?;
         let blocks = facts.blocks.clone();
         Ok((facts, Contents { objects, blocks }))
     }
@@ -241,25 +232,10 @@ impl Verifier<'_, '_> {
         }
         differences.extend(comparison::of_contents(&before, &after));
         for assertion in self.assertions {
-            differences.extend(self.assert(assertion, &database.name)?);
+            let mut session = self.session(Some(&database.name))?;
+            differences.extend(is_false(&mut session, assertion, self.monitor)?);
         }
         Ok(differences)
-    }
-
-    /// What is wrong, if anything is.
-    fn assert(&self, assertion: &str, database: &str) -> Result<Option<String>, EngineError> {
-        let said = match self.session(Some(database))?.ask(assertion) {
-            Ok(lines)
-                if !lines.is_empty() && lines.iter().all(|line| line.split('|').next() == Some("t")) =>
-            {
-                return Ok(None);
-            }
-            Ok(lines) if lines.is_empty() => "nothing".into(),
-            Ok(lines) => lines.join(", "),
-            Err(error @ PostgresError::Failed { .. }) if !self.monitor.is_cancelled() => error.to_string(),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Some(format!("the assertion {assertion:?} gave {said}")))
     }
 
     fn session(&self, database: Option<&str>) -> Result<Session<'_>, PostgresError> {
@@ -304,6 +280,36 @@ impl Verifier<'_, '_> {
             session.ask(&format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(schema)))?;
         }
         Ok(())
+    }
+}
+
+/// Why an assertion does not hold, if it does not.
+pub(super) fn is_false(
+    session: &mut Session<'_>,
+    assertion: &str,
+    monitor: &dyn Monitor,
+) -> Result<Option<String>, EngineError> {
+    let said = match session.ask(assertion) {
+        Ok(lines) if !lines.is_empty() && lines.iter().all(|line| line.split('|').next() == Some("t")) => {
+            return Ok(None);
+        }
+        Ok(lines) if lines.is_empty() => "nothing".into(),
+        Ok(lines) => lines.join(", "),
+        Err(error @ PostgresError::Failed { .. }) if !monitor.is_cancelled() => error.to_string(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(format!("the assertion {assertion:?} gave {said}")))
+}
+
+/// Reads what nobody keeps to its end.
+pub(super) fn drain(path: &str, block: &mut dyn Read, buffer: &mut [u8]) -> Result<u64, EngineError> {
+    let mut total = 0;
+    loop {
+        match block.read(buffer) {
+            Ok(0) => return Ok(total),
+            Ok(read) => total += read as u64,
+            Err(source) => return Err(RepositoryError::Read { path: path.to_owned(), source }.into()),
+        }
     }
 }
 

@@ -107,6 +107,7 @@ impl PhysicalPostgres {
             tablespaces: backup.tablespaces.clone(),
             size: backup.cluster.size,
             databases: backup.cluster.databases.clone(),
+            superuser: backup.cluster.superuser.clone(),
             page_checksums: run.checksums,
         };
         let json = serde_json::to_vec(&facts);

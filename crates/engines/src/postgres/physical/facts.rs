@@ -22,6 +22,8 @@ pub(super) struct Facts {
     /// Bytes of all databases.
     pub(super) size: u64,
     pub(super) databases: Vec<String>,
+    /// Who made the cluster.
+    pub(super) superuser: String,
     pub(super) page_checksums: PageChecksums,
 }
 

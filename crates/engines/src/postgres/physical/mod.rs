@@ -17,9 +17,11 @@ mod page;
 mod restore;
 mod server;
 mod skip;
+mod verify;
 
 pub use backup::PhysicalPostgres;
 pub use restore::{PhysicalSnapshot, RestoredCluster};
+pub use verify::PhysicalVerification;
 
 /// What snapshots of it are called.
 pub const ENGINE: &str = "postgres-physical";

@@ -19,9 +19,9 @@ use crate::files::{DirectoryTarget, FilesReport, Filter, RestoreOptions, TargetO
 
 /// A snapshot of a cluster.
 pub struct PhysicalSnapshot<'r> {
-    reader: &'r Reader<'r>,
-    snapshot: &'r Snapshot,
-    facts: Facts,
+    pub(super) reader: &'r Reader<'r>,
+    pub(super) snapshot: &'r Snapshot,
+    pub(super) facts: Facts,
 }
 
 /// What was restored.

@@ -26,6 +26,7 @@ pub(super) struct Cluster {
     started: i64,
     pub(super) size: u64,
     pub(super) databases: Vec<String>,
+    pub(super) superuser: String,
 }
 
 const CLUSTER: &str = "SELECT row_to_json(found) FROM (SELECT
@@ -36,7 +37,8 @@ const CLUSTER: &str = "SELECT row_to_json(found) FROM (SELECT
     current_setting('data_checksums') = 'on' AS has_checksums,
     extract(epoch FROM pg_postmaster_start_time())::bigint AS started,
     (SELECT sum(pg_database_size(oid))::bigint FROM pg_database) AS size,
-    (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE NOT datistemplate) AS databases) found";
+    (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datallowconn AND NOT datistemplate) AS databases,
+    (SELECT rolname FROM pg_roles WHERE oid = 10) AS superuser) found";
 
 const TABLESPACES: &str = "SELECT row_to_json(found) FROM (SELECT oid::bigint AS oid, spcname AS name,
     pg_tablespace_location(oid) AS path FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '' ORDER BY oid::text) found";
