@@ -61,7 +61,10 @@ fn with_programs(command: &mut Command, server: &Postgres) {
 
 #[test]
 fn databases_come_back_by_id_as_they_were() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(databases_come_back_by_id_as_they_were_on);
+}
+
+fn databases_come_back_by_id_as_they_were_on(server: Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE DATABASE shop").unwrap();
@@ -137,7 +140,10 @@ fn databases_come_back_by_id_as_they_were() {
 
 #[test]
 fn a_table_comes_back_alone_with_what_belongs_to_it() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(a_table_comes_back_alone_with_what_belongs_to_it_on);
+}
+
+fn a_table_comes_back_alone_with_what_belongs_to_it_on(server: Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE DATABASE shop").unwrap();
@@ -195,7 +201,10 @@ fn shown_bytes(sandbox: &Sandbox, id: &str) -> u64 {
 
 #[test]
 fn what_goes_wrong_is_said_and_makes_no_snapshot() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(what_goes_wrong_is_said_and_makes_no_snapshot_on);
+}
+
+fn what_goes_wrong_is_said_and_makes_no_snapshot_on(server: Postgres) {
     let sandbox = Sandbox::new();
     server.psql("CREATE ROLE guest LOGIN").unwrap();
     server.psql("CREATE TABLE secret (n int); REVOKE ALL ON secret FROM PUBLIC").unwrap();
@@ -232,7 +241,10 @@ fn what_goes_wrong_is_said_and_makes_no_snapshot() {
 /// pg_dump waits for a lock, and the run is interrupted meanwhile.
 #[test]
 fn an_interrupted_backup_ends_pg_dump_too() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(an_interrupted_backup_ends_pg_dump_too_on);
+}
+
+fn an_interrupted_backup_ends_pg_dump_too_on(server: Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE TABLE taken (n int)").unwrap();
@@ -272,7 +284,10 @@ fn an_interrupted_backup_ends_pg_dump_too() {
 
 #[test]
 fn a_restore_is_proven_and_a_wrong_row_is_told() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(a_restore_is_proven_and_a_wrong_row_is_told_on);
+}
+
+fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE DATABASE shop").unwrap();
@@ -339,7 +354,10 @@ fn programs_that_then(server: &Postgres, folder: &std::path::Path, sql: &str) ->
 
 #[test]
 fn parts_come_back_and_archives_for_pg_restore() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(parts_come_back_and_archives_for_pg_restore_on);
+}
+
+fn parts_come_back_and_archives_for_pg_restore_on(server: Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     for database in ["shop", "whole", "part", "schema"] {

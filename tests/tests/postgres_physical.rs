@@ -30,7 +30,10 @@ fn restore(sandbox: &Sandbox, server: &Postgres, id: &str, more: &[&str]) -> Pos
 
 #[test]
 fn a_cluster_comes_back_as_of_the_end_of_its_backup() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(a_cluster_comes_back_as_of_the_end_of_its_backup_on);
+}
+
+fn a_cluster_comes_back_as_of_the_end_of_its_backup_on(server: Postgres) {
     let sandbox = sandbox_for(&server);
     let url = server.url("postgres");
     server.psql(BANK).unwrap();
@@ -106,7 +109,10 @@ fn restored_checksums(server: &Postgres, data: &Path) -> String {
 
 #[test]
 fn what_is_damaged_or_elsewhere_is_told() {
-    let Some(mut server) = Postgres::start().unwrap() else { return };
+    Postgres::start_each().unwrap().into_iter().for_each(what_is_damaged_or_elsewhere_is_told_on);
+}
+
+fn what_is_damaged_or_elsewhere_is_told_on(mut server: Postgres) {
     let sandbox = sandbox_for(&server);
     server.psql(BANK).unwrap();
     let file = server.psql("SELECT pg_relation_filepath('notes')").unwrap();

@@ -1,6 +1,7 @@
 //! Installing by the machine's own package clients: Debian's packages for the system, PyPI's in virtual
 //! environments of the tools folder, all others in folders of it that name their version.
 
+mod postgres;
 mod release;
 
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::{cargo, output, tools_folder};
+pub(crate) use postgres::RelocatedPostgres;
 pub(crate) use release::ReleasePackage;
 
 /// Written into a virtual environment last: an interrupted install has none and is done again.
@@ -161,8 +163,19 @@ fn install_versioned(
     what: &str,
     install: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
+    install_versioned_in(&tools_folder()?, name, version, what, install)
+}
+
+/// As [`install_versioned`], in another folder.
+fn install_versioned_in(
+    tools: &Path,
+    name: &str,
+    version: &str,
+    what: &str,
+    install: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let _lock = lock(name)?;
-    let folder = tools_folder()?.join(format!("{name}-{version}"));
+    let folder = tools.join(format!("{name}-{version}"));
     if folder.exists() {
         return Ok(());
     }

@@ -14,7 +14,9 @@ use strongroom_tests::services::moto::{self, Moto};
 use strongroom_tests::services::postgres::{self, Postgres};
 use strongroom_tests::services::redis::{self, Redis};
 
-use crate::install::{self, CargoProgram, GoProgram, NodePackage, PythonEnvironment, ReleasePackage};
+use crate::install::{
+    self, CargoProgram, GoProgram, NodePackage, PythonEnvironment, ReleasePackage, RelocatedPostgres,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -59,6 +61,16 @@ pub(crate) const POSTGRES: Service = Service {
     find: || postgres::find_binaries().ok(),
     install: || install::debian(&["postgresql-15"]),
     serve: Some(serve_postgres),
+};
+
+/// The folder of the programs of a newer one.
+pub(crate) const NEWER_POSTGRES: Service = Service {
+    name: "postgres-17",
+    needed_by: "test",
+    source: "Debian 13's postgresql-17 with its libraries",
+    find: || NEWER_POSTGRES_PACKAGE.find(),
+    install: || NEWER_POSTGRES_PACKAGE.install(),
+    serve: None,
 };
 
 /// The program `minio`.
@@ -176,8 +188,9 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 12] = [
+const SERVICES: [&Service; 13] = [
     &POSTGRES,
+    &NEWER_POSTGRES,
     &MINIO,
     &MOTO,
     &AZURITE,
@@ -190,6 +203,8 @@ const SERVICES: [&Service; 12] = [
     &LINUX_SOURCES,
     &TIME,
 ];
+
+const NEWER_POSTGRES_PACKAGE: RelocatedPostgres = RelocatedPostgres { major: "17", release: "trixie" };
 
 const RESTIC_PACKAGE: ReleasePackage = ReleasePackage { name: "restic", release: "trixie" };
 
@@ -259,10 +274,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn list() {
-    println!("{:10} {:6} {:60} WHERE", "NAME", "FOR", "HAD FROM");
+    println!("{:11} {:6} {:60} WHERE", "NAME", "FOR", "HAD FROM");
     for service in SERVICES {
         let place = (service.find)().map_or("not installed".to_owned(), |path| path.display().to_string());
-        println!("{:10} {:6} {:60} {place}", service.name, service.needed_by, service.source);
+        println!("{:11} {:6} {:60} {place}", service.name, service.needed_by, service.source);
     }
 }
 

@@ -18,6 +18,9 @@ use super::unavailable;
 /// Names the folder of `postgres`, `initdb`, `pg_dump` and the rest.
 pub const BINARIES_VARIABLE: &str = "STRONGROOM_TEST_POSTGRES_BIN";
 
+/// Names the folder of those of a newer version.
+pub const NEWER_BINARIES_VARIABLE: &str = "STRONGROOM_TEST_POSTGRES17_BIN";
+
 /// The oldest major version that Strongroom supports.
 pub const OLDEST_MAJOR_VERSION: u32 = 13;
 
@@ -69,6 +72,23 @@ impl Postgres {
             Ok(binaries) => Self::start_from(&binaries, settings).map(Some),
             Err(error) => unavailable("PostgreSQL", &format!("{error:#}")).map(|()| None),
         }
+    }
+
+    /// A server of each version that is tested with; those that are not installed are counted as skipped tests.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_each() -> Result<Vec<Self>> {
+        let newer = std::env::var_os(NEWER_BINARIES_VARIABLE).map(PathBuf::from);
+        let newer = newer.context(format!("{NEWER_BINARIES_VARIABLE} names no PostgreSQL"));
+        let mut servers = Vec::new();
+        for binaries in [find_binaries(), newer.and_then(|folder| major_version(&folder).map(|_| folder))] {
+            match binaries {
+                Ok(binaries) => servers.push(Self::start_from(&binaries, &[])?),
+                Err(error) => unavailable("PostgreSQL", &format!("{error:#}"))?,
+            }
+        }
+        Ok(servers)
     }
 
     /// Runs SQL in the database `postgres` and gives back what it printed: unaligned rows, `|` between columns.

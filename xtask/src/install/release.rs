@@ -36,42 +36,87 @@ impl ReleasePackage {
             if on_path("apt-get").is_none() || on_path("dpkg-deb").is_none() {
                 bail!("{what} needs apt-get and dpkg-deb");
             }
-            let own = tempfile::Builder::new().prefix("strongroom-apt-").tempdir();
-            let own = own.context("no temporary folder")?;
-            let package = self.download(own.path())?;
-            output(Command::new("dpkg-deb").arg("--extract").arg(package).arg(folder)).map(drop)
+            let release = Release::open(self.release)?;
+            for package in release.download(self.name, WithNeeded::No)? {
+                extract(&package, folder)?;
+            }
+            Ok(())
         })
     }
+}
 
-    fn download(&self, own: &Path) -> Result<PathBuf> {
+/// Unpacks a package as if `folder` were the root.
+pub(super) fn extract(package: &Path, folder: &Path) -> Result<()> {
+    output(Command::new("dpkg-deb").arg("--extract").arg(package).arg(folder)).map(drop)
+}
+
+/// Whether what a package needs is downloaded too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WithNeeded {
+    Yes,
+    No,
+}
+
+/// What a release of Debian has, as an `apt-get` of its own knows it.
+pub(super) struct Release {
+    own: tempfile::TempDir,
+}
+
+impl Release {
+    pub(super) fn open(name: &str) -> Result<Self> {
+        let own =
+            tempfile::Builder::new().prefix("strongroom-apt-").tempdir().context("no temporary folder")?;
         let mirror = configured_mirror()?;
-        let sources = own.join("sources.list");
-        let line = format!("deb [signed-by={KEYRING}] {mirror} {} main\n", self.release);
-        std::fs::write(&sources, line).context("cannot write a list of sources")?;
+        let line = format!("deb [signed-by={KEYRING}] {mirror} {name} main\n");
+        std::fs::write(own.path().join("sources.list"), line).context("cannot write a list of sources")?;
+        // Nothing is installed there.
+        std::fs::write(own.path().join("status"), "").context("cannot write a list of packages")?;
         for folder in ["state/lists/partial", "cache/archives/partial", "package"] {
-            std::fs::create_dir_all(own.join(folder)).context("cannot make apt-get's folders")?;
+            std::fs::create_dir_all(own.path().join(folder)).context("cannot make apt-get's folders")?;
         }
-        let package = own.join("package");
-        let apt_get = || {
-            let mut command = Command::new("apt-get");
-            let set = |name: &str, value: &Path| format!("{name}={}", value.display());
-            command.current_dir(&package).args(["--option", "Dir::Etc::SourceParts=-"]);
-            for option in [
-                set("Dir::Etc::SourceList", &sources),
-                set("Dir::State", &own.join("state")),
-                set("Dir::Cache", &own.join("cache")),
-                // The folder belongs to whoever runs this, and not to apt-get's own user.
-                "APT::Sandbox::User=root".to_owned(),
-            ] {
-                command.args(["--option", &option]);
+        let release = Self { own };
+        output(release.apt_get().arg("update"))?;
+        Ok(release)
+    }
+
+    fn apt_get(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        let set = |name: &str, file: &str| format!("{name}={}", self.own.path().join(file).display());
+        command.current_dir(self.own.path().join("package")).args(["--option", "Dir::Etc::SourceParts=-"]);
+        for option in [
+            set("Dir::Etc::SourceList", "sources.list"),
+            set("Dir::State", "state"),
+            set("Dir::State::status", "status"),
+            set("Dir::Cache", "cache"),
+            // The folder belongs to whoever runs this, and not to apt-get's own user.
+            "APT::Sandbox::User=root".to_owned(),
+        ] {
+            command.args(["--option", &option]);
+        }
+        command
+    }
+
+    /// The files of a package, and of what it needs.
+    pub(super) fn download(&self, package: &str, needed: WithNeeded) -> Result<Vec<PathBuf>> {
+        let folder = match needed {
+            WithNeeded::No => {
+                output(self.apt_get().args(["download", package]))?;
+                self.own.path().join("package")
             }
-            command
+            WithNeeded::Yes => {
+                let only = ["install", "--yes", "--no-install-recommends", "--download-only", package];
+                output(self.apt_get().args(only))?;
+                self.own.path().join("cache/archives")
+            }
         };
-        output(apt_get().arg("update"))?;
-        output(apt_get().args(["download", self.name]))?;
-        let mut files = std::fs::read_dir(&package).context("cannot list what was downloaded")?;
-        let file = files.next().context("apt-get downloaded nothing")?;
-        Ok(file.context("cannot list what was downloaded")?.path())
+        let entries = std::fs::read_dir(&folder).context("cannot list what was downloaded")?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "deb"));
+        files.sort();
+        match files.is_empty() {
+            true => bail!("apt-get downloaded nothing"),
+            false => Ok(files),
+        }
     }
 }
 
