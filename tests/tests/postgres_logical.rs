@@ -61,10 +61,12 @@ fn with_programs(command: &mut Command, server: &Postgres) {
 
 #[test]
 fn databases_come_back_by_id_as_they_were() {
-    Postgres::start_each().unwrap().into_iter().for_each(databases_come_back_by_id_as_they_were_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        databases_come_back_by_id_as_they_were_on(server);
+    }
 }
 
-fn databases_come_back_by_id_as_they_were_on(server: Postgres) {
+fn databases_come_back_by_id_as_they_were_on(server: &Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE DATABASE shop").unwrap();
@@ -78,7 +80,7 @@ fn databases_come_back_by_id_as_they_were_on(server: Postgres) {
             server.psql_in("shop", NEXT_DAY).unwrap();
         }
         let report = sandbox.backup(["postgres", "--dbname", &server.url("postgres")]);
-        days.push((id_of(&report), text_of(&server, "shop"), report));
+        days.push((id_of(&report), text_of(server, "shop"), report));
     }
     assert!(days[1].2["new_bytes"].as_u64() < days[0].2["new_bytes"].as_u64(), "{days:?}");
 
@@ -111,7 +113,7 @@ fn databases_come_back_by_id_as_they_were_on(server: Postgres) {
         let _which = sandbox.run(["restore", id, "--to", &to]).assert_code(2).assert_says(["--database"]);
         let restored = sandbox.run(["restore", id, "--to", &to, "--database", "shop"]).assert_code(0);
         let _said = restored.assert_prints(["restored database shop"]);
-        assert!(text_of(&server, &name) == *text, "{name} differs");
+        assert!(text_of(server, &name) == *text, "{name} differs");
         // What is there already is in the way, until it may be dropped.
         let _refused = sandbox
             .run(["restore", id, "--to", &to, "--database", "shop"])
@@ -120,7 +122,7 @@ fn databases_come_back_by_id_as_they_were_on(server: Postgres) {
         let again =
             ["restore", id, "--to", &to, "--database", "shop", "--drop-existing", "--single-transaction"];
         let _again = sandbox.run(again).assert_code(0);
-        assert!(text_of(&server, &name) == *text, "{name} differs after it was dropped");
+        assert!(text_of(server, &name) == *text, "{name} differs after it was dropped");
     }
     let into = [
         "restore",
@@ -140,10 +142,12 @@ fn databases_come_back_by_id_as_they_were_on(server: Postgres) {
 
 #[test]
 fn a_table_comes_back_alone_with_what_belongs_to_it() {
-    Postgres::start_each().unwrap().into_iter().for_each(a_table_comes_back_alone_with_what_belongs_to_it_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        a_table_comes_back_alone_with_what_belongs_to_it_on(server);
+    }
 }
 
-fn a_table_comes_back_alone_with_what_belongs_to_it_on(server: Postgres) {
+fn a_table_comes_back_alone_with_what_belongs_to_it_on(server: &Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE DATABASE shop").unwrap();
@@ -201,16 +205,18 @@ fn shown_bytes(sandbox: &Sandbox, id: &str) -> u64 {
 
 #[test]
 fn what_goes_wrong_is_said_and_makes_no_snapshot() {
-    Postgres::start_each().unwrap().into_iter().for_each(what_goes_wrong_is_said_and_makes_no_snapshot_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        what_goes_wrong_is_said_and_makes_no_snapshot_on(server);
+    }
 }
 
-fn what_goes_wrong_is_said_and_makes_no_snapshot_on(server: Postgres) {
+fn what_goes_wrong_is_said_and_makes_no_snapshot_on(server: &Postgres) {
     let sandbox = Sandbox::new();
     server.psql("CREATE ROLE guest LOGIN").unwrap();
     server.psql("CREATE TABLE secret (n int); REVOKE ALL ON secret FROM PUBLIC").unwrap();
     let backup = |url: &str, more: &[&str]| {
         let mut command = sandbox.command(["backup", "postgres", "--dbname", url]);
-        with_programs(&mut command, &server);
+        with_programs(&mut command, server);
         run(command.args(more)).assert_code(1)
     };
     let _gone = backup("postgres://postgres@127.0.0.1:1/postgres", &[])
@@ -241,10 +247,12 @@ fn what_goes_wrong_is_said_and_makes_no_snapshot_on(server: Postgres) {
 /// pg_dump waits for a lock, and the run is interrupted meanwhile.
 #[test]
 fn an_interrupted_backup_ends_pg_dump_too() {
-    Postgres::start_each().unwrap().into_iter().for_each(an_interrupted_backup_ends_pg_dump_too_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        an_interrupted_backup_ends_pg_dump_too_on(server);
+    }
 }
 
-fn an_interrupted_backup_ends_pg_dump_too_on(server: Postgres) {
+fn an_interrupted_backup_ends_pg_dump_too_on(server: &Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE TABLE taken (n int)").unwrap();
@@ -284,10 +292,12 @@ fn an_interrupted_backup_ends_pg_dump_too_on(server: Postgres) {
 
 #[test]
 fn a_restore_is_proven_and_a_wrong_row_is_told() {
-    Postgres::start_each().unwrap().into_iter().for_each(a_restore_is_proven_and_a_wrong_row_is_told_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        a_restore_is_proven_and_a_wrong_row_is_told_on(server);
+    }
 }
 
-fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: Postgres) {
+fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: &Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     server.psql("CREATE DATABASE shop").unwrap();
@@ -324,7 +334,7 @@ fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: Postgres) {
         ("DROP INDEX sales.orders_customer_at_idx", "index sales.orders_customer_at_idx is missing"),
         ("SELECT lo_unlink(oid) FROM pg_largeobject_metadata LIMIT 1", "large objects"),
     ] {
-        let programs = programs_that_then(&server, &sandbox.path("programs"), sql);
+        let programs = programs_that_then(server, &sandbox.path("programs"), sql);
         let mut command = sandbox.command(["verify", &id, "--database", "shop"]);
         let failed = run(command.env("STRONGROOM_PG_BIN", &programs)).assert_code(4);
         let _told = failed.assert_prints([told, "NOT as it was"]);
@@ -354,10 +364,12 @@ fn programs_that_then(server: &Postgres, folder: &std::path::Path, sql: &str) ->
 
 #[test]
 fn parts_come_back_and_archives_for_pg_restore() {
-    Postgres::start_each().unwrap().into_iter().for_each(parts_come_back_and_archives_for_pg_restore_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        parts_come_back_and_archives_for_pg_restore_on(server);
+    }
 }
 
-fn parts_come_back_and_archives_for_pg_restore_on(server: Postgres) {
+fn parts_come_back_and_archives_for_pg_restore_on(server: &Postgres) {
     let mut sandbox = Sandbox::new();
     sandbox.set("STRONGROOM_PG_BIN", server.binaries());
     for database in ["shop", "whole", "part", "schema"] {
@@ -372,7 +384,7 @@ fn parts_come_back_and_archives_for_pg_restore_on(server: Postgres) {
     let _there = sandbox.run(to_archive).assert_code(2).assert_says(["is there already"]);
     let restored = server.client("pg_restore").args(["--dbname", "whole"]).arg(&archive).output().unwrap();
     assert!(restored.status.success(), "{restored:?}");
-    assert!(text_of(&server, "whole") == text_of(&server, "shop"));
+    assert!(text_of(server, "whole") == text_of(server, "shop"));
 
     // With two connections, without a table and the foreign keys that refer to it.
     let to = server.url("part");

@@ -30,11 +30,13 @@ fn restore(sandbox: &Sandbox, server: &Postgres, id: &str, more: &[&str]) -> Pos
 
 #[test]
 fn a_cluster_comes_back_as_of_the_end_of_its_backup() {
-    Postgres::start_each().unwrap().into_iter().for_each(a_cluster_comes_back_as_of_the_end_of_its_backup_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        a_cluster_comes_back_as_of_the_end_of_its_backup_on(server);
+    }
 }
 
-fn a_cluster_comes_back_as_of_the_end_of_its_backup_on(server: Postgres) {
-    let sandbox = sandbox_for(&server);
+fn a_cluster_comes_back_as_of_the_end_of_its_backup_on(server: &Postgres) {
+    let sandbox = sandbox_for(server);
     let url = server.url("postgres");
     server.psql(BANK).unwrap();
     let space = server.make_folder("space").unwrap();
@@ -61,7 +63,7 @@ fn a_cluster_comes_back_as_of_the_end_of_its_backup_on(server: Postgres) {
 
     let elsewhere = server.make_folder("restored-space").unwrap();
     let mapped = format!("other={}", elsewhere.display());
-    let restored = restore(&sandbox, &server, &id_of(&second), &["--tablespace", &mapped]);
+    let restored = restore(&sandbox, server, &id_of(&second), &["--tablespace", &mapped]);
     assert_eq!(restored.psql("SELECT sum(balance), count(*) FROM accounts").unwrap(), "500000|5000");
     assert_eq!(restored.psql("SELECT count(*), sum(n) FROM elsewhere").unwrap(), "1000|500500");
     assert_eq!(restored.psql("SELECT count(*) FROM cache").unwrap(), "0", "unlogged tables come back empty");
@@ -86,11 +88,11 @@ fn a_cluster_comes_back_as_of_the_end_of_its_backup_on(server: Postgres) {
     // The first day is what it was, and every page of it is whole.
     let again = server.make_folder("restored-space-again").unwrap();
     let mapped = format!("other={}", again.display());
-    let mut restored = restore(&sandbox, &server, &id_of(&first), &["--tablespace", &mapped]);
+    let mut restored = restore(&sandbox, server, &id_of(&first), &["--tablespace", &mapped]);
     assert_eq!(restored.psql("SELECT count(*) FROM accounts WHERE balance = 100").unwrap(), "5000");
     restored
         .restart(|data| {
-            let checked = restored_checksums(&server, data);
+            let checked = restored_checksums(server, data);
             assert!(checked.contains("Bad checksums:  0"), "{checked}");
         })
         .unwrap();
@@ -109,11 +111,13 @@ fn restored_checksums(server: &Postgres, data: &Path) -> String {
 
 #[test]
 fn what_is_damaged_or_elsewhere_is_told() {
-    Postgres::start_each().unwrap().into_iter().for_each(what_is_damaged_or_elsewhere_is_told_on);
+    for server in &mut Postgres::start_each().unwrap() {
+        what_is_damaged_or_elsewhere_is_told_on(server);
+    }
 }
 
-fn what_is_damaged_or_elsewhere_is_told_on(mut server: Postgres) {
-    let sandbox = sandbox_for(&server);
+fn what_is_damaged_or_elsewhere_is_told_on(server: &mut Postgres) {
+    let sandbox = sandbox_for(server);
     server.psql(BANK).unwrap();
     let file = server.psql("SELECT pg_relation_filepath('notes')").unwrap();
     server
