@@ -4,8 +4,8 @@
 mod support;
 
 use std::io::Cursor;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use strongroom_format::KeyId;
@@ -18,7 +18,10 @@ use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::{PruneOptions, PruneReport};
 use strongroom_repository::wal::{ArchivedFile, LogTimeline, Pushed, WalWriter};
 use strongroom_repository::{OpenOptions, Repository, RepositoryError};
-use strongroom_store::{Fault, FaultStore, MemoryStore, ObjectName, Operation, RecordStore, Store, When};
+use strongroom_store::{
+    Fault, FaultStore, MemoryStore, ObjectInfo, ObjectName, Operation, PutOutcome, RecordStore, Store,
+    StoreError, When,
+};
 use support::*;
 
 const SYSTEM: u64 = 7_311_000_000_000_000_001;
@@ -209,6 +212,38 @@ fn damage_is_told_and_another_attempt_heals_it() {
         let report = check(&open(&store));
         assert!(report.is_clean(), "{at}: {:#?}", report.findings);
         assert_eq!(severity_of(&report, damaged.as_str()), Some(Severity::Info), "{at}");
+    }
+}
+
+#[test]
+fn what_was_cut_or_grew_is_damaged_too() {
+    let (memory, _) = with_segments([1]);
+    let changes: [fn(&mut Vec<u8>); 5] = [
+        Vec::clear,
+        |bytes| bytes.truncate(100),
+        |bytes| bytes.truncate(4096),
+        |bytes| bytes.truncate(bytes.len() - 1),
+        |bytes| bytes.push(0),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let copy = Arc::new((*memory).clone());
+        let store: Arc<dyn Store> = Arc::clone(&copy) as Arc<dyn Store>;
+        let damaged = objects(&store).remove(0);
+        let mut bytes = read(&*copy, &damaged);
+        change(&mut bytes);
+        copy.overwrite(&damaged, &bytes);
+        let error = try_fetch(&open(&store), &segment(1)).unwrap_err();
+        assert!(matches!(error, RepositoryError::LogFileUnavailable { .. }), "{at}: {error:?}");
+        // Without reading any of it.
+        let structure = open(&store).check(&CheckOptions::default(), &Silent).unwrap();
+        assert_eq!(severity_of(&structure, damaged.as_str()), Some(Severity::Damage), "{at}");
+        // It may be under any key: none is taken for a leftover.
+        let keys = keys_of(&store);
+        let _ = prune(&store, &at_once());
+        assert_eq!(keys_of(&store), keys, "{at}");
+        assert_eq!(push(&store, &segment(1), &bytes_of(1)), Pushed::Stored);
+        assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
+        assert_clean(&store);
     }
 }
 
@@ -490,6 +525,103 @@ fn a_key_that_is_retired_before_anything_is_under_it_does_not_do() {
     assert_clean(&store);
     let _ = prune(&store, &at_once());
     assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
+}
+
+/// Runs something right before the entry of a retired key is put.
+struct BeforeEntry {
+    inner: Arc<dyn Store>,
+    /// Entries that are put before that one, and what is run.
+    armed: Mutex<Option<(u32, Box<dyn FnOnce() + Send>)>>,
+}
+
+impl Store for BeforeEntry {
+    fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError> {
+        if name.as_str().starts_with("journal/") {
+            let due = {
+                let mut armed = self.armed.lock().unwrap();
+                match armed.as_mut() {
+                    Some((0, _)) => armed.take().map(|(_, run)| run),
+                    Some((left, _)) => {
+                        *left -= 1;
+                        None
+                    }
+                    None => None,
+                }
+            };
+            if let Some(run) = due {
+                run();
+            }
+        }
+        self.inner.put_if_absent(name, bytes)
+    }
+
+    fn get(&self, name: &ObjectName, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
+        self.inner.get(name, max_length_bytes)
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
+        self.inner.get_range(name, offset, length)
+    }
+
+    fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
+        self.inner.stat(name)
+    }
+
+    fn list(
+        &self,
+        prefix: &str,
+        visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.inner.list(prefix, visit)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.inner.delete(name)
+    }
+
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+}
+
+#[test]
+fn a_key_that_is_retired_while_something_is_stored_under_it_is_kept() {
+    let (base, _) = new();
+    let faulty = Arc::new(FaultStore::new((*base).clone(), []));
+    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
+    // A writer that has a key, and nothing under it yet: its wrap is the first thing that it stores.
+    faulty.add(Fault::Fail { mutation: 2, when: When::BeforeEffect });
+    let writing = Arc::clone(&store);
+    let (ready, wait) = std::sync::mpsc::channel();
+    let (go, told) = std::sync::mpsc::channel();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let writer = std::thread::spawn(move || {
+        let mut repository = open(&writing);
+        let mut writer = WalWriter::new(&mut repository);
+        let first = writer.push(&segment(1), &mut Cursor::new(bytes_of(1)));
+        assert!(first.is_err());
+        ready.send(()).unwrap();
+        told.recv().unwrap();
+        let pushed = writer.push(&segment(1), &mut Cursor::new(bytes_of(1))).unwrap();
+        done.send(pushed).unwrap();
+    });
+    wait.recv().unwrap();
+    faulty.clear();
+
+    let run = move || {
+        go.send(()).unwrap();
+        assert_eq!(is_done.recv().unwrap(), Pushed::Stored);
+    };
+    // The first entry is the note of the prune.
+    let hooked = BeforeEntry { inner: Arc::clone(&store), armed: Mutex::new(Some((1, Box::new(run)))) };
+    let hooked: Arc<dyn Store> = Arc::new(hooked);
+    let report = prune(&hooked, &at_once());
+    writer.join().unwrap();
+    assert_eq!((report.retired_keys, report.deleted_keys), (1, 0), "retired, and still needed");
+    assert_eq!(objects(&store).len(), 1);
+    let _ = prune(&store, &at_once());
+    assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
+    assert_clean(&store);
 }
 
 #[test]

@@ -35,6 +35,9 @@ impl State {
 
     /// The policy entry that took from a signer that he may write a source: `None` while he may.
     pub(crate) fn stopped_writing(&self, id: WriterId, source: &str) -> Option<u64> {
+        if self.policy.signer(id).is_some_and(|signer| signer.may_write(source)) {
+            return None;
+        }
         let mut stopped = None;
         for (number, body) in &self.policies {
             let Ok(policy) = Policy::decode(&body.policy) else { continue };
