@@ -50,6 +50,8 @@ def from_vectors(folder):
     for case in load("parity.json")["cases"]:
         if "object" in case:
             keep("parity_object", bytes.fromhex(case["object"]))
+    for case in load("wal.json")["objects"]:
+        keep("wal_head", bytes.fromhex(case["head"]))
     keys = load("keys.json")
     for wrap in [*keys["wraps"], keys["aws_kms"]]:
         keep("key_object", bytes.fromhex(wrap["stored"]))

@@ -9,7 +9,7 @@ import unittest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from strongroom_reader import crypto, objects as o, parity
+from strongroom_reader import crypto, objects as o, parity, wal
 from strongroom_reader.cbor import decode
 from strongroom_reader.check import Checkpoints
 from strongroom_reader.errors import Refused
@@ -35,6 +35,18 @@ def counting(length):
 
 def metadata_key():
     return crypto.MetadataKey(METADATA_ID, REPOSITORY, METADATA)
+
+
+def wal_body(case, head, plain):
+    """The body of a log archive's object, made again."""
+    salt, name = raw(case["body_salt"]), case["name"].encode()
+    okm = crypto.keyed(crypto.derive("seal wal", DATA), REPOSITORY + DATA_ID + salt, 64)
+    padded = plain + bytes(wal.padme(len(plain), 256 << 10) - len(plain))
+    out = salt + okm[32:]
+    for counter, start in enumerate(range(0, len(padded), 1 << 20)):
+        nonce = struct.pack("<BxxxQ", 2 if start + (1 << 20) >= len(padded) else 1, counter)
+        out += ChaCha20Poly1305(okm[:32]).encrypt(nonce, padded[start : start + (1 << 20)], name)
+    return out
 
 
 class Golden(unittest.TestCase):
@@ -85,7 +97,7 @@ class Golden(unittest.TestCase):
             body = o.decode_body(key.open(kind, name, data))
             crypto.verify_object(author, kind, data[: o.HEADER_LENGTH] + body.signed, body.signature)
             self.assertEqual(body.content.hex(), case["content"])
-        kinds = {"policy": 1, "snapshot": 2, "forget": 3, "reindex": 4, "retire": 5, "attested": 7, "tag": 9, "note": 11, "hold": 10}
+        kinds = {"policy": 1, "snapshot": 2, "forget": 3, "reindex": 4, "retire": 5, "attested": 7, "tag": 9, "note": 11, "hold": 10, "expire": 6}
         for number, case in enumerate(vectors["entries"]):
             entry = o.decode_entry(raw(case["content"]))
             self.assertEqual((entry.number, entry.kind), (number, kinds[case["kind"]]))
@@ -96,6 +108,9 @@ class Golden(unittest.TestCase):
             if case["kind"] == "hold":
                 self.assertEqual(entry.body.snapshots, [bytes([1]) * 32, bytes([13]) * 32])
                 self.assertEqual((entry.body.name, entry.body.on, entry.body.reason), ("legal", 1, "case 7"))
+            if case["kind"] == "expire":
+                self.assertEqual((entry.body.source, entry.body.system), ("postgres", 7311000000000000001))
+                self.assertEqual(entry.body.ranges[1:], [(1, 0xA00000007, 0xA00000007), (2, 0, 0xA00000007)])
             if case["kind"] == "retire":
                 self.assertEqual(entry.body.retired, [bytes([5]) * 32, bytes([14]) * 32])
                 self.assertEqual(entry.body.packs, [(1, bytes([15]) * 32, 1 << 23)])
@@ -118,6 +133,31 @@ class Golden(unittest.TestCase):
         self.assertEqual(found, [(2, 0x50, None), (4, 0x7E, None), (3, 0x2C, bytes([8]) * 16)])
         for recipient, label in zip(policy.recipients[1:], ("kms key id", "x25519 id")):
             self.assertEqual(recipient.id, crypto.derive(label, recipient.public, 16))
+
+    def test_wal(self):
+        vectors, key, identity = load("wal.json"), metadata_key(), crypto.Identity(IDENTITY)
+        author = raw(load("derivation.json")["author_public_key"])
+        source, system = vectors["inputs"]["source"], int(vectors["inputs"]["system_identifier"])
+        for case in vectors["names"]:
+            found = identity.wal_id(source, system, case["file"], case["part"], case["attempt"])
+            self.assertEqual(found.hex(), case["id"])
+        for case in vectors["objects"]:
+            plain = raw(case["plaintext"]) if case["plaintext"] else counting(case["plain_length"])
+            head = wal.decode_head(raw(case["head"]))
+            stored = raw(case["stored_head"]) + wal_body(case, head, plain)
+            self.assertEqual((len(stored), crypto.digest(stored).hex()), (case["stored_length"], case["stored_blake3"]))
+            found = wal.open_head(key, identity, case["name"], stored, lambda signer, source: author)
+            self.assertEqual(vars(found), vars(head))
+            self.assertEqual(wal.open_part(head, identity, case["name"], stored, REPOSITORY, DATA), plain)
+            changed = bytearray(stored)
+            changed[5000] ^= 1
+            with self.assertRaises(Refused):
+                wal.open_part(head, identity, case["name"], bytes(changed), REPOSITORY, DATA)
+            with self.assertRaises(Refused):
+                wal.open_head(key, identity, "wal/" + "00" * 32, stored, lambda signer, source: author)
+        for case in vectors["refused"]:
+            with self.assertRaises(Refused, msg=case["what"]):
+                wal.decode_head(raw(case["head"]))
 
     def test_parity(self):
         for case in load("parity.json")["cases"]:

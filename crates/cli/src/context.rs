@@ -191,6 +191,11 @@ impl<'a> Context<'a> {
         self.with_index(self.open_for(true)?)
     }
 
+    /// Opens the repository to read what no index describes.
+    pub(crate) fn open_without_index(&self) -> anyhow::Result<Repository> {
+        self.open_for(true)
+    }
+
     /// Opens the repository to read stored data.
     pub(crate) fn open_to_check(&self, reads_content: bool) -> anyhow::Result<Repository> {
         self.open_for(reads_content)

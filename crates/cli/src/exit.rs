@@ -1,5 +1,7 @@
 //! Exit codes, and what a person is told when something failed: what, on what, why, what to do next.
 
+use std::process::ExitCode;
+
 use strongroom_engines::EngineError;
 use strongroom_engines::files::TargetError;
 use strongroom_format::registry::Purpose;
@@ -22,6 +24,28 @@ pub(crate) const DAMAGE: u8 = 4;
 pub(crate) const ACCESS: u8 = 5;
 /// No such snapshot.
 pub(crate) const NO_SNAPSHOT: u8 = 6;
+
+/// What `wal-get` adds to the code of every failure: PostgreSQL takes codes up to 125 for the end of its log.
+const BEYOND_RECOVERY: u8 = 200;
+
+/// The code of a failure of `wal-get`.
+pub(crate) const fn beyond_recovery(code: u8) -> u8 {
+    BEYOND_RECOVERY.saturating_add(code)
+}
+
+/// Shows what is wrong with the arguments, or the help that they ask for.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let shown = error.print();
+    let code = u8::try_from(error.exit_code()).unwrap_or(USAGE);
+    // A typing error in `restore_command` is no end of the log either.
+    let is_for_recovery = std::env::args_os().any(|argument| argument == "wal-get");
+    match (code, shown) {
+        (0, Ok(())) => ExitCode::SUCCESS,
+        (0, Err(_)) => ExitCode::from(FAILED),
+        (code, _) if is_for_recovery => ExitCode::from(beyond_recovery(code)),
+        (code, _) => ExitCode::from(code),
+    }
+}
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +193,7 @@ fn code(error: &anyhow::Error) -> u8 {
             RepositoryError::Damaged { .. }
             | RepositoryError::Inconsistent { .. }
             | RepositoryError::ChunkUnavailable { .. }
+            | RepositoryError::LogFileUnavailable { .. }
             | RepositoryError::NotForgettable { .. }
             | RepositoryError::Rollback { .. },
         ) => return DAMAGE,
@@ -220,7 +245,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         Some(
             RepositoryError::Damaged { .. }
             | RepositoryError::Inconsistent { .. }
-            | RepositoryError::ChunkUnavailable { .. },
+            | RepositoryError::ChunkUnavailable { .. }
+            | RepositoryError::LogFileUnavailable { .. },
         ) => {
             "`strongroom check --read-data` finds all damage and the snapshots it touches; what is not touched still restores"
         }

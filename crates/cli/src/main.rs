@@ -26,13 +26,17 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Command};
 use crate::exit::Outcome;
 use crate::timings::{Timings, is_stage};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
     let arguments = Arguments { global: arguments.global.without_empty(), ..arguments };
+    let is_for_recovery = matches!(arguments.command, Command::WalGet(_));
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_filter(tracing_subscriber::EnvFilter::from_env("STRONGROOM_LOG"));
@@ -40,9 +44,18 @@ fn main() -> ExitCode {
     // One that filters for itself, so that a stage that nobody measures costs nothing.
     let measured = timings.clone().map(|timings| timings.with_filter(filter_fn(is_stage)));
     tracing_subscriber::registry().with(log).with(measured).init();
-    let outcome = match commands::run(&arguments) {
+    let run = || match commands::run(&arguments) {
         Ok(outcome) => outcome,
-        Err(error) => exit::report(&error, arguments.global.json),
+        Err(error) => match exit::report(&error, arguments.global.json) {
+            // Whoever recovers a server must not take it for the end of its log.
+            Outcome::Code(code) if is_for_recovery => Outcome::Code(exit::beyond_recovery(code)),
+            outcome => outcome,
+        },
+    };
+    let outcome = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(outcome) => outcome,
+        Err(_) if is_for_recovery => Outcome::Code(exit::beyond_recovery(exit::FAILED)),
+        Err(panic) => std::panic::resume_unwind(panic),
     };
     if let Some(timings) = timings {
         timings.report(arguments.global.json);

@@ -14,6 +14,7 @@ pub mod files;
 mod patient_reader;
 pub mod postgres;
 mod stdin;
+pub mod wal_segment;
 
 pub use command::{Command, CommandStream};
 pub use engine::{Engine, EngineError};

@@ -3,6 +3,7 @@
 
 use crate::cbor::{Decoder, Encoder};
 use crate::entry::{Attestation, IndexRef, PackRef, PolicyBody};
+use crate::expire::{SegmentRange, timeline};
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
 use crate::reference::{
@@ -54,6 +55,17 @@ pub struct VoidEntry {
     pub reason: String,
 }
 
+/// Segments of a log archive that may be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiredLog {
+    /// Whose log it is.
+    pub source: String,
+    /// The database system identifier.
+    pub system: u64,
+    /// Which, in order, none overlapping another; and the entry that said so first of each.
+    pub ranges: Vec<(SegmentRange, u64)>,
+}
+
 /// The folded state after entry `number`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -81,6 +93,8 @@ pub struct Checkpoint {
     pub retired: Vec<(PackId, u64)>,
     /// Data keys that no longer count, by ID, and the entry that retired each.
     pub retired_keys: Vec<(KeyId, u64)>,
+    /// What may be deleted of log archives, by source and system identifier.
+    pub expired: Vec<ExpiredLog>,
 }
 
 impl Checkpoint {
@@ -138,6 +152,9 @@ impl Checkpoint {
                     e.uint(*number);
                 });
             });
+            if !self.expired.is_empty() {
+                map.field(13, |e| e.array(&self.expired, encode_expired));
+            }
         });
         encoder.into_bytes()
     }
@@ -151,6 +168,7 @@ impl Checkpoint {
             (None, None, None, None, None, None, None);
         let (mut chain, mut attested) = (None, None);
         let (mut forgotten, mut retired, mut retired_keys) = (None, None, None);
+        let mut expired = Vec::new();
         let mut decoder = Decoder::new(bytes);
         decoder.map("checkpoint", |key, value| {
             match key {
@@ -184,6 +202,7 @@ impl Checkpoint {
                     retired_keys =
                         Some(value.array(|v| v.tuple(2, |v| Ok((KeyId::try_from(v.bytes()?)?, v.uint()?))))?)
                 }
+                13 => expired = value.array(decode_expired)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -203,6 +222,7 @@ impl Checkpoint {
             forgotten: forgotten.ok_or(missing("checkpoint's forgotten snapshots"))?,
             retired: retired.ok_or(missing("checkpoint's retired packs"))?,
             retired_keys: retired_keys.ok_or(missing("checkpoint's retired keys"))?,
+            expired,
         })
     }
 }
@@ -237,6 +257,32 @@ fn decode_snapshot(decoder: &mut Decoder<'_>) -> Result<SnapshotState, FormatErr
             tags: v.array(|v| v.text().map(str::to_owned))?,
             holds: v.array(|v| v.tuple(2, |v| Ok(Hold { name: v.text()?.to_owned(), number: v.uint()? })))?,
         })
+    })
+}
+
+fn encode_expired(encoder: &mut Encoder, log: &ExpiredLog) {
+    encoder.array_head(3);
+    encoder.text(&log.source);
+    encoder.uint(log.system);
+    encoder.array(&log.ranges, |e, (range, number)| {
+        e.array_head(4);
+        e.uint(range.timeline.into());
+        e.uint(range.first);
+        e.uint(range.last);
+        e.uint(*number);
+    });
+}
+
+fn decode_expired(decoder: &mut Decoder<'_>) -> Result<ExpiredLog, FormatError> {
+    decoder.tuple(3, |v| {
+        let (source, system) = (v.text()?.to_owned(), v.uint()?);
+        let ranges = v.array(|v| {
+            v.tuple(4, |v| {
+                let range = SegmentRange { timeline: timeline(v)?, first: v.uint()?, last: v.uint()? };
+                Ok((range, v.uint()?))
+            })
+        })?;
+        Ok(ExpiredLog { source, system, ranges })
     })
 }
 
@@ -288,7 +334,12 @@ mod tests {
             forgotten: vec![SnapshotId([13; 32])],
             retired: vec![(PackId([14; 32]), 7)],
             retired_keys: vec![(KeyId([15; 16]), 8)],
+            expired: Vec::new(),
         };
-        assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
+        assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint.clone()));
+        let range = SegmentRange { timeline: 1, first: 0, last: 9 };
+        let log = ExpiredLog { source: "db".into(), system: 7, ranges: vec![(range, 3)] };
+        let expired = Checkpoint { expired: vec![log], ..checkpoint };
+        assert_eq!(Checkpoint::decode(&expired.encode()), Ok(expired));
     }
 }

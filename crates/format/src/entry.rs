@@ -1,6 +1,7 @@
 //! Journal entries (`format-spec/objects.md#journal-entry`).
 
 use crate::cbor::{Decoder, Encoder};
+pub use crate::expire::{ExpireBody, SegmentRange};
 use crate::manifest::SnapshotBody;
 use crate::pack::KeyRef;
 use crate::policy::{decode_key, encode_key};
@@ -42,6 +43,8 @@ pub enum Statement {
     Reindex(ReindexBody),
     /// Packs no longer count.
     Retire(RetireBody),
+    /// Segments of a log archive may be deleted.
+    Expire(ExpireBody),
     /// Packs of which every chunk was opened.
     Attested(Vec<Attestation>),
     /// Tags of a snapshot.
@@ -194,6 +197,7 @@ impl Statement {
             Self::Forget(_) => EntryKind::Forget,
             Self::Reindex(_) => EntryKind::Reindex,
             Self::Retire(_) => EntryKind::Retire,
+            Self::Expire(_) => EntryKind::Expire,
             Self::Attested(_) => EntryKind::Attested,
             Self::Tag(_) => EntryKind::Tag,
             Self::Hold(_) => EntryKind::Hold,
@@ -232,6 +236,7 @@ impl Statement {
                 map.field(4, |e| e.array(&body.keys, encode_key));
                 map.field(5, |e| e.array(&body.retired_keys, |e, id| e.bytes(&id.0)));
             }),
+            Self::Expire(body) => body.encode(encoder),
             Self::Attested(packs) => encoder.map(|map| {
                 map.field(1, |e| e.array(packs, encode_attestation));
             }),
@@ -264,6 +269,7 @@ impl Statement {
             EntryKind::Forget => decode_forget(decoder).map(Self::Forget),
             EntryKind::Reindex => decode_reindex(decoder).map(Self::Reindex),
             EntryKind::Retire => decode_retire(decoder).map(Self::Retire),
+            EntryKind::Expire => ExpireBody::decode(decoder).map(Self::Expire),
             EntryKind::Attested => decode_attested(decoder).map(Self::Attested),
             EntryKind::Tag => decode_tag(decoder).map(Self::Tag),
             EntryKind::Hold => decode_hold(decoder).map(Self::Hold),
@@ -516,12 +522,12 @@ mod tests {
             map.uint(2, 6);
             map.bytes(3, &[0; 32]);
             map.uint(4, 0);
-            map.uint(5, 6);
+            map.uint(5, 8);
             map.field(6, |e| e.map(|_| ()));
         });
         assert_eq!(
             JournalEntry::decode(&encoder.into_bytes()),
-            Err(FormatError::Unknown { what: "entry kind", value: 6 })
+            Err(FormatError::Unknown { what: "entry kind", value: 8 })
         );
     }
 }

@@ -73,6 +73,10 @@ identifier!(
     SnapshotId, 32
 );
 identifier!(
+    /// Names an object of a log archive: keyed hash of what it is a part of.
+    WalId, 32
+);
+identifier!(
     /// BLAKE3-256 of some bytes.
     ContentHash, 32
 );

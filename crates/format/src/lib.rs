@@ -11,7 +11,7 @@
 //! Data flows through it twice a backup: [`Node`](node::Node)s and [`Footer`](pack::Footer)s are encoded while
 //! packs are written, and a [`JournalEntry`](entry::JournalEntry) with its [`Manifest`](manifest::Manifest) commits them.
 //!
-//! Start reading at [`header`] and [`pack`]. Implements `format-spec/objects.md`.
+//! Start reading at [`header`] and [`pack`]. Implements `format-spec/objects.md` and `format-spec/wal.md`.
 
 pub mod body;
 pub mod cbor;
@@ -19,6 +19,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod entry;
 mod error;
+pub mod expire;
 pub mod header;
 mod ids;
 pub mod index;
@@ -34,6 +35,8 @@ pub mod policy;
 mod reference;
 pub mod registry;
 pub mod tree_entry;
+pub mod wal;
+pub mod wal_file;
 pub mod zstd_frame;
 
 pub use error::FormatError;

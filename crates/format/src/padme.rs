@@ -2,10 +2,12 @@
 
 /// The padded length of `length`, at least `floor`; the overhead is at most 12%, and less for larger lengths.
 #[must_use]
-pub fn padme(length: u64, floor: u64) -> u64 {
-    let length = length.max(floor).max(2);
+pub const fn padme(length: u64, floor: u64) -> u64 {
+    let length = if length > floor { length } else { floor };
+    let length = if length > 2 { length } else { 2 };
+    // At least 1.
     let exponent = length.ilog2();
-    let kept_bits = exponent.max(1).ilog2() + 1;
+    let kept_bits = exponent.ilog2() + 1;
     let mask = (1_u64 << exponent.saturating_sub(kept_bits)) - 1;
     length.saturating_add(mask) & !mask
 }

@@ -42,7 +42,7 @@ numbered!(
         Checkpoint = 5,
         /// What one worker of a group wrote (reserved).
         Part = 6,
-        /// A segment of a log archive (reserved).
+        /// A part of a file of a log archive.
         Wal = 7,
         /// A wrapped key: signed, plain CBOR.
         Key = 16,
@@ -111,7 +111,7 @@ numbered!(
         Reindex = 4,
         /// Packs that no longer count.
         Retire = 5,
-        /// A log archive may be deleted below an LSN (reserved).
+        /// Segments of a log archive that may be deleted.
         Expire = 6,
         /// Every chunk of these packs opened.
         Attested = 7,

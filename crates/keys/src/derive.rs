@@ -2,8 +2,9 @@
 //! `keyed_hash`, of the BLAKE3 paper sections 2.3 and 6.
 
 use strongroom_format::registry::Purpose;
+use strongroom_format::wal::WalPart;
 use strongroom_format::{
-    ChunkId, Commitment, ContentHash, KeyId, NodeId, PublicKey, RepositoryId, SnapshotId, SourceTag,
+    ChunkId, Commitment, ContentHash, KeyId, NodeId, PublicKey, RepositoryId, SnapshotId, SourceTag, WalId,
 };
 use zeroize::ZeroizeOnDrop;
 
@@ -75,6 +76,7 @@ pub struct Identity {
     boundary: [u8; 32],
     object_name: [u8; 32],
     snapshot: [u8; 32],
+    log_file: [u8; 32],
     gear: [u8; 2048],
 }
 
@@ -95,6 +97,7 @@ impl Identity {
             boundary: derive("strongroom 2026 v1 tree boundary", key),
             object_name: derive("strongroom 2026 v1 object name", key),
             snapshot: derive("strongroom 2026 v1 snapshot id", key),
+            log_file: derive("strongroom 2026 v1 wal file", key),
             gear: derive("strongroom 2026 v1 gear table", key),
         }
     }
@@ -130,6 +133,18 @@ impl Identity {
             .finalize_xof()
             .fill(&mut tag);
         SourceTag(tag)
+    }
+
+    /// Names an object of a log archive.
+    #[must_use]
+    pub fn wal_id(&self, part: &WalPart) -> WalId {
+        WalId(*blake3::keyed_hash(&self.object_name, &part.name_message()).as_bytes())
+    }
+
+    /// Begins the hash of a file of a log archive, or of a part of one: it tells the same bytes from others.
+    #[must_use]
+    pub fn log_file_hasher(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&self.log_file)
     }
 
     /// Names a snapshot.

@@ -8,7 +8,8 @@
 //! Every sealing derives a key of its own from a fresh salt, and commits to it, so that nonces cannot repeat
 //! and no ciphertext opens under two keys.
 //!
-//! Start reading at [`mod@derive`], then [`seal`] and [`frame`]. Implements `format-spec/sealing.md`.
+//! Start reading at [`mod@derive`], then [`seal`] and [`frame`]. Implements `format-spec/sealing.md` and the
+//! sealing of `format-spec/wal.md`.
 
 pub mod derive;
 mod error;
@@ -21,6 +22,7 @@ pub mod seal;
 mod secret;
 pub mod sign;
 pub mod unlock;
+pub mod wal;
 pub mod wrap;
 
 pub use error::KeysError;

@@ -18,8 +18,8 @@ use crate::{KeysError, Secret};
 /// Plaintext of a segment, bytes.
 pub const SEGMENT_BYTES: usize = 1 << 20;
 
-const SEGMENT: u8 = 1;
-const LAST_SEGMENT: u8 = 2;
+pub(crate) const SEGMENT: u8 = 1;
+pub(crate) const LAST_SEGMENT: u8 = 2;
 const PADDING: u8 = 3;
 const FOOTER: u8 = 4;
 
@@ -32,6 +32,7 @@ pub struct MetadataKey {
     index: Secret,
     journal: Secret,
     checkpoint: Secret,
+    wal_head: Secret,
     nodes: FrameKey,
     local: Secret,
 }
@@ -63,6 +64,7 @@ impl MetadataKey {
             index: sub("strongroom 2026 v1 seal index"),
             journal: sub("strongroom 2026 v1 seal journal"),
             checkpoint: sub("strongroom 2026 v1 seal checkpoint"),
+            wal_head: sub("strongroom 2026 v1 seal wal head"),
             nodes: FrameKey::new(id, repository, sub("strongroom 2026 v1 seal node frame")),
             local: sub("strongroom 2026 v1 seal local"),
         }
@@ -99,7 +101,7 @@ impl MetadataKey {
 
     fn whole(kind: ObjectKind) -> Result<(), KeysError> {
         match kind {
-            ObjectKind::Index | ObjectKind::Entry | ObjectKind::Checkpoint => Ok(()),
+            ObjectKind::Index | ObjectKind::Entry | ObjectKind::Checkpoint | ObjectKind::Wal => Ok(()),
             _ => Err(KeysError::WrongKind),
         }
     }
@@ -110,6 +112,7 @@ impl MetadataKey {
             ObjectKind::Index => Ok(&self.index),
             ObjectKind::Entry => Ok(&self.journal),
             ObjectKind::Checkpoint => Ok(&self.checkpoint),
+            ObjectKind::Wal => Ok(&self.wal_head),
             _ => Err(KeysError::WrongKind),
         }
     }
@@ -330,7 +333,7 @@ pub fn sign_footer(
     signer.sign_object(kind, &[header, signed_part])
 }
 
-fn nonce(part: u8, counter: u64) -> [u8; 12] {
+pub(crate) fn nonce(part: u8, counter: u64) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[0] = part;
     nonce[4..].copy_from_slice(&counter.to_le_bytes());

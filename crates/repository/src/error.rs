@@ -220,6 +220,48 @@ pub enum RepositoryError {
         /// As it was given.
         key: String,
     },
+    /// Objects of log archives are sealed under a key that is to be retired.
+    #[error(
+        "data key {key} is not retired: {objects} objects of log archives are sealed under it, which are not sealed anew; `strongroom prune` frees the key when they have expired"
+    )]
+    KeyOfLogArchive {
+        /// The key.
+        key: KeyId,
+        /// How many.
+        objects: u64,
+    },
+    /// A log archive has another file of that name.
+    #[error(
+        "the log archive has another {file}, which stays as it is: two servers push to one archive, or one that was restored pushes on the timeline of the old one; give each a --source of its own"
+    )]
+    LogFileDiffers {
+        /// The file.
+        file: String,
+    },
+    /// What is pushed was expired before.
+    #[error("{file} is not stored: journal entry {entry} expired it, so it would be deleted again")]
+    LogFileExpired {
+        /// The file.
+        file: String,
+        /// The entry.
+        entry: u64,
+    },
+    /// A file was written to while it was read.
+    #[error(
+        "{file} changed while it was read; nothing was stored of it that anybody would take for the file"
+    )]
+    LogFileChanged {
+        /// The file.
+        file: String,
+    },
+    /// A file of a log archive is there, and cannot be read.
+    #[error("{file} cannot be read: {reasons}")]
+    LogFileUnavailable {
+        /// The file.
+        file: String,
+        /// What happened to each object that it may be in.
+        reasons: String,
+    },
     /// The local cache failed in a way that could not be worked around.
     #[error("the local cache {path} failed")]
     Cache {

@@ -36,6 +36,7 @@ mod keyring;
 pub mod memory;
 pub mod monitor;
 mod names;
+mod new_data_key;
 mod object_lock;
 mod open;
 #[doc(hidden)]
@@ -55,6 +56,7 @@ mod statements;
 pub mod statistics;
 pub mod thaw;
 pub mod tree;
+pub mod wal;
 #[doc(hidden)]
 pub mod zstd;
 

@@ -2,7 +2,7 @@
 
 use strongroom_format::entry::IndexRef;
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{IndexId, KeyId, PackId, RecipientId, SourceTag};
+use strongroom_format::{IndexId, KeyId, PackId, RecipientId, SourceTag, WalId};
 use strongroom_store::{ObjectName, StoreError};
 
 /// `config`.
@@ -72,6 +72,16 @@ pub(crate) fn index_ref(index_ref: &IndexRef) -> Result<ObjectName, StoreError> 
 pub(crate) fn index_of(name: &ObjectName, length: u64) -> Option<IndexRef> {
     let (tag, id) = name.as_str().strip_prefix("index/")?.split_once('/')?;
     Some(IndexRef { id: IndexId::from_hex(id)?, source_tag: SourceTag::from_hex(tag)?, length })
+}
+
+/// `wal/<id>`.
+pub(crate) fn log_object(id: WalId) -> Result<ObjectName, StoreError> {
+    ObjectName::new(format!("wal/{id}"))
+}
+
+/// The object of a log archive that has this name.
+pub(crate) fn log_object_of(name: &ObjectName) -> Option<WalId> {
+    WalId::from_hex(name.as_str().strip_prefix("wal/")?)
 }
 
 /// The key and recipient of `keys/<key>/<recipient>`.

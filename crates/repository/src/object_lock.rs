@@ -21,7 +21,7 @@ pub struct ExtendedLocks {
 
 impl Repository {
     /// Locks everything that counts for the policy's time from the store's now on: config, journal, checkpoints, keys,
-    /// and the packs of the state, their parity, and its index objects. What is locked for half of that time to come is left.
+    /// the packs of the state, their parity, its index objects, and what has not expired of log archives. What is locked for half of that time to come is left.
     ///
     /// # Errors
     /// `CannotLock` without a lock in the policy, or with a store that has none; `Store`, `Interrupted`.
@@ -48,6 +48,16 @@ impl Repository {
         for index in self.state.indexes.values() {
             names.push(names::index_ref(index)?);
         }
+        self.log_heads(&mut |stored| {
+            let is_expired = stored.head.is_ok_and(|signed| {
+                let part = signed.head.part;
+                self.state.expired_by(&part.source, part.system, part.file).is_some()
+            });
+            if !is_expired {
+                names.push(stored.name);
+            }
+            Ok(())
+        })?;
         let mut report = ExtendedLocks::default();
         monitor.begin("locking objects", None);
         for name in names {

@@ -89,6 +89,7 @@ impl Repository {
             cache,
             memory: options.memory,
             data_keys: std::sync::Mutex::default(),
+            log_keys: std::sync::Mutex::default(),
             random: options.random,
             clock: options.clock,
             warnings,

@@ -11,7 +11,6 @@ use strongroom_format::index::{INDEX_LIMIT_BYTES, Index, IndexedPack};
 use strongroom_format::pack::{self, Footer, KeyRef, TRAILER_LENGTH};
 use strongroom_format::registry::{ObjectKind, Purpose, RecipientType, Roles};
 use strongroom_format::{ContentHash, FormatError, KeyId};
-use strongroom_keys::KeysError;
 use strongroom_keys::derive::{Identity, content_hash};
 use strongroom_keys::frame::FrameKey;
 use strongroom_keys::kms::Kms;
@@ -19,6 +18,7 @@ use strongroom_keys::random::Random;
 use strongroom_keys::seal::{MetadataKey, PackSealer};
 use strongroom_keys::sign::{Signer, verify_object};
 use strongroom_keys::unlock::Credential;
+use strongroom_keys::{KeysError, Secret};
 use strongroom_store::{ObjectName, Store, StoreError};
 
 use crate::cache::{Cache, PackEntry, decode_packs};
@@ -93,6 +93,8 @@ pub struct Repository {
     pub(crate) cache: Cache,
     pub(crate) memory: MemoryBound,
     pub(crate) data_keys: Mutex<HashMap<KeyId, Arc<FrameKey>>>,
+    /// The data key of the log file that was read last.
+    pub(crate) log_keys: Mutex<Option<(KeyId, Secret)>>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) warnings: Vec<String>,

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(crate) mod example;
+mod expired;
 mod holds;
 mod policies;
 mod void;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_format::checkpoint::{Checkpoint, SnapshotState, VoidEntry};
 use strongroom_format::entry::{
-    Attestation, IndexRef, JournalEntry, PackRef, PolicyBody, RetireBody, Statement,
+    Attestation, IndexRef, JournalEntry, PackRef, PolicyBody, RetireBody, SegmentRange, Statement,
 };
 use strongroom_format::manifest::Manifest;
 use strongroom_format::pack::KeyRef;
@@ -87,6 +88,8 @@ pub struct State {
     pub retired: BTreeMap<PackId, u64>,
     /// Data keys that nothing of what counts is sealed under, and the entry that retired each.
     pub retired_keys: BTreeMap<KeyId, u64>,
+    /// What may be deleted of log archives, by source and system identifier, in order; and the entry that said so first.
+    pub(crate) expired: BTreeMap<(String, u64), Vec<(SegmentRange, u64)>>,
     /// Snapshots that forget entries forgot.
     pub(crate) forgotten: BTreeSet<SnapshotId>,
     /// Void entries.
@@ -157,6 +160,7 @@ impl State {
             attested: BTreeMap::new(),
             retired: BTreeMap::new(),
             retired_keys: BTreeMap::new(),
+            expired: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             voids: Vec::new(),
             damaged: Vec::new(),
@@ -226,6 +230,11 @@ impl State {
                 .collect(),
             retired: checkpoint.retired.into_iter().collect(),
             retired_keys: checkpoint.retired_keys.into_iter().collect(),
+            expired: checkpoint
+                .expired
+                .into_iter()
+                .map(|log| ((log.source, log.system), log.ranges))
+                .collect(),
             forgotten,
             policies: checkpoint.policies,
             policy,
@@ -267,6 +276,7 @@ impl State {
             forgotten: self.forgotten.iter().copied().collect(),
             retired: self.retired.iter().map(|(pack, number)| (*pack, *number)).collect(),
             retired_keys: self.retired_keys.iter().map(|(key, number)| (*key, *number)).collect(),
+            expired: self.expired_for_checkpoint(),
         }
     }
 
@@ -498,6 +508,7 @@ impl State {
                 self.forgotten.extend(gone);
             }
             Statement::Retire(body) => self.retire(body, number, signer),
+            Statement::Expire(body) => self.expire(body, number),
             Statement::Tag(body) => {
                 let Some(snapshot) =
                     self.snapshots.iter_mut().find(|snapshot| snapshot.state.id == body.snapshot)

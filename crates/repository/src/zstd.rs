@@ -10,6 +10,8 @@ use crate::error::RepositoryError;
 /// 8 MiB: the window of the largest frame, so that every frame is a single segment. zstd takes a smaller one for
 /// smaller frames.
 const WINDOW_LOG: u32 = 23;
+/// 32 MiB: the window of the largest part of a log file.
+const LOG_WINDOW_LOG: u32 = 25;
 
 /// The level that is tried beside a higher one: several times as fast, and on text full of hashes and numbers, as
 /// databases dump it, no worse.
@@ -109,6 +111,14 @@ fn compress(context: &mut CCtx<'_>, plain: &[u8], out: &mut Vec<u8>) -> Result<(
     out.clear();
     out.reserve(zstd_safe::compress_bound(plain.len()));
     context.compress2(out, plain).map(drop).map_err(failed)
+}
+
+/// Compresses a part of a log file, up to 32 MiB, into `out`; `false` when it does not shrink and is better stored raw.
+pub(crate) fn compress_log(level: i32, plain: &[u8], out: &mut Vec<u8>) -> Result<bool, RepositoryError> {
+    let mut context = context(level)?;
+    context.set_parameter(CParameter::WindowLog(LOG_WINDOW_LOG)).map_err(failed)?;
+    compress(&mut context, plain, out)?;
+    Ok(is_worth_it(plain, out))
 }
 
 /// zstd leaves out the single-segment form only where the window is smaller than the content; such a frame would not be

@@ -3,14 +3,18 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
+use strongroom_format::entry::{ExpireBody, SegmentRange};
+use strongroom_format::wal_file::{LogFile, Segment};
 use strongroom_keys::Secret;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::administration::{Grant, StorageRules};
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::repair::versions::{VersionsReport, repair_opening};
+use strongroom_repository::wal::{ArchivedFile, Pushed, WalWriter};
 use strongroom_store::{
     History, MemoryStore, ObjectInfo, ObjectName, PutOutcome, Store, StoreError, Version,
 };
@@ -313,6 +317,41 @@ fn a_deleted_key_comes_back_for_its_recipients_only() {
     assert_eq!(restored(&repair_opening(&*store, false, &Silent).unwrap()), []);
     assert_eq!(restored(&open(&store).repair_versions(false, &Silent).unwrap()), []);
     assert_clean(&store);
+}
+
+#[test]
+fn files_of_a_log_are_brought_back_unless_they_expired() {
+    let (versioned, store, _) = versioned();
+    let file = |place| ArchivedFile {
+        source: "postgres".into(),
+        system: 7,
+        file: LogFile::Segment(Segment { timeline: 1, place }),
+    };
+    let mut names = Vec::new();
+    for place in 1..=4 {
+        let before: BTreeSet<_> = support::names(&*store, "wal/").into_iter().collect();
+        let bytes = vec![u8::try_from(place).unwrap(); 1000];
+        let pushed = WalWriter::new(&mut open(&store)).push(&file(place), &mut Cursor::new(bytes)).unwrap();
+        assert_eq!(pushed, Pushed::Stored);
+        names.extend(support::names(&*store, "wal/").into_iter().filter(|name| !before.contains(name)));
+    }
+    versioned.overwrite(&names[0], b"nothing");
+    store.delete(&names[1]).unwrap();
+    let ranges = vec![SegmentRange { timeline: 1, first: 3, last: 3 }];
+    let body = ExpireBody { source: "postgres".into(), system: 7, ranges, reason: String::new() };
+    let _ = open(&store).expire_log(&body).unwrap();
+    store.delete(&names[2]).unwrap();
+
+    let report = open(&store).repair_versions(false, &Silent).unwrap();
+    let mut wanted = names[..2].to_vec();
+    wanted.sort();
+    assert_eq!(restored(&report), wanted);
+    for place in [1, 2, 4] {
+        let mut bytes = Vec::new();
+        let length = open(&store).fetch_log_file(&file(place), &mut bytes).unwrap();
+        assert_eq!((length, bytes.first().copied().map(u64::from)), (Some(1000), Some(place)));
+    }
+    assert_eq!(open(&store).fetch_log_file(&file(3), &mut Vec::new()).unwrap(), None);
 }
 
 #[test]

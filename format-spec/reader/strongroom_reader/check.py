@@ -49,6 +49,8 @@ class Checkpoints:
         require(found.forgotten == sorted(journal.forgotten), "its forgotten snapshots are not the journal's")
         require(found.retired == sorted(journal.retired.items()), "its retired packs are not the journal's")
         require(found.retired_keys == sorted(journal.retired_keys.items()), "its retired keys are not the journal's")
+        expired = sorted((*log, ranges) for log, ranges in journal.expired.items() if ranges)
+        require((found.expired or []) == expired, "what is expired is not what the journal says")
         require(found.policies == journal.policies, "its policies are not the journal's")
 
 

@@ -18,7 +18,7 @@ from .errors import Refused, require
 from .objects import HEADER_LENGTH, KEY_FILE, PASSPHRASE, PURPOSE_METADATA, X25519, decode_header
 
 SEGMENT_BYTES = 1 << 20
-SUBKEY_LABELS = {1: "seal footer", 2: "seal footer", 3: "seal index", 4: "seal journal", 5: "seal checkpoint"}
+SUBKEY_LABELS = {1: "seal footer", 2: "seal footer", 3: "seal index", 4: "seal journal", 5: "seal checkpoint", 7: "seal wal head"}
 KIND_KEY, KIND_POLICY = 16, 17
 # y-coordinates of the points of small order on edwards25519, and their other encodings.
 _P = (1 << 255) - 19
@@ -53,12 +53,20 @@ class Identity:
     def __init__(self, secret):
         self._chunk, self._node = derive("chunk id", secret), derive("node id", secret)
         self._snapshot = derive("snapshot id", secret)
+        self._object_name, self._log_file = derive("object name", secret), derive("wal file", secret)
 
     def chunk_id(self, data):
         return keyed(self._chunk, data)
 
     def node_id(self, data):
         return keyed(self._node, data)
+
+    def wal_id(self, source, system, file, part, attempt):
+        message = b"wal" + struct.pack("<QIIB", system, part, attempt, len(file)) + file.encode() + source.encode()
+        return keyed(self._object_name, message)
+
+    def log_hash(self, data):
+        return keyed(self._log_file, data)
 
     def snapshot_id(self, manifest):
         return keyed(self._snapshot, manifest)
@@ -71,7 +79,7 @@ def _open(key, nonce, sealed, aad):
         raise Refused("an authentication tag does not match: the bytes were changed") from None
 
 
-def _split(subkey, message, commitment):
+def split(subkey, message, commitment):
     """The AEAD key of one sealing, after its commitment is found to match."""
     okm = keyed(subkey, message, 64)
     require(hmac.compare_digest(okm[32:], commitment), "a key commitment does not match: changed bytes, or another key")
@@ -91,18 +99,22 @@ class MetadataKey:
         require(header.kind == kind, "the object is of another kind than its name says")
         require(header.key == self.id, "the object is sealed under another key")
         subkey = derive(SUBKEY_LABELS[kind], self._secret)
-        return header, _split(subkey, data[: HEADER_LENGTH - 32], header.commitment)
+        return header, split(subkey, data[: HEADER_LENGTH - 32], header.commitment)
 
     def open(self, kind, logical_path, data):
         """The plaintext of a whole object, its signature not verified."""
         _, key = self.object_key(kind, data)
-        step, plain = SEGMENT_BYTES + 16, []
-        starts = range(HEADER_LENGTH, len(data), step)
-        require(len(starts) > 0, "the object has no segment")
-        for counter, start in enumerate(starts):
-            nonce = struct.pack("<BxxxQ", 2 if start == starts[-1] else 1, counter)
-            plain.append(_open(key, nonce, data[start : start + step], logical_path.encode()))
-        return b"".join(plain)
+        return open_segments(key, logical_path, data[HEADER_LENGTH:])
+
+
+def open_segments(key, logical_path, sealed):
+    step, plain = SEGMENT_BYTES + 16, []
+    starts = range(0, len(sealed), step)
+    require(len(starts) > 0, "the object has no segment")
+    for counter, start in enumerate(starts):
+        nonce = struct.pack("<BxxxQ", 2 if start == starts[-1] else 1, counter)
+        plain.append(_open(key, nonce, sealed[start : start + step], logical_path.encode()))
+    return b"".join(plain)
 
 
 def open_pack_part(key, part, sealed):
@@ -115,7 +127,7 @@ def frame_aad(bound_record, records):
 
 
 def open_frame(subkey, repository, key_id, aad, sealed):
-    key = _split(subkey, repository + key_id + sealed[:32], sealed[32:64])
+    key = split(subkey, repository + key_id + sealed[:32], sealed[32:64])
     return _open(key, bytes(12), sealed[64:-64], aad)
 
 
@@ -214,7 +226,7 @@ def unwrap_direct(body, repository, wrap_key):
     context = repository + body.key + bytes([body.purpose, body.type]) + body.recipient + body.salt
     if body.type == PASSPHRASE:
         context += body.argon2_salt + struct.pack("<III", body.memory_kib, body.passes, body.lanes)
-    key = _split(wrap_key, context, body.wrap_commitment)
+    key = split(wrap_key, context, body.wrap_commitment)
     return _check_key(body, repository, _open(key, bytes(12), body.sealed, context))
 
 

@@ -131,7 +131,7 @@ class Journal:
         self.policy, self.policies, self.signers = None, [], {}
         self.snapshots, self.seen, self.indexes, self.packs, self.brought_by = {}, set(), {}, {}, {}
         self.attested, self.voids, self.damaged, self._waiting = {}, [], [], []
-        self.forgotten, self.retired, self.retired_keys = set(), {}, {}
+        self.forgotten, self.retired, self.retired_keys, self.expired = set(), {}, {}, {}
         self.number, self.entry_hash, self.chain = -1, None, crypto.digest(config)
         self.settled_damage = False
         self._chained = -1  # the entry up to which a signer followed the chain
@@ -219,7 +219,7 @@ class Journal:
         role, apply = {
             o.POLICY: (o.ADMIN, self._policy), o.SNAPSHOT: (o.WRITE, self._snapshot), o.NOTE: (0, None),
             o.FORGET: (o.MAINTAIN, self._forget), o.REINDEX: (o.MAINTAIN, self._reindex),
-            o.RETIRE: (o.MAINTAIN, self._retire), o.ATTESTED: (o.VERIFY, self._attested), o.TAG: (0, self._tag), o.HOLD: (0, self._hold),
+            o.RETIRE: (o.MAINTAIN, self._retire), o.EXPIRE: (o.MAINTAIN, self._expire), o.ATTESTED: (o.VERIFY, self._attested), o.TAG: (0, self._tag), o.HOLD: (0, self._hold),
         }[entry.kind]
         require(signer.roles & role == role, "its signer lacks the role")
         if apply:
@@ -324,6 +324,19 @@ class Journal:
                         taken.add(key[0])
                         kept.append(key)
                 snapshot.keys = kept
+
+    def _expire(self, entry, _signer):
+        known = self.expired.setdefault((entry.body.source, entry.body.system), [])
+        for timeline, first, last in entry.body.ranges:
+            for _, begin, end, _ in sorted(item for item in known if item[0] == timeline):
+                if end < first or begin > last:
+                    continue
+                if begin > first:
+                    known.append((timeline, first, begin - 1, entry.number))
+                first = end + 1
+            if first <= last:
+                known.append((timeline, first, last, entry.number))
+        known.sort()
 
     def _attested(self, entry, _signer):
         for pack_id, description in entry.body.packs:

@@ -6,11 +6,11 @@ from collections import namedtuple
 from .cbor import blob, decode, decode_many, known, many, maybe, record, row, sint, sized, text, u32, uint
 from .errors import Refused, Unknown, require
 
-DATA_PACK, METADATA_PACK, INDEX, ENTRY, CHECKPOINT = 1, 2, 3, 4, 5
+DATA_PACK, METADATA_PACK, INDEX, ENTRY, CHECKPOINT, WAL = 1, 2, 3, 4, 5, 7
 PURPOSE_DATA, PURPOSE_METADATA, PURPOSE_IDENTITY, PURPOSE_VAULT = 1, 2, 3, 4
 PASSPHRASE, KEY_FILE, X25519, AWS_KMS = 1, 2, 3, 4
 WRITE, MAINTAIN, VERIFY, ADMIN = 1, 2, 4, 8
-POLICY, SNAPSHOT, FORGET, REINDEX, RETIRE, ATTESTED, TAG, HOLD, NOTE = 1, 2, 3, 4, 5, 7, 9, 10, 11
+POLICY, SNAPSHOT, FORGET, REINDEX, RETIRE, EXPIRE, ATTESTED, TAG, HOLD, NOTE = 1, 2, 3, 4, 5, 6, 7, 9, 10, 11
 HEADER_LENGTH, TRAILER_LENGTH, FOOTER_UNIT, TAG_LENGTH, FRAME_OVERHEAD = 112, 16, 4096, 16, 144
 CONFIG_LIMIT, KEY_LIMIT, PACK_LIMIT, INDEX_LIMIT = 4096, 16 << 10, 128 << 20, 64 << 20
 ENTRY_LIMIT, CHECKPOINT_LIMIT = 64 << 20, 128 << 20
@@ -125,6 +125,18 @@ POLICY_FIELDS = record(
     object_lock=maybe(row(known("object lock mode", 1, 2), days, days)), deltas=maybe(no_deltas), base_keys=maybe(base_keys),
     parity=maybe(parity),
 )
+
+
+def ranges(value):
+    """Ranges of segments: in order, none overlapping another."""
+    found = many(row(u32, uint, uint))(value)
+    require(len(found) <= 1024, "too many ranges of segments")
+    require(all(timeline > 0 and first <= last for timeline, first, last in found), "a range of no segments")
+    pairs = zip(found, found[1:])
+    require(all((a[0], a[2]) < (b[0], b[1]) for a, b in pairs), "ranges of segments are not in order, or overlap")
+    return found
+
+
 PACK_REF = row(known("pack kind", DATA_PACK, METADATA_PACK), ID32, uint)
 INDEX_REF = row(ID32, ID16, uint)
 ATTESTATION = row(ID32, ID32)
@@ -139,6 +151,7 @@ STATEMENTS = {
         "retire entry", retired=many(ID32), packs=many(PACK_REF), indexes=many(INDEX_REF), keys=many(KEY_REF),
         retired_keys=many(ID16),
     ),
+    EXPIRE: record("expire entry", source=text, system=uint, ranges=ranges, reason=text),
     ATTESTED: record("attested entry", packs=many(ATTESTATION)),
     TAG: record("tag entry", snapshot=ID32, add=many(text), remove=many(text)),
     HOLD: record("hold entry", snapshots=many(ID32), name=text, on=known("hold, on or off", 0, 1), reason=text),
@@ -159,7 +172,7 @@ CHECKPOINT_FIELDS = record(
     "checkpoint", number=uint, entry_hash=ID32, policies=many(row(uint, blob, SIGNATURE)),
     snapshots=many(SNAPSHOT_STATE), indexes=many(INDEX_REF), packs=many(row(PACK_REF, ID16)), voids=many(row(uint, text)),
     chain=ID32, attested=many(row(ATTESTATION, uint)), forgotten=many(ID32), retired=many(row(ID32, uint)),
-    retired_keys=many(row(ID16, uint)),
+    retired_keys=many(row(ID16, uint)), expired=maybe(many(row(text, uint, many(row(u32, uint, uint, uint))))),
 )
 
 

@@ -291,6 +291,7 @@ fn objects() -> Result<Value> {
         forgotten: vec![SnapshotId([13; 32])],
         retired: vec![(PackId([14; 32]), 7), (PackId([15; 32]), 8)],
         retired_keys: vec![(KeyId([13; 16]), 7)],
+        expired: Vec::new(),
     }
     .encode();
     let checkpoint_name = format!("checkpoints/{:016x}", u64::MAX - 9);

@@ -20,6 +20,7 @@ mod retiring;
 pub mod sample;
 mod statements;
 mod tampered;
+pub mod wal;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -35,6 +36,7 @@ pub fn reproducible() -> Result<Vec<(&'static str, Value)>> {
     files.push(("negative.json", negative::all()?));
     files.push(("packs.json", packs::all()?));
     files.push(("parity.json", parity::all()?));
+    files.push(("wal.json", wal::all()?));
     Ok(files)
 }
 

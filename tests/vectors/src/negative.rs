@@ -335,7 +335,8 @@ fn statements_of(add: &mut Add<'_>) {
         });
         encoder.into_bytes()
     };
-    for kind in [6, 8, 12] {
+    add("journal_entry", "expired segments without any field".into(), entry(6, &|_| ()));
+    for kind in [8, 12] {
         add("journal_entry", format!("the reserved kind {kind}"), entry(kind, &|_| ()));
     }
     add("journal_entry", "the kind 99".into(), entry(99, &|_| ()));
@@ -410,7 +411,9 @@ fn checkpoints(add: &mut Add<'_>) {
     for missing in 1..=12 {
         add("checkpoint", format!("a checkpoint without field {missing}"), checkpoint(missing, &|_| ()));
     }
-    let unknown = checkpoint(0, &|map| map.uint(13, 0));
+    let expired = checkpoint(0, &|map| map.uint(13, 0));
+    add("checkpoint", "a checkpoint that says of log archives what is no array".into(), expired);
+    let unknown = checkpoint(0, &|map| map.uint(14, 0));
     add("checkpoint", "a checkpoint with an unknown critical field".into(), unknown);
     // A snapshot of eight parts has no holds, not even none; a hold has a name and an entry.
     for (what, parts, hold) in

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use strongroom_format::entry::{
-    Attestation, ForgetBody, HoldBody, IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody, ReindexBody,
-    RetireBody, Statement, TagBody,
+    Attestation, ExpireBody, ForgetBody, HoldBody, IndexRef, JournalEntry, NoteBody, PackRef, PolicyBody,
+    ReindexBody, RetireBody, SegmentRange, Statement, TagBody,
 };
 use strongroom_format::manifest::SnapshotBody;
 use strongroom_format::registry::ObjectKind;
@@ -83,6 +83,19 @@ pub(crate) fn statements() -> Vec<(&'static str, Statement)> {
                 name: "legal".into(),
                 is_on: true,
                 reason: "case 7".into(),
+            }),
+        ),
+        (
+            "expire",
+            Statement::Expire(ExpireBody {
+                source: "postgres".into(),
+                system: 7_311_000_000_000_000_001,
+                ranges: vec![
+                    SegmentRange { timeline: 1, first: 0, last: 0x0a_0000_0002 },
+                    SegmentRange { timeline: 1, first: 0x0a_0000_0007, last: 0x0a_0000_0007 },
+                    SegmentRange { timeline: 2, first: 0, last: 0x0a_0000_0007 },
+                ],
+                reason: "older than 30 days".into(),
             }),
         ),
     ]

@@ -9,6 +9,7 @@ mod parsers;
 mod reading;
 mod store;
 mod verify;
+mod wal;
 
 use std::path::PathBuf;
 
@@ -29,10 +30,11 @@ use self::parsers::{parse_memory, path_parser};
 pub(crate) use self::reading::{Cat, Diff, Find, Ls, OverwritePolicy, Restore, Show, Snapshots, Thaw};
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
+pub(crate) use self::wal::{Wal, WalAction, WalGet, WalPush};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
-5 wrong key or no access, 6 no such snapshot; 130 and 143 interrupted.";
+5 wrong key or no access, 6 no such snapshot; 130 and 143 interrupted. `wal-get`: see its help.";
 
 /// Encrypted, deduplicating backups of databases and ledgers.
 #[derive(Debug, Parser)]
@@ -169,6 +171,12 @@ pub(crate) enum Command {
     Repair(Repair),
     /// Look after S3 Object Lock
     ObjectLock(ObjectLock),
+    /// Store a file of PostgreSQL's write-ahead log (archive_command)
+    WalPush(WalPush),
+    /// Give a file of PostgreSQL's write-ahead log back (restore_command)
+    WalGet(WalGet),
+    /// Look after log archives
+    Wal(Wal),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell

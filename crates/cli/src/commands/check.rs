@@ -107,6 +107,7 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
             "type": "check", "clean": report.is_clean(), "findings": report.findings.len(), "entries": c.entries, "checkpoints": c.checkpoints,
             "snapshots": c.snapshots, "index_objects": c.index_objects, "packs": c.packs, "packs_read": c.packs_read, "bytes_read": c.bytes_read,
             "packs_frozen": c.packs_frozen, "parity": c.parity, "nodes": c.nodes, "chunks": c.chunks, "keys": c.keys, "keys_opened": c.keys_opened,
+            "log_objects": c.log_objects, "log_objects_read": c.log_objects_read,
         }));
         return;
     }
@@ -122,6 +123,9 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
     }
     if c.keys > 0 {
         looked_at = format!("{looked_at}, {} keys ({} opened)", c.keys, c.keys_opened);
+    }
+    if c.log_objects > 0 {
+        looked_at = format!("{looked_at}, {} objects of logs ({} read)", c.log_objects, c.log_objects_read);
     }
     line!("checked {looked_at}");
     let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();

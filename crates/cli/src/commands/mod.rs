@@ -25,6 +25,9 @@ mod snapshots;
 mod stats;
 mod tag;
 mod verify;
+mod wal;
+mod wal_get;
+mod wal_push;
 
 use clap::CommandFactory as _;
 
@@ -64,6 +67,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Journal(journal) => journal::run(&context, &journal.action),
         Command::Repair(repair) => repair::run(&context, &repair.action),
         Command::ObjectLock(lock) => object_lock::run(&context, &lock.action),
+        Command::WalPush(push) => wal_push::run(&context, push),
+        Command::WalGet(get) => wal_get::run(&context, get),
+        Command::Wal(wal) => wal::run(&context, &wal.action),
         Command::Completions { shell } => {
             // Not straight to standard output: there it panics when nobody reads on.
             let mut script = Vec::new();

@@ -32,6 +32,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Prune) -> anyhow::Result<Ou
         ("leftovers", "of runs that did not finish", report.leftovers),
         ("deleted", "deleted", report.deleted),
         ("waiting", "retired, to be deleted when the grace has passed", report.waiting),
+        ("expired", "of logs expired, and deleted", report.expired),
+        ("expiring", "of logs expired, to be deleted when the grace has passed", report.expiring),
         ("young", "that may be of a run under way", report.young),
         ("locked", "retired, but locked by the store", report.locked),
         ("kept", "kept", report.kept),

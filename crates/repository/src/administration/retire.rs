@@ -62,7 +62,7 @@ impl Repository {
     /// a call after prune has deleted these deletes the key's wraps. Writers that rely on an old pack run again.
     ///
     /// # Errors
-    /// `NoSuchDataKey`; `NoSigner` without the role maintain; `DataKey` without the right to read; `ChunkUnavailable`
+    /// `NoSuchDataKey`; `KeyOfLogArchive`; `NoSigner` without the role maintain; `DataKey` without the right to read; `ChunkUnavailable`
     /// when something of it is damaged, then nothing has changed; `PackRetired` when a prune came in between: run it
     /// again; `Store`, `Interrupted`.
     pub fn retire_data_key(
@@ -72,6 +72,10 @@ impl Repository {
     ) -> Result<RetiredKey, RepositoryError> {
         self.require_role(Roles::MAINTAIN, "maintain")?;
         self.refresh()?;
+        // Objects of log archives are not sealed anew; and of one that was stored meanwhile the key is needed as well.
+        if let Some(objects) = self.keys_of_logs()?.used.get(&key) {
+            return Err(RepositoryError::KeyOfLogArchive { key, objects: *objects });
+        }
         if let Some(number) = self.state.retired_keys.get(&key).copied() {
             return self.delete_retired_key(key, number);
         }

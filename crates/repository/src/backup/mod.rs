@@ -470,7 +470,7 @@ impl Repository {
 }
 
 /// Fails where the policy lets this writer write no snapshots of `source`.
-fn require_source(state: &State, writer: WriterId, source: &str) -> Result<(), RepositoryError> {
+pub(crate) fn require_source(state: &State, writer: WriterId, source: &str) -> Result<(), RepositoryError> {
     let writer = state.policy.signer(writer).filter(|signer| signer.roles.holds(Roles::WRITE));
     let writer = writer.ok_or(RepositoryError::NoSigner { role: "write" })?;
     if writer.may_write(source) {

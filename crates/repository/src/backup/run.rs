@@ -5,19 +5,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use strongroom_chunker::GearTable;
-use strongroom_format::key_object::SignedKey;
 use strongroom_format::pack::KeyRef;
 use strongroom_format::registry::{ObjectKind, Purpose};
-use strongroom_format::{ChunkId, KeyId, PackId, RecipientId};
+use strongroom_format::{ChunkId, PackId};
 use strongroom_keys::Secret;
 use strongroom_keys::derive::{Identity, commitment};
 use strongroom_keys::frame::FrameKey;
 use strongroom_keys::kms::Kms;
-use strongroom_keys::random::{self, Random};
+use strongroom_keys::random::Random;
 use strongroom_keys::seal::MetadataKey;
 use strongroom_keys::sign::Signer;
-use strongroom_keys::unlock::key_name;
-use strongroom_keys::wrap::{NamedKey, WrapTo, aws_kms_recipient, generate_with_kms};
+use strongroom_keys::wrap::WrapTo;
 use strongroom_store::Store;
 
 use super::failure::Failure;
@@ -29,6 +27,7 @@ use crate::cache::Cache;
 use crate::delta::{Base, New, Prefix};
 use crate::error::RepositoryError;
 use crate::monitor::Monitor;
+use crate::new_data_key::DataKeyMaker;
 use crate::open::vault_recipient;
 use crate::reader::Reader;
 use crate::repository::Repository;
@@ -205,8 +204,16 @@ impl<'a> Run<'a> {
         if self.data_key.get().is_none() {
             let _once = self.data_key_lock.lock().unwrap_or_else(PoisonError::into_inner);
             if self.data_key.get().is_none() {
-                let key = self.new_data_key()?;
                 let repository = self.metadata.repository();
+                let maker = DataKeyMaker {
+                    store: self.store,
+                    random: self.random,
+                    signer: self.signer,
+                    repository,
+                    vault: &self.vault,
+                    kms: self.data_kms.as_ref(),
+                };
+                let key = maker.make()?;
                 let reference = KeyRef {
                     id: key.id,
                     commitment: commitment(&key.secret, repository, key.id, Purpose::Data),
@@ -219,41 +226,5 @@ impl<'a> Run<'a> {
             }
         }
         self.data_key.get().map(|key| (&key.frames, key.reference)).ok_or(RepositoryError::Cancelled)
-    }
-
-    /// A data key, its wraps durable: out of the KMS that opens this host's other keys, where the policy says so, and
-    /// always sealed to the vault, so that one call on a KMS opens all of them.
-    fn new_data_key(&self) -> Result<NamedKey, RepositoryError> {
-        let failed = |source| RepositoryError::Wrap { purpose: Purpose::Data, source };
-        let id = KeyId(random::array(self.random).map_err(failed)?);
-        let repository = self.metadata.repository();
-        let key = match &self.data_kms {
-            Some((arn, kms)) => {
-                let (key, wrapped) =
-                    generate_with_kms(id, Purpose::Data, repository, (arn, &**kms), self.signer)
-                        .map_err(failed)?;
-                self.put_wrap(id, aws_kms_recipient(arn), &wrapped)?;
-                key
-            }
-            None => NamedKey {
-                id,
-                purpose: Purpose::Data,
-                secret: Secret::new(random::array(self.random).map_err(failed)?),
-            },
-        };
-        let wrapped = self.vault.wrap(&key, repository, self.signer, self.random).map_err(failed)?;
-        self.put_wrap(id, self.vault.recipient(), &wrapped)?;
-        Ok(key)
-    }
-
-    fn put_wrap(
-        &self,
-        key: KeyId,
-        recipient: RecipientId,
-        wrapped: &SignedKey,
-    ) -> Result<(), RepositoryError> {
-        // The key's ID was drawn just now: a name that is taken is our own, after an answer that was lost.
-        let _ = self.store.put_if_absent(&key_name(key, recipient)?, &wrapped.encode())?;
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::error::CacheError;
 use super::run::RunSummary;
 
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 /// Numbers of packs and runs are never given twice: other processes may still go by the old ones. What lookups need of
 /// packs lies apart from the footers, which are long.
 const SCHEMA: &str = "
@@ -22,6 +22,7 @@ const SCHEMA: &str = "
         no INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, description BLOB NOT NULL, kind INTEGER NOT NULL,
         trusted INTEGER NOT NULL, chunks INTEGER NOT NULL, UNIQUE (id, description));
     CREATE TABLE broken (id BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE log_head (id BLOB PRIMARY KEY, head BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE footer (no INTEGER PRIMARY KEY, header BLOB NOT NULL, footer BLOB NOT NULL);
     CREATE TABLE run (no INTEGER PRIMARY KEY, entries INTEGER NOT NULL, checksum BLOB NOT NULL);
     CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;

@@ -13,6 +13,7 @@ mod database;
 mod error;
 mod intake;
 mod locality;
+mod log_heads;
 mod memory_of_host;
 mod merge;
 mod pack_table;

@@ -98,12 +98,12 @@ impl Checker<'_> {
         recipient.0 == policy.vault.id.0 || policy.recipients.iter().any(|listed| listed.id == recipient)
     }
 
-    /// Whether the policy or a snapshot relies on this wrap.
+    /// Whether the policy, a snapshot or a log archive relies on this wrap.
     fn is_needed(&self, key: KeyId, recipient: RecipientId) -> bool {
         let policy = &self.state.policy;
         let of_data = || {
             let mut keys = self.state.snapshots.iter().flat_map(|snapshot| &snapshot.state.keys);
-            keys.any(|data| data.id == key)
+            keys.any(|data| data.id == key) || self.log_keys.contains(&key)
         };
         let purpose = if key == policy.identity.id {
             Purpose::Identity

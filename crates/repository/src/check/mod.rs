@@ -13,6 +13,7 @@ mod finding;
 mod head;
 mod journal;
 mod keys;
+mod logs;
 mod objects;
 mod packs;
 mod parity;
@@ -96,6 +97,10 @@ pub struct Checked {
     pub keys: u64,
     /// Wrapped keys that were opened.
     pub keys_opened: u64,
+    /// Objects of log archives.
+    pub log_objects: u64,
+    /// Objects of log archives that were read whole.
+    pub log_objects_read: u64,
     /// Snapshots.
     pub snapshots: u64,
 }
@@ -158,6 +163,8 @@ struct Checker<'a> {
     index_causes: Vec<Cause>,
     /// Names in `keys/`.
     key_names: BTreeSet<(KeyId, RecipientId)>,
+    /// Data keys that log archives are sealed under.
+    log_keys: BTreeSet<KeyId>,
     bad: Bad,
     opened: Vec<Attestation>,
 }
@@ -176,6 +183,7 @@ impl Repository {
         let mut checker = Checker::new(self, options, monitor);
         // Keys that were opened before are not believed either.
         self.data_keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.log_keys.lock().unwrap_or_else(PoisonError::into_inner) = None;
         checker.config()?;
         checker.journal()?;
         let cache = self.empty_index()?;
@@ -183,6 +191,7 @@ impl Repository {
         checker.list_parity()?;
         checker.index(&cache)?;
         checker.list_keys()?;
+        checker.log_archives()?;
         if options.keys {
             checker.keys()?;
         }
@@ -221,6 +230,7 @@ impl<'a> Checker<'a> {
             suspect: BTreeMap::new(),
             index_causes: Vec::new(),
             key_names: BTreeSet::new(),
+            log_keys: BTreeSet::new(),
             bad: Bad::default(),
             opened: Vec::new(),
         }

@@ -60,6 +60,13 @@ fn says(statement: &Statement, identity: &Identity) -> String {
                 body.packs.len()
             )
         }
+        Statement::Expire(body) => format!(
+            "expired {} ranges of the log of {}, system {} ({})",
+            body.ranges.len(),
+            shown(&body.source),
+            body.system,
+            shown(&body.reason)
+        ),
         Statement::Attested(packs) => format!("attested {} packs", packs.len()),
         Statement::Tag(body) => {
             let (add, remove) = (body.add.join(","), body.remove.join(","));

@@ -31,18 +31,22 @@ impl Repository {
         let of_snapshots = self.state.snapshots.iter().flat_map(|snapshot| &snapshot.state.keys);
         let named: BTreeSet<KeyId> = of_snapshots.map(|key| key.id).collect();
         let mut unused: Vec<KeyId> = named.iter().filter(|key| !used.contains(key)).copied().collect();
+        // What log archives are sealed under no entry names: their objects say so.
+        let of_logs = self.keys_of_logs()?;
+        unused.retain(|key| !of_logs.used.contains_key(key));
         let is_old = |stored_ms: u64| now_ms.saturating_sub(stored_ms) >= milliseconds(options.orphan_age);
         let mut old: Vec<(KeyId, RecipientId)> = Vec::new();
         for (key, (recipient, stored_ms)) in &listing.keys {
             let is_known =
                 named.contains(key) || used.contains(key) || self.state.retired_keys.contains_key(key);
             // A thief may store a wrap that says of any key what he likes.
-            let is_known = is_known || self.state.is_of_policy(*key);
+            let is_known = is_known || self.state.is_of_policy(*key) || of_logs.used.contains_key(key);
             if !is_known && is_old(*stored_ms) && self.is_data_key(*key, *recipient) {
                 old.push((*key, *recipient));
             }
         }
-        if !old.is_empty() {
+        // An object that cannot be read may be healed, and need a key that nobody knows of.
+        if !old.is_empty() && of_logs.unreadable == 0 {
             // A long run that goes on has young packs.
             let of_runs = self.keys_of_unnamed(plan, listing)?;
             unused.extend(old.iter().map(|(key, _)| *key).filter(|key| !of_runs.contains(key)));
@@ -96,6 +100,13 @@ impl Repository {
             wraps.extend(names::key_of(&name).filter(|(key, _)| is_free(key)));
             Ok(())
         })?;
+        if wraps.is_empty() {
+            return Ok(());
+        }
+        // A file of a log may have been stored under a key while this entry was written: now that it is in the journal,
+        // whoever stores another one sees that.
+        let of_logs = self.keys_of_logs()?;
+        wraps.retain(|(key, _)| !of_logs.used.contains_key(key));
         for (key, recipient) in wraps {
             match self.origin.delete(&key_name(key, recipient)?) {
                 Ok(()) => report.deleted_keys += 1,

@@ -3,12 +3,14 @@
 //!
 //! Backups may go on meanwhile, and so may another prune: nothing is locked. [Marking](mark) reads trees, and what is
 //! needed of thin packs is [copied](repack) as it is sealed, so no data key is needed. What becomes of each pack is
-//! decided [without effects](plan), and looked at again when others wrote meanwhile ([`planner`]).
+//! decided [without effects](plan), and looked at again when others wrote meanwhile ([`planner`]). Of log archives goes
+//! what an entry has [expired](logs), and nothing else.
 
 mod cost;
 mod delete;
 mod keys;
 mod listing;
+mod logs;
 mod mark;
 mod plan;
 mod planner;
@@ -103,6 +105,10 @@ pub struct PruneReport {
     pub young: Amount,
     /// Retired packs and index objects without use: deleted now.
     pub deleted: Amount,
+    /// Objects of log archives that expired: deleted now.
+    pub expired: Amount,
+    /// Objects of log archives that expired and whose grace has not passed.
+    pub expiring: Amount,
     /// Retired packs whose grace has not passed.
     pub waiting: Amount,
     /// Retired packs that the store keeps for now, because it locks them.
@@ -213,6 +219,7 @@ impl Repository {
         let index = self.empty_index()?;
         let (plan, listing, now_ms) = self.retire(options, monitor, noted, &index)?;
         let mut report = self.report(&plan);
+        self.delete_expired_logs(options, monitor, now_ms, &mut report)?;
         self.delete_retired(options, monitor, &listing, &plan, now_ms, &mut report)?;
         let retired = plan.choice.unneeded.iter().chain(&plan.choice.copied);
         retired.filter_map(|id| listing.billed.get(id)).for_each(|info| report.cost.add_early(info, now_ms));

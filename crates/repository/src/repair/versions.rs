@@ -12,6 +12,7 @@ use strongroom_format::index::INDEX_LIMIT_BYTES;
 use strongroom_format::key_object::KEY_LIMIT_BYTES;
 use strongroom_format::pack::PACK_LIMIT_BYTES;
 use strongroom_format::parity::PARITY_LIMIT_BYTES;
+use strongroom_format::wal::OBJECT_LIMIT_BYTES;
 use strongroom_keys::derive::content_hash;
 use strongroom_store::{History, ObjectName, Store, StoreError};
 
@@ -72,8 +73,8 @@ pub fn repair_opening(
 }
 
 impl Repository {
-    /// Brings back packs, their parity, index objects and wrapped keys that were overwritten or deleted, in a store that
-    /// keeps older versions.
+    /// Brings back packs, their parity, index objects, wrapped keys and what has not expired of log archives, where they were
+    /// overwritten or deleted in a store that keeps older versions.
     ///
     /// # Errors
     /// `NoHistory`, `Store`, `Interrupted`.
@@ -111,7 +112,31 @@ impl Repository {
             };
             repair(history, &needed, dry_run, monitor, &mut report)?;
         }
+        for needed in self.log_objects_there_were(history)? {
+            repair(history, &needed, dry_run, monitor, &mut report)?;
+        }
         Ok(report)
+    }
+
+    /// Objects of log archives, and such as were deleted, though nothing expired them.
+    fn log_objects_there_were(&self, history: &dyn History) -> Result<Vec<Needed>, RepositoryError> {
+        let needed = |name| Needed { name, hash: None, limit_bytes: OBJECT_LIMIT_BYTES };
+        let mut found = Vec::new();
+        self.origin.list("wal/", &mut |name, _| {
+            found.extend(names::log_object_of(&name).map(|_| needed(name)));
+            Ok(())
+        })?;
+        for name in history.deleted("wal/")? {
+            let one = needed(name);
+            let Some((_, bytes, _)) = find(history, &one)? else { continue };
+            // What nobody who may has signed was rightly deleted, too.
+            let Ok(signed) = self.verified_head(&self.state, &one.name, &bytes) else { continue };
+            let part = &signed.head.part;
+            if self.state.expired_by(&part.source, part.system, part.file).is_none() {
+                found.push(one);
+            }
+        }
+        Ok(found)
     }
 
     /// The parity of packs that count, deleted or not. A pack need not have any.

@@ -5,6 +5,7 @@ use strongroom_format::entry::{PackRef, Statement};
 use strongroom_format::manifest::{Manifest, SnapshotBody};
 use strongroom_format::policy::Policy;
 use strongroom_format::registry::EntryKind;
+use strongroom_format::wal_file::Segment;
 use strongroom_format::{KeyId, SnapshotId};
 use strongroom_repository::check::{ExportedEntry, Verdict};
 
@@ -63,6 +64,16 @@ fn says(statement: &Statement, id: Option<SnapshotId>) -> Map<String, Value> {
             "packs_retired": body.retired.len(), "keys_retired": body.retired_keys.iter().map(KeyId::to_hex).collect::<Vec<_>>(),
             "packs": body.packs.len(), "pack_bytes": bytes(&body.packs), "index_objects": body.indexes.len(),
         }),
+        Statement::Expire(body) => {
+            let ranges = body.ranges.iter().map(|range| {
+                let name = |place| Segment { timeline: range.timeline, place }.to_string();
+                json!({ "first": name(range.first), "last": name(range.last) })
+            });
+            json!({
+                "source": body.source, "system_identifier": body.system.to_string(), "segments": ranges.collect::<Vec<_>>(),
+                "why": body.reason,
+            })
+        }
         Statement::Attested(packs) => json!({ "packs": packs.len() }),
         Statement::Tag(body) => {
             json!({ "snapshot": body.snapshot.to_hex(), "added": body.add, "removed": body.remove })

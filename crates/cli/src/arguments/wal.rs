@@ -1,0 +1,66 @@
+//! Of `wal-push`, `wal-get` and `wal`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use strongroom_format::wal_file::LogFile;
+
+use super::parsers::path_parser;
+
+/// The source of a server's log, as of its snapshots.
+const DEFAULT_SOURCE: &str = "postgres";
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "In postgresql.conf: archive_command = 'strongroom wal-push %p'. It ends with 0 only when the file is \
+durable in the repository, or was there with the same bytes; another file of that name is never replaced."
+)]
+pub(crate) struct WalPush {
+    /// The file: a segment, `.partial`, `.history` or `.backup` (%p)
+    #[arg(value_name = "PATH", value_parser = path_parser())]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) archive: WalArchive,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "In postgresql.conf: restore_command = 'strongroom wal-get %f %p'.\n\
+Exit codes: 0 done; 1 the archive does not have the file, which ends a recovery; everything else must not be taken for \
+that, and is the usual code and 200, on which the server stops: 201 failed (the store cannot be reached, ...), 202 usage, \
+204 damage, 205 wrong key or no access; 130 and 143 interrupted.")]
+pub(crate) struct WalGet {
+    /// Name of the file (%f)
+    #[arg(value_name = "FILE")]
+    pub(crate) file: LogFile,
+    /// Where to write it (%p): beside it at first, and there when it is whole
+    #[arg(value_name = "DESTINATION", value_parser = path_parser())]
+    pub(crate) destination: PathBuf,
+    #[command(flatten)]
+    pub(crate) archive: WalArchive,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WalArchive {
+    /// Whose log it is: the source of the server's snapshots
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_SOURCE)]
+    pub(crate) source: String,
+    /// The database system identifier (default: the one in the file, or in global/pg_control of the data directory)
+    #[arg(long, value_name = "N")]
+    pub(crate) system_identifier: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wal {
+    #[command(subcommand)]
+    pub(crate) action: WalAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WalAction {
+    /// List log archives: what there is of each timeline, and what is missing
+    List {
+        /// Only of this source
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+    },
+}
