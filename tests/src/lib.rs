@@ -15,6 +15,7 @@
 
 #![allow(clippy::panic, reason = "what tests stand on fails as they do")]
 
+pub mod archiving;
 pub mod binary;
 pub mod dump;
 pub mod http;

@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use strongroom_tests::binary::strongroom;
+use strongroom_tests::archiving::{command_of_server, give_to_server, wait_for};
 use strongroom_tests::sandbox::{Ran, Sandbox, run, text};
 use strongroom_tests::services::postgres::Postgres;
 
@@ -219,54 +218,12 @@ fn what_is_missing_is_told() {
     assert_eq!((&exported["log_objects"], &exported["clean"]), (&4.into(), &true.into()));
 }
 
-/// The user that a server runs as when the tests run as root must be able to use what lies in the sandbox.
-fn give_to_server(folder: &Path) {
-    let Some(user) = (uzers::get_effective_uid() == 0)
-        .then(|| uzers::get_user_by_name("postgres").or_else(|| uzers::get_user_by_name("nobody")))
-        .flatten()
-    else {
-        return;
-    };
-    let mut folders = vec![folder.to_owned()];
-    while let Some(path) = folders.pop() {
-        std::os::unix::fs::chown(&path, Some(user.uid()), Some(user.primary_group_id())).unwrap();
-        if path.is_dir() {
-            folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        }
-    }
-}
-
-/// As a shell takes it for one word.
-fn word(path: &Path) -> String {
-    format!("\"{}\"", path.display())
-}
-
-/// The command that a server runs: as whoever made the repository, with a cache of its own.
-fn command_of_server(sandbox: &Sandbox, arguments: &str) -> String {
-    let binary = PathBuf::from(strongroom().unwrap().get_program());
-    let variables = [
-        ("HOME", sandbox.home()),
-        ("STRONGROOM_REPO", sandbox.repository()),
-        ("STRONGROOM_CACHE_DIR", sandbox.path("cache-of-server")),
-    ];
-    let variables: Vec<_> = variables.iter().map(|(name, path)| format!("{name}={}", word(path))).collect();
-    format!("env {} {} {arguments}", variables.join(" "), word(&binary))
-}
-
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(120), "{what} in vain");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 #[test]
 fn a_server_archives_its_log_and_every_segment_comes_back() {
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.path("cache-of-server")).unwrap();
-    give_to_server(&sandbox.path(""));
     let archive = command_of_server(&sandbox, "wal-push %p");
+    give_to_server(&sandbox.path(""));
     let settings = [("archive_mode", "on"), ("archive_command", &*archive), ("wal_keep_size", "1GB")];
     let Some(server) = Postgres::start_with(&settings).unwrap() else { return };
     server.psql("CREATE TABLE t (n int, at text)").unwrap();

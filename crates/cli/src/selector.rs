@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> anyhow::Result<Selector> {
 }
 
 /// Reads a time: RFC 3339, or local time to the day, minute or second; a day means its end.
-fn time_ms(text: &str) -> anyhow::Result<i64> {
+pub(crate) fn time_ms(text: &str) -> anyhow::Result<i64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.as_millisecond());
     }

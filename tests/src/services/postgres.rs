@@ -79,16 +79,15 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub fn start_each() -> Result<Vec<Self>> {
-        let newer = std::env::var_os(NEWER_BINARIES_VARIABLE).map(PathBuf::from);
-        let newer = newer.context(format!("{NEWER_BINARIES_VARIABLE} names no PostgreSQL"));
-        let mut servers = Vec::new();
-        for binaries in [find_binaries(), newer.and_then(|folder| major_version(&folder).map(|_| folder))] {
-            match binaries {
-                Ok(binaries) => servers.push(Self::start_from(&binaries, &[])?),
-                Err(error) => unavailable("PostgreSQL", &format!("{error:#}"))?,
-            }
-        }
-        Ok(servers)
+        installations()?.iter().map(|binaries| Self::start_from(binaries, &[])).collect()
+    }
+
+    /// As [`Postgres::start_with`], of one of the [`installations`].
+    ///
+    /// # Errors
+    /// When the server does not start.
+    pub fn start_of(binaries: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_from(binaries, settings)
     }
 
     /// Runs SQL in the database `postgres` and gives back what it printed: unaligned rows, `|` between columns.
@@ -301,6 +300,23 @@ impl Drop for Postgres {
         // A server that never started cannot be stopped, and a destructor has nobody to tell.
         let _stopped = self.stop("immediate");
     }
+}
+
+/// The folders of all versions that are tested with; those that are not installed are counted as skipped tests.
+///
+/// # Errors
+/// When one is missing in CI.
+pub fn installations() -> Result<Vec<PathBuf>> {
+    let newer = std::env::var_os(NEWER_BINARIES_VARIABLE).map(PathBuf::from);
+    let newer = newer.context(format!("{NEWER_BINARIES_VARIABLE} names no PostgreSQL"));
+    let mut found = Vec::new();
+    for binaries in [find_binaries(), newer.and_then(|folder| major_version(&folder).map(|_| folder))] {
+        match binaries {
+            Ok(binaries) => found.push(binaries),
+            Err(error) => unavailable("PostgreSQL", &format!("{error:#}"))?,
+        }
+    }
+    Ok(found)
 }
 
 /// The folder of the PostgreSQL to test with: what [`BINARIES_VARIABLE`] names, or else the newest that Debian's

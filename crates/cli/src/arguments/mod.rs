@@ -27,7 +27,9 @@ pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
 };
 use self::parsers::{parse_memory, path_parser};
-pub(crate) use self::reading::{Cat, Diff, Find, Ls, OverwritePolicy, Restore, Show, Snapshots, Thaw};
+pub(crate) use self::reading::{
+    Cat, Diff, Find, Ls, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,
+};
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
 pub(crate) use self::wal::{Wal, WalAction, WalGet, WalPush};

@@ -79,6 +79,8 @@ pub(crate) struct Restore {
     pub(crate) target: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) server: RestoreToServer,
+    #[command(flatten)]
+    pub(crate) recovery: RecoveryArguments,
     /// Restore what lies in this folder of the snapshot, without the folders above it
     #[arg(long, value_name = "PATH")]
     pub(crate) subtree: Option<String>,
@@ -197,4 +199,36 @@ pub(crate) struct Cat {
     pub(crate) path: Option<String>,
     #[command(flatten)]
     pub(crate) thaw: Thaw,
+}
+
+/// How far a restored cluster recovers from its log archive.
+#[derive(Debug, Args)]
+pub(crate) struct RecoveryArguments {
+    /// PostgreSQL, physical: recover from the log archive up to this moment (RFC 3339, or local time)
+    #[arg(long, value_name = "TIME", group = "recovery_target")]
+    pub(crate) target_time: Option<String>,
+    /// PostgreSQL, physical: recover up to this position in the log
+    #[arg(long, value_name = "LSN", group = "recovery_target")]
+    pub(crate) target_lsn: Option<String>,
+    /// PostgreSQL, physical: recover up to this restore point
+    #[arg(long, value_name = "NAME", group = "recovery_target")]
+    pub(crate) target_name: Option<String>,
+    /// PostgreSQL, physical: recover up to the end of the log archive
+    #[arg(long, group = "recovery_target")]
+    pub(crate) target_latest: bool,
+    /// PostgreSQL, physical: end before the target, and not with it
+    #[arg(long, requires = "recovery_target")]
+    pub(crate) target_exclusive: bool,
+    /// PostgreSQL, physical: along this timeline: a number, `latest`, or `current`, the snapshot's own
+    #[arg(long, value_name = "TIMELINE", default_value = "latest")]
+    pub(crate) timeline: String,
+    /// PostgreSQL, physical: what the server does at the target
+    #[arg(long, value_name = "ACTION", value_parser = ["promote", "pause", "shutdown"], default_value = "promote")]
+    pub(crate) target_action: String,
+    /// PostgreSQL, physical: the source of the log archive
+    #[arg(long, value_name = "NAME", default_value = super::wal::DEFAULT_SOURCE)]
+    pub(crate) wal_source: String,
+    /// PostgreSQL, physical: what the server runs for each file of the log (default: this program's `wal-get`)
+    #[arg(long, value_name = "COMMAND", requires = "recovery_target")]
+    pub(crate) restore_command: Option<String>,
 }

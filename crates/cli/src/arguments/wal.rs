@@ -8,7 +8,7 @@ use strongroom_format::wal_file::LogFile;
 use super::parsers::path_parser;
 
 /// The source of a server's log, as of its snapshots.
-const DEFAULT_SOURCE: &str = "postgres";
+pub(super) const DEFAULT_SOURCE: &str = "postgres";
 
 #[derive(Debug, Args)]
 #[command(

@@ -17,6 +17,7 @@ mod patterns;
 mod policy;
 mod prune;
 mod quickstart;
+mod recovery;
 mod repair;
 mod restore;
 mod restore_postgres;

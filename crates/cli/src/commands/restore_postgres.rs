@@ -15,6 +15,7 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
+use super::recovery;
 use crate::arguments::Restore;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
@@ -153,17 +154,19 @@ pub(super) fn to_data_directory(
     let reader = Reader::new(repository);
     let cluster = PhysicalSnapshot::open(&reader, snapshot)?;
     let tablespaces = arguments.server.tablespace.iter().cloned().collect();
+    let recovery = recovery::of(context, &arguments.recovery, repository, &cluster)?;
     context.terminal.begin("restoring", Some(snapshot.manifest.tree.bytes));
     let workers = context.readers(arguments.jobs);
-    let done = cluster.restore(into, options, &tablespaces, &context.terminal, workers)?;
+    let done = cluster.restore(into, options, &tablespaces, recovery.as_ref(), &context.terminal, workers)?;
     context.terminal.finish();
     let healed_packs = tell_healed(&reader);
     drop(cluster);
     drop(reader);
     let seconds = began.elapsed().as_secs_f64();
+    let target = recovery.as_ref().map(|recovery| recovery.until.to_string());
     let detail = json!({
         "target": into.display().to_string(), "host": host_name(), "user": user_name(), "bytes": done.bytes, "seconds": seconds,
-        "recovers_to": done.stop_lsn, "troubles": done.troubles.len(),
+        "recovers_to": done.stop_lsn, "recovery_target": target, "troubles": done.troubles.len(),
     });
     context.note(repository, "restore", Some(snapshot.id()), &detail);
     for trouble in &done.troubles {
@@ -173,18 +176,20 @@ pub(super) fn to_data_directory(
     if context.global.json {
         context.json(&json!({
             "type": "restore", "snapshot": snapshot.id().to_hex(), "target": into.display().to_string(), "files": done.files, "bytes": done.bytes,
-            "server_major": done.server_major, "recovers_to": done.stop_lsn, "troubles": done.troubles, "healed_packs": healed_packs,
+            "server_major": done.server_major, "recovers_to": done.stop_lsn, "recovery_target": target, "troubles": done.troubles, "healed_packs": healed_packs,
             "seconds": seconds,
         }));
     } else if is_whole {
         line!(
-            "restored the cluster of snapshot {} ({} files, {}) into {} in {seconds:.1} s: start PostgreSQL {} on it; it recovers to {}",
+            "restored the cluster of snapshot {} ({} files, {}) into {} in {seconds:.1} s: start PostgreSQL {} on it; it recovers {}",
             snapshot.id().short(),
             done.files,
             render::bytes(done.bytes),
             into.display(),
             done.server_major,
-            done.stop_lsn
+            recovery
+                .as_ref()
+                .map_or_else(|| format!("to {}", done.stop_lsn), |recovery| recovery.until.to_string())
         );
     } else {
         line!(

@@ -85,6 +85,16 @@ pub enum PostgresError {
         /// Why.
         source: std::io::Error,
     },
+    /// A recovery that is to end before it could.
+    #[error(
+        "the cluster of this snapshot cannot be as of {what}: its backup ended {end}; take an earlier snapshot"
+    )]
+    Unreachable {
+        /// Where it is to end.
+        what: String,
+        /// Where the backup did.
+        end: String,
+    },
     /// A tablespace that is to be restored elsewhere is not in the snapshot.
     #[error("there is no tablespace `{name}` in the snapshot (there are: {})", .there.join(", "))]
     NoTablespace {

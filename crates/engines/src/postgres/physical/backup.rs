@@ -86,6 +86,7 @@ impl PhysicalPostgres {
         let ending = backup.stop()?;
         let segment_bytes = backup.cluster.segment_bytes;
         let wal = segments(ending.label.timeline, ending.label.start, ending.stop, segment_bytes);
+        let wal: Vec<String> = wal.iter().map(ToString::to_string).collect();
         run.ending(&data, &ending, &wal)?;
         if run.checksums.damaged_pages > 0 {
             sink.monitor().warn(&format!(
@@ -102,7 +103,9 @@ impl PhysicalPostgres {
             timeline: ending.label.timeline,
             start_lsn: lsn(ending.label.start),
             stop_lsn: lsn(ending.stop),
+            stopped_ms: ending.stopped_ms,
             wal,
+            wal_segment_bytes: segment_bytes,
             data_directory: data.to_string_lossy().into_owned(),
             tablespaces: backup.tablespaces.clone(),
             size: backup.cluster.size,

@@ -15,8 +15,11 @@ pub(super) struct Facts {
     pub(super) start_lsn: String,
     /// What it must reach.
     pub(super) stop_lsn: String,
+    /// When that was, by the server's clock, ms since 1970.
+    pub(super) stopped_ms: i64,
     /// The segments that it reads, all of them in the snapshot.
     pub(super) wal: Vec<String>,
+    pub(super) wal_segment_bytes: u64,
     pub(super) data_directory: String,
     pub(super) tablespaces: Vec<Tablespace>,
     /// Bytes of all databases.

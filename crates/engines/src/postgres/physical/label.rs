@@ -1,5 +1,7 @@
 //! `backup_label`, positions in the WAL, and the segments that hold them.
 
+use strongroom_format::wal_file::Segment;
+
 /// What the label says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Label {
@@ -34,13 +36,12 @@ pub(super) fn lsn(position: u64) -> String {
     format!("{:X}/{:X}", position >> 32, position & 0xFFFF_FFFF)
 }
 
-/// The names of the segments that hold the WAL from `start` to before `stop`.
-pub(super) fn segments(timeline: u32, start: u64, stop: u64, segment_bytes: u64) -> Vec<String> {
+/// The segments that hold the WAL from `start` to before `stop`.
+pub(super) fn segments(timeline: u32, start: u64, stop: u64, segment_bytes: u64) -> Vec<Segment> {
     let segment_bytes = segment_bytes.max(1);
-    let a_log = (1_u64 << 32) / segment_bytes;
     let last = stop.saturating_sub(1).max(start) / segment_bytes;
     (start / segment_bytes..=last)
-        .map(|number| format!("{timeline:08X}{:08X}{:08X}", number / a_log.max(1), number % a_log.max(1)))
+        .map(|number| Segment::at(timeline, number.saturating_mul(segment_bytes), segment_bytes))
         .collect()
 }
 
@@ -60,11 +61,14 @@ mod tests {
     fn segments_are_named_as_postgresql_does() {
         assert_eq!(parse_lsn("16/B374D848"), Some(0x16_B374_D848));
         assert_eq!(lsn(0x16_B374_D848), "16/B374D848");
-        let of = |start, stop| segments(1, start, stop, 16 << 20);
+        let names = |timeline, start, stop, bytes| -> Vec<String> {
+            segments(timeline, start, stop, bytes).iter().map(ToString::to_string).collect()
+        };
+        let of = |start, stop| names(1, start, stop, 16 << 20);
         assert_eq!(of(0x0200_0028, 0x0200_0100), ["000000010000000000000002"]);
         // A position at the end of a segment lies in the one before.
         assert_eq!(of(0x0200_0028, 0x0300_0000), ["000000010000000000000002"]);
         assert_eq!(of(0xFF00_0028, 0x1_0000_0100), ["0000000100000000000000FF", "000000010000000100000000"]);
-        assert_eq!(segments(10, 0x4000_0000, 0x4000_0001, 1 << 30), ["0000000A0000000000000001"]);
+        assert_eq!(names(10, 0x4000_0000, 0x4000_0001, 1 << 30), ["0000000A0000000000000001"]);
     }
 }

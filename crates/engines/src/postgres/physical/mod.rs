@@ -14,12 +14,14 @@ mod backup;
 mod facts;
 mod label;
 mod page;
+mod recovery;
 mod restore;
 mod server;
 mod skip;
 mod verify;
 
 pub use backup::PhysicalPostgres;
+pub use recovery::{Recovery, Until};
 pub use restore::{PhysicalSnapshot, RestoredCluster};
 pub use verify::PhysicalVerification;
 

@@ -1,11 +1,13 @@
 //! A snapshot of a cluster into a data directory, ready to start.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{chown, symlink};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::{EntryKind, TreeEntry};
+use strongroom_format::wal_file::Segment;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
@@ -13,6 +15,8 @@ use strongroom_repository::state::Snapshot;
 
 use super::super::error::PostgresError;
 use super::facts::Facts;
+use super::label::{parse_lsn, segments};
+use super::recovery::Recovery;
 use super::{DATA, ENGINE, SPACE, STOP, TABLESPACES};
 use crate::engine::EngineError;
 use crate::files::{DirectoryTarget, FilesReport, Filter, RestoreOptions, TargetOptions, restore};
@@ -75,6 +79,7 @@ impl<'r> PhysicalSnapshot<'r> {
         into: &Path,
         options: TargetOptions,
         tablespaces: &BTreeMap<String, PathBuf>,
+        recovery: Option<&Recovery>,
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<RestoredCluster, EngineError> {
@@ -83,6 +88,9 @@ impl<'r> PhysicalSnapshot<'r> {
         {
             let there = self.facts.tablespaces.iter().map(|one| one.name.clone()).collect();
             return Err(PostgresError::NoTablespace { name: unknown.clone(), there }.into());
+        }
+        if let Some(recovery) = recovery {
+            recovery.check(&self.facts)?;
         }
         let target = DirectoryTarget::open(into, options)?;
         let mut done = RestoredCluster {
@@ -113,19 +121,41 @@ impl<'r> PhysicalSnapshot<'r> {
         }
         done.add(part(STOP, &target)?);
         self.link(into, &links)?;
+        if let Some(recovery) = recovery {
+            let own = into.join("postgresql.auto.conf");
+            let before = if own.exists() {
+                std::fs::read_to_string(&own).map_err(wrong(&own))?
+            } else {
+                String::new()
+            };
+            write_like(into, "postgresql.auto.conf", &recovery.amend(&before))?;
+            write_like(into, "recovery.signal", "")?;
+        }
         Ok(done)
+    }
+
+    /// Which cluster it is.
+    #[must_use]
+    pub fn system_identifier(&self) -> Option<u64> {
+        self.facts.system_identifier.parse().ok()
+    }
+
+    /// The last segment of the log that the snapshot has, and the bytes of each.
+    #[must_use]
+    pub fn last_segment(&self) -> Option<(Segment, u64)> {
+        let (bytes, stop) = (self.facts.wal_segment_bytes, parse_lsn(&self.facts.stop_lsn)?);
+        let last = stop.saturating_sub(1);
+        segments(self.facts.timeline, last, stop, bytes).last().map(|segment| (*segment, bytes))
+    }
+
+    /// What recovery begins at, and what it must reach.
+    #[must_use]
+    pub fn range(&self) -> (&str, &str) {
+        (&self.facts.start_lsn, &self.facts.stop_lsn)
     }
 
     /// Where tablespaces lie now: `tablespace_map` would lead to where they were.
     fn link(&self, into: &Path, links: &[(u32, PathBuf)]) -> Result<(), EngineError> {
-        let wrong = |path: &Path| {
-            let path = path.to_owned();
-            move |source| {
-                EngineError::from(RepositoryError::Write {
-                    source: std::io::Error::other(format!("{}: {source}", path.display())),
-                })
-            }
-        };
         let mut map = String::new();
         for (oid, folder) in links {
             let link = into.join(TABLESPACES).join(oid.to_string());
@@ -134,17 +164,33 @@ impl<'r> PhysicalSnapshot<'r> {
             let path = folder.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\\n");
             map.push_str(&format!("{oid} {path}\n"));
         }
-        let file = into.join("tablespace_map");
-        if !links.is_empty() {
-            let owner = std::fs::metadata(into).map_err(wrong(into))?;
-            std::fs::write(&file, map).map_err(wrong(&file))?;
-            use std::os::unix::fs::MetadataExt as _;
-            if rustix::process::geteuid().is_root() {
-                chown(&file, Some(owner.uid()), Some(owner.gid())).map_err(wrong(&file))?;
-            }
+        match links {
+            [] => Ok(()),
+            _ => write_like(into, "tablespace_map", &map),
         }
-        Ok(())
     }
+}
+
+fn wrong(path: &Path) -> impl Fn(std::io::Error) -> EngineError {
+    let path = path.to_owned();
+    move |source| {
+        RepositoryError::Write { source: std::io::Error::other(format!("{}: {source}", path.display())) }
+            .into()
+    }
+}
+
+/// A file in a folder, of the folder's owner, and durable.
+fn write_like(folder: &Path, name: &str, text: &str) -> Result<(), EngineError> {
+    let file = folder.join(name);
+    let owner = std::fs::metadata(folder).map_err(wrong(folder))?;
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&file);
+    let mut opened = opened.map_err(wrong(&file))?;
+    opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).map_err(wrong(&file))?;
+    if rustix::process::geteuid().is_root() {
+        chown(&file, Some(owner.uid()), Some(owner.gid())).map_err(wrong(&file))?;
+    }
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(wrong(folder))
 }
 
 impl RestoredCluster {

@@ -59,11 +59,14 @@ struct Stopped {
     lsn: String,
     labelfile: String,
     spcmapfile: Option<String>,
+    stopped_ms: i64,
 }
 
 /// The files that a backup ends with, and what they say.
 pub(super) struct Ending {
     pub(super) stop: u64,
+    /// By the server's clock, ms since 1970.
+    pub(super) stopped_ms: i64,
     pub(super) label: Label,
     pub(super) label_file: String,
     pub(super) map_file: Option<String>,
@@ -108,12 +111,16 @@ impl<'m> Backup<'m> {
             if self.major >= 15 { "pg_backup_stop(false)" } else { "pg_stop_backup(false, false)" };
         let nothing = || PostgresError::Answer { what: "it says nothing of the backup's end".into() };
         let mut stopped =
-            self.session.ask_json(&format!("SELECT row_to_json(stopped) FROM {function} stopped"))?;
+            self.session.ask_json(&format!(
+            "SELECT row_to_json(stopped) FROM (SELECT *, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS stopped_ms
+                FROM {function}) stopped"
+        ))?;
         let stopped: Stopped = stopped.pop().ok_or_else(nothing)?;
         let wrong = || PostgresError::Answer { what: format!("the backup ends with {stopped:?}") };
         let label = Label::parse(&stopped.labelfile).ok_or_else(wrong)?;
         Ok(Ending {
             stop: parse_lsn(&stopped.lsn).ok_or_else(wrong)?,
+            stopped_ms: stopped.stopped_ms,
             label,
             map_file: stopped.spcmapfile.clone().filter(|map| !map.is_empty()),
             label_file: stopped.labelfile,

@@ -51,7 +51,7 @@ impl PhysicalSnapshot<'_> {
         let spaces = self.facts.tablespaces.iter();
         let spaces =
             spaces.map(|space| (space.name.clone(), scratch.beside(&format!("space-{}", space.oid))));
-        let restored = self.restore(&scratch.data(), options, &spaces.collect(), monitor, workers)?;
+        let restored = self.restore(&scratch.data(), options, &spaces.collect(), None, monitor, workers)?;
         let mut cluster = DatabaseVerdict {
             name: "the cluster".into(),
             bytes: restored.bytes,

@@ -1,0 +1,160 @@
+//! How far a restored cluster is to recover, and whether the log archive leads there.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use strongroom_engines::postgres::physical::{PhysicalSnapshot, Recovery, Until};
+use strongroom_format::wal_file::Segment;
+use strongroom_repository::Repository;
+
+use crate::arguments::RecoveryArguments;
+use crate::context::Context;
+use crate::exit::Usage;
+use crate::{credentials, selector};
+
+/// What was asked for; `None` if the cluster is to be as of its backup's end.
+pub(super) fn of(
+    context: &Context<'_>,
+    arguments: &RecoveryArguments,
+    repository: &Repository,
+    cluster: &PhysicalSnapshot<'_>,
+) -> anyhow::Result<Option<Recovery>> {
+    let until = if let Some(time) = &arguments.target_time {
+        let time_ms = selector::time_ms(time)?;
+        let text = Timestamp::from_millisecond(time_ms).context("no server knows this moment")?;
+        Until::Time { time_ms, text: text.strftime("%Y-%m-%d %H:%M:%S.%3f+00").to_string() }
+    } else if let Some(position) = &arguments.target_lsn {
+        Until::Lsn(position.clone())
+    } else if let Some(name) = &arguments.target_name {
+        Until::Name(name.clone())
+    } else if arguments.target_latest {
+        Until::Latest
+    } else {
+        return Ok(None);
+    };
+    let is_timeline = ["latest", "current"].contains(&arguments.timeline.as_str())
+        || arguments.timeline.parse::<u32>().is_ok_and(|timeline| timeline > 0);
+    if !is_timeline {
+        return Err(Usage(format!(
+            "`{}` is no timeline: write a number, latest or current",
+            arguments.timeline
+        ))
+        .into());
+    }
+    let restore_command = match &arguments.restore_command {
+        Some(command) => command.clone(),
+        None => {
+            let reach = reach(repository, cluster, &arguments.wal_source)?;
+            context.terminal.say(&format!(
+                "the log archive of source {} reaches without a gap to {reach}",
+                arguments.wal_source
+            ));
+            restore_command(context, repository, cluster, &arguments.wal_source)?
+        }
+    };
+    Ok(Some(Recovery {
+        restore_command,
+        until,
+        is_exclusive: arguments.target_exclusive,
+        timeline: arguments.timeline.clone(),
+        action: arguments.target_action.clone(),
+    }))
+}
+
+/// The last segment of the cluster's log that recovery gets to along the snapshot's own timeline.
+pub(super) fn reach(
+    repository: &Repository,
+    cluster: &PhysicalSnapshot<'_>,
+    source: &str,
+) -> anyhow::Result<Segment> {
+    let nothing = || {
+        format!(
+            "the log archive of source `{source}` has nothing of this cluster behind its backup: is that the source of its wal-push (--wal-source)?"
+        )
+    };
+    let (own, segment_bytes) = cluster.last_segment().with_context(nothing)?;
+    let archives = repository.log_archives(Some(source))?;
+    let system = cluster.system_identifier().with_context(nothing)?;
+    let log = archives.archives.iter().find(|log| log.system == system).with_context(nothing)?;
+    let line = log.timelines.iter().find(|line| line.timeline == own.timeline).with_context(nothing)?;
+    let (first, last) = (line.first.with_context(nothing)?, line.last.with_context(nothing)?);
+    let gap = line.gaps.iter().find(|gap| gap.last > own && gap.first <= last);
+    // The snapshot brings its own segments: the archive must go on right behind them.
+    let next = own
+        .position(segment_bytes)
+        .map(|start| Segment::at(own.timeline, start + segment_bytes, segment_bytes));
+    if next.is_some_and(|next| first > next) || last < own {
+        anyhow::bail!(nothing());
+    }
+    let before = |segment: Segment| {
+        let start = segment.position(segment_bytes)?.checked_sub(segment_bytes)?;
+        Some(Segment::at(segment.timeline, start, segment_bytes))
+    };
+    Ok(gap.and_then(|gap| before(gap.first)).unwrap_or(last))
+}
+
+/// This program, told all that it was told: the server's environment is another.
+fn restore_command(
+    context: &Context<'_>,
+    repository: &Repository,
+    cluster: &PhysicalSnapshot<'_>,
+    source: &str,
+) -> anyhow::Result<String> {
+    let global = context.global;
+    let program = std::env::current_exe().context("where is this program?")?;
+    let mut words = vec![quoted(&program.to_string_lossy()), "wal-get".into()];
+    let mut add = |switch: &str, value: &str| words.push(format!("{switch} {}", quoted(value)));
+    let location = global.repo.as_deref().unwrap_or_default();
+    let is_folder = !location.contains("://");
+    let location = if is_folder {
+        std::path::absolute(location)?.to_string_lossy().into_owned()
+    } else {
+        location.to_owned()
+    };
+    add("--repo", &location);
+    let mut path = |switch: &str, path: Option<&Path>| -> anyhow::Result<()> {
+        if let Some(path) = path {
+            add(switch, &std::path::absolute(path)?.to_string_lossy());
+        }
+        Ok(())
+    };
+    let default_key =
+        credentials::default_key_file(&repository.fingerprint()).ok().filter(|key| key.exists());
+    let has_passphrase = global.passphrase_file.is_some();
+    path("--key-file", global.key_file.as_deref().or(default_key.as_deref().filter(|_| !has_passphrase)))?;
+    path("--passphrase-file", global.passphrase_file.as_deref())?;
+    path("--ca-cert", global.store.ca_cert.as_deref())?;
+    for (switch, value) in [
+        ("--region", &global.store.region),
+        ("--endpoint", &global.store.endpoint),
+        ("--hot-store", &global.store.hot_store),
+        ("--fingerprint", &global.fingerprint),
+    ] {
+        if let Some(value) = value {
+            add(switch, value);
+        }
+    }
+    add("--source", source);
+    if let Some(system) = cluster.system_identifier() {
+        add("--system-identifier", &system.to_string());
+    }
+    words.push("%f %p".into());
+    Ok(words.join(" "))
+}
+
+/// One word for a shell, and no `%` for the server.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''").replace('%', "%%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_words() {
+        assert_eq!(quoted("/a b/c%d"), "'/a b/c%%d'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+}

@@ -1,0 +1,72 @@
+//! A server that archives its log by commands of this project.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::binary::strongroom;
+use crate::sandbox::Sandbox;
+
+/// The user that a server runs as when the tests run as root must be able to use what lies in the sandbox.
+///
+/// # Panics
+/// When it cannot be given.
+pub fn give_to_server(folder: &Path) {
+    let Some(user) = (uzers::get_effective_uid() == 0)
+        .then(|| uzers::get_user_by_name("postgres").or_else(|| uzers::get_user_by_name("nobody")))
+        .flatten()
+    else {
+        return;
+    };
+    let mut folders = vec![folder.to_owned()];
+    while let Some(path) = folders.pop() {
+        std::os::unix::fs::chown(&path, Some(user.uid()), Some(user.primary_group_id())).unwrap();
+        if path.is_dir() {
+            folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+}
+
+/// As a shell takes it for one word.
+fn word(path: &Path) -> String {
+    format!("\"{}\"", path.display())
+}
+
+/// The program, where the server's user may run it.
+///
+/// # Panics
+/// Without the program.
+pub fn program_of_server(sandbox: &Sandbox) -> PathBuf {
+    let copy = sandbox.path("strongroom");
+    if !copy.exists() {
+        std::fs::copy(strongroom().unwrap().get_program(), &copy).unwrap();
+    }
+    copy
+}
+
+/// The command that a server runs: as whoever made the repository, with a cache of its own.
+///
+/// # Panics
+/// Without the program.
+pub fn command_of_server(sandbox: &Sandbox, arguments: &str) -> String {
+    let binary = program_of_server(sandbox);
+    let variables = [
+        ("HOME", sandbox.home()),
+        ("STRONGROOM_REPO", sandbox.repository()),
+        ("STRONGROOM_CACHE_DIR", sandbox.path("cache-of-server")),
+    ];
+    let variables: Vec<_> = variables.iter().map(|(name, path)| format!("{name}={}", word(path))).collect();
+    format!("env {} {} {arguments}", variables.join(" "), word(&binary))
+}
+
+/// Polls until it is so.
+///
+/// # Panics
+/// After two minutes.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(120), "{what} in vain");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,129 @@
+//! Recovery to a point in time, by a real server and its log archive.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::path::Path;
+use std::process::Command;
+
+use strongroom_tests::archiving::{command_of_server, give_to_server, program_of_server, wait_for};
+use strongroom_tests::sandbox::{Ran, Sandbox, id_of, run};
+use strongroom_tests::services::postgres::{Postgres, installations};
+
+/// As the program that servers may run, which is what it tells them to run.
+fn restore(sandbox: &Sandbox, id: &str, data: &Path, more: &[&str]) -> Ran {
+    let asked = sandbox.command([&["restore", id, "--target", data.to_str().unwrap()][..], more].concat());
+    let mut command = Command::new(program_of_server(sandbox));
+    command.args(asked.get_args());
+    for (name, value) in asked.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let ran = run(&mut command);
+    give_to_server(&sandbox.path(""));
+    ran
+}
+
+fn insert(server: &Postgres, what: &str) {
+    server.psql(&format!("INSERT INTO log (what) SELECT '{what}' FROM generate_series(1, 1000)")).unwrap();
+}
+
+/// What there is, in the order of the alphabet.
+fn contents(server: &Postgres) -> String {
+    let count = "SELECT string_agg(what || n, ',' ORDER BY what) FROM (SELECT what, count(*) AS n FROM log GROUP BY what) counted";
+    server.psql(count).unwrap()
+}
+
+/// A moment between what is done before and what is done after.
+fn moment(server: &Postgres) -> String {
+    let pause = || server.psql("SELECT pg_sleep(0.1)").unwrap();
+    let _before = pause();
+    let moment = server
+        .psql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+        .unwrap();
+    let _after = pause();
+    moment
+}
+
+fn archive_all(server: &Postgres) {
+    let last = server.psql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
+    wait_for("archiving is waited for", || {
+        server.psql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver").unwrap() >= last
+    });
+}
+
+fn wait_until_promoted(server: &Postgres) {
+    wait_for("the end of recovery is waited for", || {
+        server.psql("SELECT pg_is_in_recovery()").unwrap() == "f"
+    });
+}
+
+#[test]
+fn a_cluster_is_as_of_a_moment_and_again_on_the_new_timeline() {
+    for binaries in installations().unwrap() {
+        recover_on(&binaries);
+    }
+}
+
+fn recover_on(binaries: &Path) {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_PG_BIN", binaries);
+    std::fs::create_dir(sandbox.path("cache-of-server")).unwrap();
+    let archive = command_of_server(&sandbox, "wal-push %p");
+    give_to_server(&sandbox.path(""));
+    let settings = [("archive_mode", "on"), ("archive_command", &*archive)];
+    let server = Postgres::start_of(binaries, &settings).unwrap();
+    server.psql("CREATE TABLE log (what text, at timestamptz DEFAULT clock_timestamp())").unwrap();
+    let early = moment(&server);
+    insert(&server, "a");
+    let base = id_of(&sandbox.backup(["postgres", "--physical", "--dbname", &server.url("postgres")]));
+    give_to_server(&sandbox.path(""));
+    insert(&server, "b");
+    let wanted = moment(&server);
+    insert(&server, "c");
+    archive_all(&server);
+    let late = moment(&server);
+
+    // What cannot be is said before anything is written.
+    let nowhere = sandbox.path("nowhere");
+    let refused = restore(&sandbox, &base, &nowhere, &["--target-time", &early]).assert_code(1);
+    let _refused = refused.assert_says(["take an earlier snapshot"]);
+    let refused =
+        restore(&sandbox, &base, &nowhere, &["--target-latest", "--wal-source", "other"]).assert_code(1);
+    let _refused = refused.assert_says(["has nothing of this cluster", "--wal-source"]);
+    assert!(!nowhere.exists());
+
+    // The server is gone, and its disk.
+    server.stop("immediate").unwrap();
+    std::fs::remove_dir_all(server.data_directory()).unwrap();
+    let recovered = |more: &[&str]| {
+        server.start_restored(|data| {
+            let _restored =
+                restore(&sandbox, &base, data, more).assert_code(0).assert_prints(["start PostgreSQL"]);
+        })
+    };
+    let first = recovered(&["--target-time", &wanted]).unwrap();
+    wait_until_promoted(&first);
+    assert_eq!(contents(&first), "a1000,b1000");
+
+    // It writes on in a timeline of its own, which a second recovery follows.
+    insert(&first, "d");
+    first.psql("SELECT pg_create_restore_point('before the mistake')").unwrap();
+    insert(&first, "e");
+    archive_all(&first);
+    first.stop("immediate").unwrap();
+    drop(first);
+    let second = recovered(&["--target-name", "before the mistake"]).unwrap();
+    wait_until_promoted(&second);
+    assert_eq!(contents(&second), "a1000,b1000,d1000");
+    assert_eq!(second.psql("SELECT timeline_id FROM pg_control_checkpoint()").unwrap(), "3");
+    drop(second);
+    let first_timeline = recovered(&["--target-latest", "--timeline", "1"]).unwrap();
+    wait_until_promoted(&first_timeline);
+    assert_eq!(contents(&first_timeline), "a1000,b1000,c1000");
+    drop(first_timeline);
+
+    // Its end is never reached: the server says so, and is no server of another moment.
+    assert!(recovered(&["--target-time", &late, "--timeline", "1"]).is_err());
+    sandbox.assert_clean();
+}
