@@ -146,7 +146,7 @@ pub(crate) enum Command {
     /// Test a restore: of a snapshot of PostgreSQL into a scratch server, with all that is known of it compared
     Verify(Verify),
     /// Restore a snapshot into a folder
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Write one file or stream of a snapshot to standard output
     Cat(Cat),
     /// Check the repository; changes nothing that is checked
