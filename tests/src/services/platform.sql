@@ -51,7 +51,7 @@ SELECT i,
        jsonb_build_object(
            'model', (ARRAY['whisper-large', 'llama-70b', 'sdxl'])[1 + i % 3],
            'gpu', (ARRAY['a100', 'h100', 'rtx4090'])[1 + i % 3],
-           'prompt_tokens', i * 7919 % 4096,
+           'prompt_tokens', i::bigint * 7919 % 4096,
            'input', 's3://platform-inputs/' || md5('input' || i),
            'retries', i % 3),
        timestamptz '2025-06-01 00:00:00+00' + i * interval '31.7 seconds'

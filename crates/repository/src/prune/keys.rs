@@ -46,7 +46,7 @@ impl Repository {
             }
         }
         // An object that cannot be read may be healed, and need a key that nobody knows of.
-        if !old.is_empty() && of_logs.unreadable == 0 {
+        if !old.is_empty() && of_logs.unreadable == 0 && of_logs.frozen == 0 {
             // A long run that goes on has young packs.
             let of_runs = self.keys_of_unnamed(plan, listing)?;
             unused.extend(old.iter().map(|(key, _)| *key).filter(|key| !of_runs.contains(key)));
@@ -106,6 +106,9 @@ impl Repository {
         // A file of a log may have been stored under a key while this entry was written: now that it is in the journal,
         // whoever stores another one sees that.
         let of_logs = self.keys_of_logs()?;
+        if of_logs.frozen > 0 {
+            return Ok(());
+        }
         wraps.retain(|(key, _)| !of_logs.used.contains_key(key));
         for (key, recipient) in wraps {
             match self.origin.delete(&key_name(key, recipient)?) {

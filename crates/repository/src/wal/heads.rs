@@ -30,6 +30,8 @@ pub(crate) struct LogKeys {
     pub(crate) used: BTreeMap<KeyId, u64>,
     /// Objects of which nobody can tell.
     pub(crate) unreadable: u64,
+    /// Objects of which somebody could tell if they were not in cold storage.
+    pub(crate) frozen: u64,
 }
 
 impl Repository {
@@ -76,6 +78,7 @@ impl Repository {
         self.log_heads(&mut |stored| {
             match stored.head {
                 Ok(signed) => *keys.used.entry(signed.head.key.id).or_default() += 1,
+                Err(RepositoryError::Store(StoreError::Archived { .. })) => keys.frozen += 1,
                 Err(_) => keys.unreadable += 1,
             }
             Ok(())
@@ -101,6 +104,9 @@ impl Repository {
             for (id, head) in looked {
                 match head {
                     Err(RepositoryError::Store(StoreError::NotFound { .. })) => {}
+                    Err(error @ RepositoryError::Store(StoreError::Archived { .. })) => {
+                        drop(read.insert(id, Err(error)));
+                    }
                     Err(error @ RepositoryError::Store(_)) if !error.is_of_content() => return Err(error),
                     head => drop(read.insert(id, head)),
                 }
