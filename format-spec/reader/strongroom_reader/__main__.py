@@ -11,6 +11,7 @@ from .errors import Damaged, Refused
 from .journal import Journal, Store
 from .repository import Repository
 from .restore import Restore, find_entry, write_content
+from .wal import LogArchives, file_name
 
 
 def warn(message):
@@ -31,6 +32,11 @@ def arguments():
         command.add_argument("id", help="a snapshot's ID, or the beginning of it, or latest")
         if more:
             command.add_argument(more)
+    commands.add_parser("wal-list", help="one file of a log archive a line: source, system, name, bytes")
+    command = commands.add_parser("wal-get", help="write a file of a log archive to standard output")
+    command.add_argument("source")
+    command.add_argument("system", type=int)
+    command.add_argument("file")
     commands.add_parser("check-signatures", help="everything that can be checked without data keys")
     return parser.parse_args()
 
@@ -77,6 +83,18 @@ def run(options):
         report(f"journal/{number:016x} is damaged: {why}")
     if options.command == "list":
         show(journal)
+        return 0
+    if options.command == "wal-list":
+        heads, unreadable = LogArchives(journal).files()
+        for head in sorted(heads, key=lambda head: (head.source, head.system, head.file, head.attempt)):
+            print(head.source, head.system, head.file, head.file_bytes)
+        for name, why in unreadable:
+            report(f"{name}: {why}")
+        return 4 if damage else 0
+    if options.command == "wal-get":
+        name = (options.source, options.system, file_name(options.file))
+        if not LogArchives(journal).write(*name, sys.stdout.buffer):
+            raise Refused(f"the archive does not have {options.file}")
         return 0
     repository = Repository(journal)
     if options.command == "check-signatures":

@@ -68,6 +68,9 @@ class Identity:
     def log_hash(self, data):
         return keyed(self._log_file, data)
 
+    def log_hasher(self):
+        return blake3(key=self._log_file)
+
     def snapshot_id(self, manifest):
         return keyed(self._snapshot, manifest)
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -10,16 +11,19 @@ use std::sync::Arc;
 use serde_json::Value;
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::EntryKind;
+use strongroom_keys::Secret;
 use strongroom_keys::key_file::{self, KeyFile};
 use strongroom_keys::random::OsRandom;
 use strongroom_keys::unlock::Credential;
+use strongroom_keys::wrap::WrapTo;
 use strongroom_repository::check::CheckOptions;
 use strongroom_repository::clock::SystemClock;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::tree::EntryCursor;
-use strongroom_repository::{OpenOptions, Repository};
+use strongroom_repository::wal::{ArchivedFile, Pushed, WalWriter};
+use strongroom_repository::{InitOptions, OpenOptions, Repository, init};
 use strongroom_store::{LocalStore, Store};
 use strongroom_vectors::{KEPT, reproducible, text};
 
@@ -192,6 +196,43 @@ fn the_independent_reader_lists_with_the_key_of_a_host() {
     assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 3);
     let said = run_reader(&python, &[&reader[..], &["check-signatures"]].concat());
     assert!(String::from_utf8_lossy(&said).contains("0 void"), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn the_independent_reader_gives_files_of_a_log_back() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::create(folder.path().join("repository")).unwrap());
+    let secret = || Secret::new([0x42; 32]);
+    let to = [WrapTo::KeyFile { key: secret() }];
+    init(&store, &to, InitOptions::of_host("db1"), &OsRandom).unwrap();
+    let options =
+        OpenOptions::new(vec![Credential::KeyFile(secret())], Arc::new(OsRandom), Arc::new(SystemClock));
+    let mut repository = Repository::open(Arc::clone(&store), options).unwrap();
+    fs::write(path("key"), &*key_file::encode(&secret(), &repository.fingerprint())).unwrap();
+
+    let mut noise = vec![0; 33 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    let files = [
+        // Compressed, raw, of two parts.
+        ("000000010000000000000001", vec![7; 1 << 20]),
+        ("00000002.history", b"1\t0/200000\tno recovery target specified\n".to_vec()),
+        ("000000020000000000000001", noise),
+    ];
+    let mut writer = WalWriter::new(&mut repository);
+    for (name, bytes) in &files {
+        let file = ArchivedFile { source: "db".into(), system: u64::MAX, file: name.parse().unwrap() };
+        assert_eq!(writer.push(&file, &mut Cursor::new(bytes)).unwrap(), Pushed::Stored);
+    }
+    let (place, key, system) = (path("repository"), path("key"), u64::MAX.to_string());
+    let reader = ["-m", "strongroom_reader", &place, "--key-file", &key];
+    let listed = run_reader(&python, &[&reader[..], &["wal-list"]].concat());
+    assert_eq!(String::from_utf8_lossy(&listed).lines().count(), files.len());
+    for (name, bytes) in &files {
+        let read = run_reader(&python, &[&reader[..], &["wal-get", "db", &system, name]].concat());
+        assert!(read == *bytes, "{name}");
+    }
 }
 
 #[test]
