@@ -279,6 +279,10 @@ fn a_host_that_only_writes_pushes_and_cannot_read() {
     assert_eq!(host.open(&store).log_archives(None).unwrap().archives[0].timelines[0].segments, 1);
     assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
     assert_clean(&store);
+    // A check by it opens nothing, and finds no damage in that.
+    let report = check(&host.open(&store));
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::KeyUnopened));
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_format::wal::{HEAD_LENGTH, OBJECT_LIMIT_BYTES, part_count};
 use strongroom_format::{RecipientId, WalId};
+use strongroom_keys::KeysError;
+use strongroom_keys::kms::KmsTrouble;
 use strongroom_keys::random;
 use strongroom_keys::unlock::key_name;
 use strongroom_keys::wal::whole_body;
@@ -122,8 +124,13 @@ impl Checker<'_> {
             self.checked.log_objects_read += 1;
             if let Err(error) = self.read_log_object(&name, &signed, &stored) {
                 let (kind, detail) = classify(&error);
-                wrong.push((id, Severity::Damage, kind, format!("{file}: {detail}")));
-                is_whole = false;
+                let detail = format!("{file}: {detail}");
+                if says_nothing_of_the_key(&error) {
+                    wrong.push((id, Severity::Info, FindingKind::KeyUnopened, detail));
+                } else {
+                    wrong.push((id, Severity::Damage, kind, detail));
+                    is_whole = false;
+                }
             }
         }
         self.stored_in_time(id, info, &signed, wrong)?;
@@ -209,5 +216,15 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a data key is not opened for want of a right, or because its service is away.
+fn says_nothing_of_the_key(error: &RepositoryError) -> bool {
+    let RepositoryError::DataKey { source, .. } = error else { return false };
+    match source {
+        KeysError::NoCredential { .. } | KeysError::WrongCredential { .. } => true,
+        KeysError::Kms(error) => error.trouble != KmsTrouble::WrongBlob,
+        _ => false,
     }
 }
