@@ -7,23 +7,16 @@ use std::time::{Duration, Instant};
 use crate::binary::strongroom;
 use crate::sandbox::Sandbox;
 
-/// The user that a server runs as when the tests run as root, with its group.
-#[must_use]
-pub fn account_of_server() -> Option<(u32, u32)> {
-    let user = || uzers::get_user_by_name("postgres").or_else(|| uzers::get_user_by_name("nobody"));
-    let user = (uzers::get_effective_uid() == 0).then(user).flatten()?;
-    Some((user.uid(), user.primary_group_id()))
-}
-
-/// It must be able to use what lies in the sandbox.
+/// The user that a server runs as when the tests run as root must be able to use what lies in the sandbox.
 ///
 /// # Panics
 /// When it cannot be given.
 pub fn give_to_server(folder: &Path) {
-    let Some((uid, gid)) = account_of_server() else { return };
+    let user = || uzers::get_user_by_name("postgres").or_else(|| uzers::get_user_by_name("nobody"));
+    let Some(user) = (uzers::get_effective_uid() == 0).then(user).flatten() else { return };
     let mut folders = vec![folder.to_owned()];
     while let Some(path) = folders.pop() {
-        std::os::unix::fs::chown(&path, Some(uid), Some(gid)).unwrap();
+        std::os::unix::fs::chown(&path, Some(user.uid()), Some(user.primary_group_id())).unwrap();
         if path.is_dir() {
             folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }

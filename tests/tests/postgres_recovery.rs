@@ -58,6 +58,17 @@ fn wait_until_promoted(server: &Postgres) {
     });
 }
 
+/// Of a server that does not come up: it may let in who reads as soon as it is consistent, and end then.
+fn said_at_the_end(started: anyhow::Result<Postgres>) -> String {
+    match started {
+        Err(error) => format!("{error:#}"),
+        Ok(server) => {
+            wait_for("the end of the server is waited for", || server.psql("SELECT 1").is_err());
+            server.log()
+        }
+    }
+}
+
 #[test]
 fn a_cluster_is_as_of_a_moment_and_again_on_the_new_timeline() {
     for binaries in installations().unwrap() {
@@ -124,6 +135,19 @@ fn recover_on(binaries: &Path) {
     drop(first_timeline);
 
     // Its end is never reached: the server says so, and is no server of another moment.
-    assert!(recovered(&["--target-time", &late, "--timeline", "1"]).is_err());
+    let said = said_at_the_end(recovered(&["--target-time", &late, "--timeline", "1"]));
+    assert!(said.contains("before configured recovery target was reached"), "{said}");
     sandbox.assert_clean();
+
+    // A file of the log that is damaged is no end of the log: the server does not come up with less than there was.
+    for object in std::fs::read_dir(sandbox.repository().join("wal")).unwrap() {
+        let object = object.unwrap().path();
+        let mut bytes = std::fs::read(&object).unwrap();
+        bytes[5000] ^= 1;
+        std::fs::remove_file(&object).unwrap();
+        std::fs::write(&object, bytes).unwrap();
+        give_to_server(&object);
+    }
+    let said = said_at_the_end(recovered(&["--target-latest"]));
+    assert!(said.contains("cannot be read") && said.contains("exit code 204"), "{said}");
 }

@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
-use strongroom_tests::archiving::{account_of_server, command_of_server, give_to_server, wait_for};
+use strongroom_tests::archiving::{command_of_server, give_to_server, wait_for};
 use strongroom_tests::sandbox::{Ran, Sandbox, run, text};
 use strongroom_tests::services::postgres::Postgres;
 
@@ -270,115 +269,4 @@ fn a_server_archives_its_log_and_every_segment_comes_back() {
     }
     assert_eq!(Value::from(compared), line["segments"]);
     let _ = sandbox.run(["check", "--read-data", "--keys"]).assert_code(0);
-}
-
-/// A program of a server's, as its user.
-fn server_program(server: &Postgres, sandbox: &Sandbox, program: &str) -> Command {
-    let mut command = server.client(program);
-    command.current_dir(sandbox.path("")).env("LC_ALL", "C").env("HOME", sandbox.home());
-    if let Some((uid, gid)) = account_of_server() {
-        std::os::unix::process::CommandExt::gid(&mut command, gid);
-        std::os::unix::process::CommandExt::uid(&mut command, uid);
-    }
-    command
-}
-
-#[track_caller]
-fn done(command: &mut Command, log: &Path) {
-    let output = command.output().unwrap();
-    let said = std::fs::read_to_string(log).unwrap_or_default();
-    assert!(output.status.success(), "{command:?}: {output:?}\n{said}");
-}
-
-/// Runs a command, also when the test fails before.
-struct AtTheEnd(Command);
-
-impl Drop for AtTheEnd {
-    fn drop(&mut self) {
-        // Nobody is told: the test has failed already, or will when the server still runs.
-        let _ended = self.0.output();
-    }
-}
-
-/// The rows of the table, once the server lets read.
-fn rows(server: &Postgres, folder: &Path, port: u16) -> Option<String> {
-    let mut psql = server.client("psql");
-    psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", "SELECT count(*), sum(n) FROM t"]);
-    let output = psql.arg("postgres").env("PGHOST", folder).env("PGPORT", port.to_string()).output().unwrap();
-    output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
-}
-
-#[test]
-fn a_server_recovers_from_its_log_and_stops_where_that_is_damaged() {
-    let sandbox = Sandbox::new();
-    std::fs::create_dir(sandbox.path("cache-of-server")).unwrap();
-    give_to_server(&sandbox.path(""));
-    let archive = command_of_server(&sandbox, "wal-push %p");
-    let settings = [("archive_mode", "on"), ("archive_command", &*archive)];
-    let Some(server) = Postgres::start_with(&settings).unwrap() else { return };
-    server.psql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n").unwrap();
-    let base = sandbox.path("base");
-    let log = sandbox.path("log");
-    let mut backup = server_program(&server, &sandbox, "pg_basebackup");
-    done(backup.args(["--wal-method=none", "--checkpoint=fast", "--pgdata"]).arg(&base), &log);
-    // What is only in the log.
-    server.psql("INSERT INTO t SELECT n FROM generate_series(1001, 200000) n").unwrap();
-    let wanted = server.psql("SELECT count(*), sum(n) FROM t").unwrap();
-    let last = server.psql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
-    wait_for("archiving is waited for", || {
-        let archived =
-            server.psql("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver").unwrap();
-        archived >= last
-    });
-
-    let restore = command_of_server(&sandbox, "wal-get %f %p");
-    let lines = format!(
-        "restore_command = '{}'\narchive_mode = off\nrecovery_target_timeline = latest\nhot_standby = off\n",
-        restore.replace('\'', "''")
-    );
-    let configuration = base.join("postgresql.auto.conf");
-    std::fs::write(&configuration, lines).unwrap();
-    std::fs::write(base.join("recovery.signal"), "").unwrap();
-    std::fs::create_dir(sandbox.path("socket")).unwrap();
-    for path in [&configuration, &base.join("recovery.signal"), &sandbox.path("socket")] {
-        give_to_server(path);
-    }
-    let damaged = sandbox.path("damaged");
-    done(Command::new("cp").arg("-a").arg(&base).arg(&damaged), &log);
-
-    let port = server.port() + 1;
-    let start = |folder: &Path| {
-        let mut pg_ctl = server_program(&server, &sandbox, "pg_ctl");
-        let options = format!("-p {port} -k {}", sandbox.path("socket").display());
-        pg_ctl.args(["start", "--wait", "--silent", "--timeout=60", "--pgdata"]).arg(folder);
-        pg_ctl.arg("--log").arg(&log).args(["-o", &options]);
-        pg_ctl
-    };
-    done(&mut start(&base), &log);
-    let mut stop = server_program(&server, &sandbox, "pg_ctl");
-    stop.args(["stop", "--mode=immediate", "--wait", "--silent", "--pgdata"]).arg(&base);
-    let stop = AtTheEnd(stop);
-    let mut found = None;
-    // It counts as started before it is recovered.
-    wait_for("recovery is waited for", || {
-        found = rows(&server, &sandbox.path("socket"), port);
-        found.is_some()
-    });
-    drop(stop);
-    assert_eq!(found.as_deref(), Some(&*wanted));
-
-    // A file of the log that is damaged is no end of the log: the server does not come up with less than there was.
-    for object in objects(&sandbox) {
-        let mut bytes = std::fs::read(&object).unwrap();
-        bytes[5000] ^= 1;
-        std::fs::remove_file(&object).unwrap();
-        std::fs::write(&object, bytes).unwrap();
-        give_to_server(&object);
-    }
-    let _ = std::fs::remove_file(&log);
-    let _ = start(&damaged).output().unwrap();
-    let said = || std::fs::read_to_string(&log).unwrap_or_default();
-    wait_for("the end of the server is waited for", || said().contains("database system is shut down"));
-    assert!(said().contains("cannot be read") && said().contains("exit code 204"), "{}", said());
-    assert!(rows(&server, &sandbox.path("socket"), port).is_none());
 }

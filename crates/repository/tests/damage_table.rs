@@ -71,10 +71,12 @@ impl Fixture {
         let _made = init(&store, &[WrapTo::KeyFile { key: key() }], options, &*fresh_random()).unwrap();
         let mut repository = open(&store);
         let mut kept = BTreeMap::new();
+        let mut of_days = Vec::new();
         for number in 0..NEXT {
             let id = back_up(&mut repository, &content(number)).unwrap().id;
             repository.write_checkpoint().unwrap();
             kept.insert(id, content(number));
+            of_days.push(names(&*store, ""));
         }
         let forgotten = repository.snapshots()[0].id();
         assert_eq!(repository.forget(&[forgotten], "too old").unwrap(), 1);
@@ -90,11 +92,17 @@ impl Fixture {
         let other_key = other_key.unwrap().id;
         let state = repository.state();
         let wraps = |key: strongroom_format::KeyId| names(&*store, &format!("keys/{key}/"));
-        let of_first_day = |folder: &str| largest(&*store, folder);
         let pack = |kind, folder: &str| {
-            let first = of_first_day(folder);
-            let other = names(&*store, folder).into_iter().find(|name| *name != first);
-            Row { kind, objects: vec![first], older: other }
+            // Names are of chance; what a day brought is not.
+            let brought = |day: usize| {
+                let before: &[ObjectName] = if day == 0 { &[] } else { &of_days[day - 1] };
+                let new = of_days[day].iter().filter(|name| !before.contains(name));
+                let new = new.filter(|name| name.as_str().starts_with(folder));
+                new.max_by_key(|name| read(&*store, name).len()).unwrap().clone()
+            };
+            // Of the first day the others still need data, and no nodes.
+            let (example, older) = if folder == "meta/" { (1, 0) } else { (0, 1) };
+            Row { kind, objects: vec![brought(example)], older: Some(brought(older)) }
         };
         let mut checkpoints = names(&*store, "checkpoints/").into_iter();
         let mut rows = vec![
@@ -126,11 +134,6 @@ impl Fixture {
         }
         Self { store: (*memory).clone(), kept, rows }
     }
-}
-
-/// The largest object of a folder: the first day's.
-fn largest(store: &dyn Store, folder: &str) -> ObjectName {
-    names(store, folder).into_iter().max_by_key(|name| read(store, name).len()).unwrap()
 }
 
 #[derive(Clone, Copy, PartialEq)]

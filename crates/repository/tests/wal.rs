@@ -531,11 +531,13 @@ fn a_key_that_is_retired_before_anything_is_under_it_does_not_do() {
     assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
 }
 
+/// Entries that are put before that one, and what is run.
+type Armed = (u32, Box<dyn FnOnce() + Send>);
+
 /// Runs something right before the entry of a retired key is put.
 struct BeforeEntry {
     inner: Arc<dyn Store>,
-    /// Entries that are put before that one, and what is run.
-    armed: Mutex<Option<(u32, Box<dyn FnOnce() + Send>)>>,
+    armed: Mutex<Option<Armed>>,
 }
 
 impl Store for BeforeEntry {

@@ -158,6 +158,12 @@ impl Postgres {
         self.port
     }
 
+    /// What it wrote of itself since it was started.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// The folder of its programs.
     #[must_use]
     pub fn binaries(&self) -> &Path {
