@@ -139,6 +139,23 @@ fn recover_on(binaries: &Path) {
     assert!(said.contains("before configured recovery target was reached"), "{said}");
     sandbox.assert_clean();
 
+    // What no base backup needs goes, and nothing else.
+    let expire = ["wal", "expire", "--keep-within", "1h", "--json"];
+    let would = sandbox.run([&expire[..], &["--dry-run"]].concat()).assert_code(0).all("wal_expire");
+    assert_eq!(would.len(), 1, "{would:?}");
+    assert_eq!(sandbox.run(expire).assert_code(0).all("wal_expire").len(), 1);
+    let _pruned = sandbox.run(["prune", "--grace", "0"]).assert_code(0);
+    let shown = sandbox.run(["show", &base, "--json"]).assert_code(0).one("snapshot");
+    let lines = sandbox.run(["wal", "list", "--json"]).assert_code(0).all("wal");
+    assert_eq!(lines[0]["first"], shown["facts"]["wal"][0], "{lines:?}");
+    assert!(lines.iter().all(|line| line["gaps"].as_array().unwrap().is_empty()), "{lines:?}");
+    assert!(sandbox.run(expire).assert_code(0).all("wal_expire").is_empty());
+    let again = recovered(&["--target-name", "before the mistake"]).unwrap();
+    wait_until_promoted(&again);
+    assert_eq!(contents(&again), "a1000,b1000,d1000");
+    drop(again);
+    sandbox.assert_clean();
+
     // A file of the log that is damaged is no end of the log: the server does not come up with less than there was.
     for object in std::fs::read_dir(sandbox.repository().join("wal")).unwrap() {
         let object = object.unwrap().path();

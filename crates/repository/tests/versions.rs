@@ -190,12 +190,7 @@ fn what_was_overwritten_is_read_and_repaired() {
         let would = repository.repair_versions(true, &Silent).unwrap();
         assert_eq!(
             restored(&would),
-            objects
-                .iter()
-                .cloned()
-                .collect::<std::collections::BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
+            objects.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
         );
         assert_eq!(objects.iter().map(|name| versioned.count(name)).collect::<Vec<_>>(), versions);
         let did = repository.repair_versions(false, &Silent).unwrap();

@@ -1,11 +1,12 @@
 //! Of `wal-push`, `wal-get` and `wal`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use strongroom_format::wal_file::LogFile;
 
-use super::parsers::path_parser;
+use super::parsers::{parse_duration, path_parser};
 
 /// The source of a server's log, as of its snapshots.
 pub(super) const DEFAULT_SOURCE: &str = "postgres";
@@ -63,4 +64,22 @@ pub(crate) enum WalAction {
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
     },
+    /// Give up what no base backup of the last while needs; `strongroom prune` deletes it when its grace is over
+    Expire(WalExpire),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A base backup is a snapshot of `backup postgres --physical`. All of those that are kept restore as of their own end without the log archive; to be as of any moment since then, the log from there on is needed. Archives of a system without any base backup are left alone."
+)]
+pub(crate) struct WalExpire {
+    /// Recovery to any moment stays possible for this long before the newest base backup: 12h, 30d, 8w
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) keep_within: Duration,
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Only say what would be given up
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
 }

@@ -27,6 +27,7 @@ mod stats;
 mod tag;
 mod verify;
 mod wal;
+mod wal_expire;
 mod wal_get;
 mod wal_push;
 

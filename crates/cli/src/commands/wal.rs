@@ -5,14 +5,21 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::wal::gaps::LogGap;
 use strongroom_repository::wal::{LogArchive, LogTimeline};
 
+use super::wal_expire;
 use crate::arguments::WalAction;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, action: &WalAction) -> anyhow::Result<Outcome> {
-    let WalAction::List { source } = action;
-    let found = context.open()?.log_archives(source.as_deref())?;
+    match action {
+        WalAction::List { source } => list(context, source.as_deref()),
+        WalAction::Expire(arguments) => wal_expire::run(context, arguments),
+    }
+}
+
+fn list(context: &Context<'_>, source: Option<&str>) -> anyhow::Result<Outcome> {
+    let found = context.open()?.log_archives(source)?;
     for log in &found.archives {
         for timeline in &log.unread_histories {
             context.terminal.warn(&format!(

@@ -17,6 +17,7 @@ mod history;
 mod list;
 mod object;
 mod push;
+mod unneeded;
 
 use strongroom_format::wal::WalPart;
 use strongroom_format::wal_file::LogFile;
@@ -24,6 +25,7 @@ use strongroom_format::wal_file::LogFile;
 pub use self::list::{LogArchive, LogArchives, LogTimeline};
 pub(crate) use self::object::SignedHead;
 pub use self::push::{Pushed, WalWriter};
+pub use self::unneeded::unneeded;
 #[cfg(doc)]
 use crate::repository::Repository;
 

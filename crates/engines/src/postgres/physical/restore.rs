@@ -148,6 +148,13 @@ impl<'r> PhysicalSnapshot<'r> {
         segments(self.facts.timeline, last, stop, bytes).last().map(|segment| (*segment, bytes))
     }
 
+    /// The segment of the log that recovery begins in.
+    #[must_use]
+    pub fn first_segment(&self) -> Option<Segment> {
+        let start = parse_lsn(&self.facts.start_lsn)?;
+        segments(self.facts.timeline, start, start, self.facts.wal_segment_bytes).first().copied()
+    }
+
     /// What recovery begins at, and what it must reach.
     #[must_use]
     pub fn range(&self) -> (&str, &str) {
