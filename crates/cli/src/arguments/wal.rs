@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use strongroom_format::wal_file::LogFile;
 
-use super::parsers::{parse_duration, path_parser};
+use strongroom_ops::config::parse_duration;
+
+use super::parsers::path_parser;
 
 /// The source of a server's log, as of its snapshots.
 pub(super) const DEFAULT_SOURCE: &str = "postgres";
