@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use strongroom_format::wal_file::LogFile;
-
 use strongroom_ops::config::parse_duration;
 
 use super::parsers::path_parser;
