@@ -90,13 +90,7 @@ fn kms_hint(error: &KmsError) -> Option<String> {
 /// Shows an error with its causes and what to do next; gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
     let code = code(error);
-    let mut message = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !message.ends_with(&cause) {
-            message = format!("{message}: {cause}");
-        }
-    }
+    let message = with_causes(error);
     let hint = hint(error);
     if json {
         crate::output::line!(
@@ -109,6 +103,23 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
         eprintln!("hint: {hint}");
     }
     Outcome::Code(code)
+}
+
+/// What went wrong, why, and what to do about it, for somebody else to say; with the exit code.
+pub(crate) fn describe(error: &anyhow::Error) -> (String, u8) {
+    let message = with_causes(error);
+    (hint(error).map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}")), code(error))
+}
+
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !message.ends_with(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {

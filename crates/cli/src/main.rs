@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stderr, reason = "this is the crate that prints")]
 
+mod again;
 mod arguments;
 mod commands;
 mod context;

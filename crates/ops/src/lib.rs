@@ -10,6 +10,7 @@
 mod backup;
 pub mod config;
 mod quickstart;
+pub mod wal_agent;
 
 pub use backup::backup;
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

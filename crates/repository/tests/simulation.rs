@@ -31,7 +31,7 @@ use strongroom_store::{MemoryStore, ObjectInfo, ObjectName, Operation, PutOutcom
 use support::*;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 500;
 
 /// Numbers that only the seed decides.
 #[derive(Clone)]

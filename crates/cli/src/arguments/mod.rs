@@ -32,7 +32,7 @@ pub(crate) use self::reading::{
 };
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
-pub(crate) use self::wal::{Wal, WalAction, WalExpire, WalGet, WalPush};
+pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalPush};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
@@ -175,6 +175,8 @@ pub(crate) enum Command {
     ObjectLock(ObjectLock),
     /// Store a file of PostgreSQL's write-ahead log (archive_command)
     WalPush(WalPush),
+    #[command(hide = true)]
+    WalAgent(WalAgent),
     /// Give a file of PostgreSQL's write-ahead log back (restore_command)
     WalGet(WalGet),
     /// Look after log archives

@@ -21,8 +21,41 @@ pub(crate) struct WalPush {
     /// The file: a segment, `.partial`, `.history` or `.backup` (%p)
     #[arg(value_name = "PATH", value_parser = path_parser())]
     pub(crate) path: PathBuf,
+    /// Have an agent push that stays, and pushes ahead of what the server asks for; it is started when there is none, and
+    /// ends when nobody has asked for this long
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m", env = "STRONGROOM_WAL_AGENT", value_parser = parse_idle)]
+    pub(crate) agent: Option<Duration>,
     #[command(flatten)]
     pub(crate) archive: WalArchive,
+}
+
+/// The agent of `wal-push --agent`, which starts it.
+#[derive(Debug, Args)]
+pub(crate) struct WalAgent {
+    /// Where it listens
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) socket: PathBuf,
+    /// What it was told, as whoever asks it says it too
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) configuration: String,
+    /// It ends when nobody has asked for so long
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) idle_seconds: u64,
+}
+
+/// `10m`, `1h`: an agent that ended at once would be started for each file.
+fn parse_idle(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|last: char| last.is_ascii_alphabetic()).len());
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("write it as 30s, 10m or 1h".into()),
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)) {
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("write 1s to 24h".into()),
+    }
 }
 
 #[derive(Debug, Args)]

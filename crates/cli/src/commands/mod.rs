@@ -27,6 +27,7 @@ mod stats;
 mod tag;
 mod verify;
 mod wal;
+mod wal_agent;
 mod wal_expire;
 mod wal_get;
 mod wal_push;
@@ -70,6 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Repair(repair) => repair::run(&context, &repair.action),
         Command::ObjectLock(lock) => object_lock::run(&context, &lock.action),
         Command::WalPush(push) => wal_push::run(&context, push),
+        Command::WalAgent(agent) => wal_agent::run(&context, agent),
         Command::WalGet(get) => wal_get::run(&context, get),
         Command::Wal(wal) => wal::run(&context, &wal.action),
         Command::Completions { shell } => {

@@ -1,7 +1,5 @@
 //! How far a restored cluster is to recover, and whether the log archive leads there.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use jiff::Timestamp;
 use strongroom_engines::postgres::physical::{PhysicalSnapshot, Recovery, Until};
@@ -11,7 +9,7 @@ use strongroom_repository::Repository;
 use crate::arguments::RecoveryArguments;
 use crate::context::Context;
 use crate::exit::Usage;
-use crate::{credentials, selector};
+use crate::{again, credentials, selector};
 
 /// What was asked for; `None` if the cluster is to be as of its backup's end.
 pub(super) fn of(
@@ -101,43 +99,16 @@ fn restore_command(
     cluster: &PhysicalSnapshot<'_>,
     source: &str,
 ) -> anyhow::Result<String> {
-    let global = context.global;
     let program = std::env::current_exe().context("where is this program?")?;
     let mut words = vec![quoted(&program.to_string_lossy()), "wal-get".into()];
-    let mut add = |switch: &str, value: &str| words.push(format!("{switch} {}", quoted(value)));
-    let location = global.repo.as_deref().unwrap_or_default();
-    let is_folder = !location.contains("://");
-    let location = if is_folder {
-        std::path::absolute(location)?.to_string_lossy().into_owned()
-    } else {
-        location.to_owned()
-    };
-    add("--repo", &location);
-    let mut path = |switch: &str, path: Option<&Path>| -> anyhow::Result<()> {
-        if let Some(path) = path {
-            add(switch, &std::path::absolute(path)?.to_string_lossy());
-        }
-        Ok(())
-    };
     let default_key =
         credentials::default_key_file(&repository.fingerprint()).ok().filter(|key| key.exists());
-    let has_passphrase = global.passphrase_file.is_some();
-    path("--key-file", global.key_file.as_deref().or(default_key.as_deref().filter(|_| !has_passphrase)))?;
-    path("--passphrase-file", global.passphrase_file.as_deref())?;
-    path("--ca-cert", global.store.ca_cert.as_deref())?;
-    for (switch, value) in [
-        ("--region", &global.store.region),
-        ("--endpoint", &global.store.endpoint),
-        ("--hot-store", &global.store.hot_store),
-        ("--fingerprint", &global.fingerprint),
-    ] {
-        if let Some(value) = value {
-            add(switch, value);
-        }
+    for word in again::words(context.global, default_key.as_deref())? {
+        words.push(quoted(&word));
     }
-    add("--source", source);
+    words.push(format!("--source {}", quoted(source)));
     if let Some(system) = cluster.system_identifier() {
-        add("--system-identifier", &system.to_string());
+        words.push(format!("--system-identifier {system}"));
     }
     words.push("%f %p".into());
     Ok(words.join(" "))

@@ -95,6 +95,14 @@ pub enum PostgresError {
         /// Where the backup did.
         end: String,
     },
+    /// The log that a backup needs is gone before it ended.
+    #[error(
+        "the server has recycled {segment} of its log, which this backup needs, before it ended; no snapshot was made. Raise wal_keep_size on the server"
+    )]
+    SegmentGone {
+        /// Its name.
+        segment: String,
+    },
     /// A tablespace that is to be restored elsewhere is not in the snapshot.
     #[error("there is no tablespace `{name}` in the snapshot (there are: {})", .there.join(", "))]
     NoTablespace {

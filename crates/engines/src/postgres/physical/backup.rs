@@ -257,7 +257,15 @@ impl Run<'_, '_, '_> {
         self.copied_file(data, "global/pg_control")?;
         self.folder(&format!("{STOP}/pg_wal"))?;
         for segment in wal {
-            self.copied_file(data, &format!("pg_wal/{segment}"))?;
+            let gone = |error| match error {
+                EngineError::Postgres(PostgresError::ReadFile { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    PostgresError::SegmentGone { segment: segment.clone() }.into()
+                }
+                error => error,
+            };
+            self.copied_file(data, &format!("pg_wal/{segment}")).map_err(gone)?;
         }
         if let Some(map) = &ending.map_file {
             self.small_file("tablespace_map", &mut map.as_bytes())?;
