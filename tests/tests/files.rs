@@ -414,7 +414,7 @@ fn what_is_unchanged_is_not_stored_again() {
     assert!(second["stored_bytes"].as_u64() < Some(100_000), "{second}");
     assert_eq!(second["bytes"], first["bytes"]);
     let forced = sandbox.backup(["files", "source", "--force"]);
-    assert_eq!((&forced["new_bytes"], &forced["stored_bytes"]), (&0.into(), &0.into()));
+    assert_eq!(forced["new_bytes"], 0, "{forced}");
     // Touched, moved, copied: the tree is new, the data is not.
     let file = File::options().write(true).open(sandbox.path("source/b")).unwrap();
     file.set_times(FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(1))).unwrap();
