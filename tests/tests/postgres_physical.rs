@@ -149,3 +149,46 @@ fn what_is_damaged_or_elsewhere_is_told_on(server: &mut Postgres) {
     let logical = sandbox.run(["restore", "latest", "--to", &url]).assert_code(1);
     let _logical = logical.assert_says(["is none of `backup postgres`"]);
 }
+
+#[test]
+fn a_cluster_is_restored_over_another_state_of_it() {
+    for server in &mut Postgres::start_each().unwrap() {
+        a_cluster_is_restored_over_another_state_of_it_on(server);
+    }
+}
+
+fn a_cluster_is_restored_over_another_state_of_it_on(server: &Postgres) {
+    let sandbox = sandbox_for(server);
+    server.psql(BANK).unwrap();
+    let backup = sandbox.backup(["postgres", "--physical", "--dbname", &server.url("postgres")]);
+    let mut restored = restore(&sandbox, server, &id_of(&backup), &[]);
+    restored.psql("UPDATE accounts SET balance = 7 WHERE id < 10; DROP TABLE notes; CREATE TABLE more AS SELECT generate_series(1, 1000) AS n").unwrap();
+    let data = restored.data_directory();
+    let over = |folder: &Path| {
+        sandbox.run(["restore", "latest", "--delta", "--json", "--target", folder.to_str().unwrap()])
+    };
+    let _refused = over(&data).assert_code(1).assert_says(["a server runs on", "Stop it"]);
+    restored
+        .restart(|data| {
+            std::fs::write(data.join("stray"), b"").unwrap();
+            std::fs::write(data.join("standby.signal"), b"").unwrap();
+            let report = over(data).assert_code(0).one("restore");
+            let (all, written) = (report["bytes"].as_u64().unwrap(), report["written"].as_u64().unwrap());
+            // Its log is always written.
+            assert!(written < (16 << 20) + all / 4, "{report}");
+            assert!(report["deleted"].as_u64() > Some(3), "{report}");
+            assert!(!data.join("stray").exists() && !data.join("standby.signal").exists());
+        })
+        .unwrap();
+    assert_eq!(restored.psql("SELECT sum(balance), count(*) FROM accounts").unwrap(), "500000|5000");
+    assert_eq!(restored.psql("SELECT count(*) FROM notes").unwrap(), "5000");
+    assert_eq!(restored.psql("SELECT to_regclass('more') IS NULL").unwrap(), "t");
+
+    let letters = sandbox.path("letters");
+    std::fs::create_dir(&letters).unwrap();
+    std::fs::write(letters.join("dear.txt"), b"...").unwrap();
+    let _refused = over(&letters).assert_code(1).assert_says(["is no data of a PostgreSQL server"]);
+    assert!(letters.join("dear.txt").exists());
+    let part = ["restore", "latest", "--overwrite", "always", "--target", letters.to_str().unwrap()];
+    let _refused = sandbox.run(part).assert_code(2).assert_says(["--delta"]);
+}

@@ -125,6 +125,35 @@ fn if_changed_leaves_alone_what_is_the_same() {
 }
 
 #[test]
+fn a_delta_writes_what_differs_and_deletes_what_is_not_in_the_snapshot() {
+    let sandbox = Sandbox::new();
+    let file = |folder: &Path, name: &str| folder.join(name);
+    let source = sandbox.path("source");
+    fs::create_dir_all(source.join("folder")).unwrap();
+    let data = noise(4 << 20, 3);
+    fs::write(file(&source, "folder/large"), &data).unwrap();
+    fs::write(file(&source, "same"), b"same").unwrap();
+    let _first = sandbox.backup(["files", source.to_str().unwrap()]);
+    let mut changed = data.clone();
+    changed[1 << 20] ^= 1;
+    changed.extend_from_slice(b"and more");
+    fs::write(file(&source, "folder/large"), &changed).unwrap();
+    fs::write(file(&source, "new"), b"new").unwrap();
+    let subtree = source.to_str().unwrap();
+    let delta = ["restore", "latest", "--subtree", subtree, "--target", subtree, "--delta", "--json"];
+    let report = sandbox.run(delta).assert_code(0).one("restore");
+    assert_eq!(fs::read(file(&source, "folder/large")).unwrap(), data);
+    assert!(!file(&source, "new").exists() && file(&source, "same").exists());
+    assert_eq!(report["deleted"], 1, "{report}");
+    assert!((1..data.len() as u64 / 2).contains(&report["written"].as_u64().unwrap()), "{report}");
+    let again = sandbox.run(delta).assert_code(0).one("restore");
+    assert_eq!((&again["written"], &again["deleted"]), (&0.into(), &0.into()), "{again}");
+
+    let everything = ["restore", "latest", "--delta", "--target", "/"];
+    let _refused = sandbox.run(everything).assert_code(2).assert_says(["delete all that this host has"]);
+}
+
+#[test]
 fn include_and_exclude_choose() {
     for (arguments, expected) in [
         (&["--include", "*.sql"][..], &["a.sql", "sub/c.sql"][..]),

@@ -89,6 +89,15 @@ pub(crate) fn age(seconds: i64) -> String {
     }
 }
 
+/// What a delta did, to go behind something else; nothing for what was none.
+pub(crate) fn delta(is_delta: bool, written: u64, deleted: u64) -> String {
+    if is_delta {
+        format!(", {} of them written, {deleted} others deleted", bytes(written))
+    } else {
+        String::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,6 +93,10 @@ pub(crate) struct Restore {
     /// What happens to files that are there already; files the snapshot does not have are never touched
     #[arg(long, value_enum, default_value_t = OverwritePolicy::Never, value_name = "POLICY")]
     pub(crate) overwrite: OverwritePolicy,
+    /// Into a folder that holds another state of the same data: what is there is compared, only what differs is read from the
+    /// repository and written, and what the snapshot does not have is DELETED
+    #[arg(long, conflicts_with_all = ["overwrite", "include", "exclude", "to", "to_archive", "dry_run"])]
+    pub(crate) delta: bool,
     /// Restore numeric owners, also where the names exist here with other numbers
     #[arg(long)]
     pub(crate) numeric_ids: bool,

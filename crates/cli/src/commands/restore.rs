@@ -54,7 +54,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         .target
         .as_deref()
         .ok_or_else(|| Usage("restore into which folder? give --target DIR".into()))?;
+    if arguments.delta && into.canonicalize().is_ok_and(|into| into.parent().is_none()) {
+        return Err(Usage("--delta would delete all that this host has: give another --target".into()).into());
+    }
     let overwrite = match arguments.overwrite {
+        _ if arguments.delta => Overwrite::Delta,
         OverwritePolicy::Never => Overwrite::Never,
         OverwritePolicy::IfChanged => Overwrite::IfChanged,
         OverwritePolicy::IfNewer => Overwrite::IfNewer,
@@ -68,6 +72,12 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     };
     let is_everything = options.filter.is_none() && options.subtree.is_none();
     if snapshot.manifest.engine == ENGINE && is_everything {
+        if ![Overwrite::Never, Overwrite::Delta].contains(&overwrite) {
+            return Err(Usage(
+                "a cluster is restored into an empty folder, or over another state of it with --delta".into(),
+            )
+            .into());
+        }
         return restore_postgres::to_data_directory(
             context,
             &mut repository,
@@ -96,13 +106,13 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     }
     let detail = json!({
         "target": into.display().to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "files": report.files,
-        "bytes": report.bytes, "troubles": troubles, "include": arguments.include, "exclude": arguments.exclude, "subtree": arguments.subtree,
+        "bytes": report.bytes, "written": report.written, "deleted": report.deleted, "troubles": troubles, "include": arguments.include, "exclude": arguments.exclude, "subtree": arguments.subtree,
     });
     context.note(&mut repository, "restore", Some(snapshot.id()), &detail);
     if context.global.json {
         context.json(&json!({
             "type": "restore", "snapshot": snapshot.id().to_hex(), "target": into.display().to_string(), "files": report.files,
-            "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "troubles": troubles, "healed_packs": healed_packs, "seconds": seconds,
+            "directories": report.directories, "others": report.others, "skipped": report.skipped, "bytes": report.bytes, "written": report.written, "deleted": report.deleted, "troubles": troubles, "healed_packs": healed_packs, "seconds": seconds,
         }));
     } else {
         crate::output::line!(
@@ -117,8 +127,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         } else {
             String::new()
         };
+        let delta = render::delta(arguments.delta, report.written, report.deleted);
         context.terminal.say(&format!(
-            "{} folders, {} links and others{skipped}, in {seconds:.1} s",
+            "{} folders, {} links and others{skipped}{delta}, in {seconds:.1} s",
             report.directories, report.others
         ));
     }

@@ -165,8 +165,8 @@ pub(super) fn to_data_directory(
     let seconds = began.elapsed().as_secs_f64();
     let target = recovery.as_ref().map(|recovery| recovery.until.to_string());
     let detail = json!({
-        "target": into.display().to_string(), "host": host_name(), "user": user_name(), "bytes": done.bytes, "seconds": seconds,
-        "recovers_to": done.stop_lsn, "recovery_target": target, "troubles": done.troubles.len(),
+        "target": into.display().to_string(), "host": host_name(), "user": user_name(), "bytes": done.bytes, "written": done.written,
+        "deleted": done.deleted, "seconds": seconds, "recovers_to": done.stop_lsn, "recovery_target": target, "troubles": done.troubles.len(),
     });
     context.note(repository, "restore", Some(snapshot.id()), &detail);
     for trouble in &done.troubles {
@@ -176,15 +176,16 @@ pub(super) fn to_data_directory(
     if context.global.json {
         context.json(&json!({
             "type": "restore", "snapshot": snapshot.id().to_hex(), "target": into.display().to_string(), "files": done.files, "bytes": done.bytes,
-            "server_major": done.server_major, "recovers_to": done.stop_lsn, "recovery_target": target, "troubles": done.troubles, "healed_packs": healed_packs,
+            "written": done.written, "deleted": done.deleted, "server_major": done.server_major, "recovers_to": done.stop_lsn, "recovery_target": target, "troubles": done.troubles, "healed_packs": healed_packs,
             "seconds": seconds,
         }));
     } else if is_whole {
         line!(
-            "restored the cluster of snapshot {} ({} files, {}) into {} in {seconds:.1} s: start PostgreSQL {} on it; it recovers {}",
+            "restored the cluster of snapshot {} ({} files, {}{}) into {} in {seconds:.1} s: start PostgreSQL {} on it; it recovers {}",
             snapshot.id().short(),
             done.files,
             render::bytes(done.bytes),
+            render::delta(arguments.delta, done.written, done.deleted),
             into.display(),
             done.server_major,
             recovery

@@ -1,6 +1,7 @@
 //! Restoring a snapshot's entries into a directory.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use strongroom_format::path::EntryPath;
@@ -55,8 +56,12 @@ pub struct FilesReport {
     pub others: u64,
     /// Entries left as they were.
     pub skipped: u64,
+    /// What was deleted, because the snapshot does not have it (`Overwrite::Delta` alone does).
+    pub deleted: u64,
     /// Plain bytes of the files.
     pub bytes: u64,
+    /// Of those, bytes that were written: not those that were there.
+    pub written: u64,
     /// What was not restored.
     pub troubles: Vec<Trouble>,
     /// How many more troubles there were.
@@ -85,7 +90,7 @@ pub fn restore(
     options: &RestoreOptions<'_>,
     monitor: &dyn Monitor,
 ) -> Result<FilesReport, RepositoryError> {
-    let job = Job { target, state: Mutex::default() };
+    let job = Job { target, state: Mutex::default(), written: AtomicU64::new(0) };
     restore_contents(reader, &job, monitor, options.workers, |queue| {
         job.entries(reader, snapshot, options, queue)
     })?;
@@ -96,6 +101,17 @@ pub fn restore(
     if let Some(error) = full {
         return Err(RepositoryError::Write { source: std::io::Error::other(error) });
     }
+    let is_whole = {
+        let state = job.state();
+        state.report.more_troubles == 0 && !state.report.troubles.iter().any(|trouble| trouble.is_damage)
+    };
+    // Of a tree that cannot be read it is not known what belongs there.
+    if is_whole {
+        match target.delete_others() {
+            Ok(deleted) => job.state().report.deleted = deleted,
+            Err(error) => job.trouble(None, with_causes(&error), false),
+        }
+    }
     job.directories(reader, snapshot, options)?;
     target.sync().map_err(|error| RepositoryError::Write { source: std::io::Error::other(error) })?;
     let warnings = target.take_warnings();
@@ -105,6 +121,7 @@ pub fn restore(
     }
     state.report_damage();
     state.report.more_troubles += warnings.more;
+    state.report.written = job.written.into_inner();
     Ok(state.report)
 }
 
@@ -145,6 +162,8 @@ impl JobState {
 struct Job<'a> {
     target: &'a DirectoryTarget,
     state: Mutex<JobState>,
+    /// Bytes.
+    written: AtomicU64,
 }
 
 struct OpenTarget {
@@ -213,7 +232,7 @@ impl Job<'_> {
             }
         };
         // Damage has been reported by the first walk.
-        let quiet = Job { target: self.target, state: Mutex::default() };
+        let quiet = Job { target: self.target, state: Mutex::default(), written: AtomicU64::new(0) };
         quiet.walk(reader, snapshot, options, |place, entry| {
             while let Some(done) = open.pop_if(|(folder, _)| !place.is_within(folder)) {
                 leave(done);
@@ -335,13 +354,25 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 impl ContentTarget for Job<'_> {
     type File = OpenTarget;
 
+    fn read_there(&self, file: &OpenTarget, offset: u64, length: usize, out: &mut Vec<u8>) -> bool {
+        self.target.read_there(&file.file, offset, length, out)
+    }
+
+    fn hole(&self, file: &OpenTarget, offset: u64, length: u64) -> bool {
+        let made = self.target.hole(&file.file, offset, length);
+        made.map_or_else(|error| self.target_error(&file.entry.path, error), |()| true)
+    }
+
     fn write_at(&self, file: &OpenTarget, offset: u64, bytes: &[u8]) -> bool {
-        self.target
-            .write_at(&file.file, offset, bytes)
-            .map_or_else(|error| self.target_error(&file.entry.path, error), |()| true)
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let written = self.target.write_at(&file.file, offset, bytes);
+        written.map_or_else(|error| self.target_error(&file.entry.path, error), |()| true)
     }
 
     fn damaged(&self, file: &OpenTarget, offset: u64, length: u64, error: &RepositoryError) {
+        if let Err(error) = self.target.hole(&file.file, offset, length) {
+            self.target_error(&file.entry.path, error);
+        }
         let range = DamagedRange { offset, end: offset + length, reason: with_causes(error) };
         self.state().damaged.entry(file.entry.path.clone()).or_default().push(range);
     }

@@ -3,9 +3,11 @@
 //! Invariants:
 //! - Nothing outside the target is created, changed or deleted, whatever lies in it and whatever the snapshot says:
 //!   parents are reached as [`folders`](super::folders) describes, and content goes only into files that this restore
-//!   itself created (`O_EXCL`).
+//!   itself created (`O_EXCL`), or, where a delta is asked for, that had one name and the owner they get ([`delta`]).
 //! - Until an entry is finished nobody but its owner has access to it, and it carries no privilege.
 //! - A sync at the end makes it durable; a crash before leaves a partial restore.
+
+mod delta;
 
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
@@ -46,12 +48,15 @@ pub enum Overwrite {
     IfNewer,
     /// All is replaced.
     Always,
+    /// Files are compared with the snapshot's, and what differs is written into them; what the snapshot does not have, or a
+    /// filter leaves out, is deleted.
+    Delta,
 }
 
 /// How to restore.
 #[derive(Debug, Clone, Copy)]
 pub struct TargetOptions {
-    /// What happens to files that are there already. Files that the snapshot does not have stay in any case.
+    /// What happens to what is there already.
     pub overwrite: Overwrite,
     /// Take the recorded numbers of owners, not their names.
     pub numeric_ids: bool,
@@ -86,8 +91,10 @@ pub enum Created {
 pub struct TargetFile {
     file: File,
     path: EntryPath,
-    /// Where its last byte was written.
+    /// Where its last byte lies.
     end: AtomicU64,
+    /// How many bytes it had, where it was there before.
+    was: Option<u64>,
 }
 
 /// A name in an open folder of the target.
@@ -198,7 +205,8 @@ impl DirectoryTarget {
             file.end.fetch_max(at + (end - start) as u64, Ordering::Relaxed);
             Ok(())
         };
-        if !self.options.sparse {
+        // What was there before is no hole.
+        if !self.options.sparse || file.was.is_some() {
             return write(0, bytes.len());
         }
         runs_of_data(offset, bytes).into_iter().try_for_each(|(start, end)| write(start, end))
@@ -260,11 +268,20 @@ impl DirectoryTarget {
     fn create_directory(&self, place: &Place<'_>) -> Result<Created, TargetError> {
         let failed = |error: Errno| self.refused("create directory", place.path, error.into());
         match rustix::fs::mkdirat(&place.folder, place.path.file_name(), FOLDER_MODE) {
-            Ok(()) => return Ok(Created::Done),
+            Ok(()) => {
+                self.remember(place.path);
+                return Ok(Created::Done);
+            }
             Err(Errno::EXIST) => {}
             Err(error) => return Err(failed(error)),
         }
+        self.remember(place.path);
         let status = place.status().map_err(failed)?;
+        if !status.is_directory() && self.options.overwrite == Overwrite::Delta {
+            rustix::fs::unlinkat(&place.folder, place.path.file_name(), AtFlags::empty()).map_err(failed)?;
+            rustix::fs::mkdirat(&place.folder, place.path.file_name(), FOLDER_MODE).map_err(failed)?;
+            return Ok(Created::Done);
+        }
         if !status.is_directory() {
             return Err(self.in_the_way(place.path, status.kind));
         }
@@ -325,6 +342,7 @@ impl DirectoryTarget {
                     file: file.into(),
                     path: place.path.clone(),
                     end: AtomicU64::new(0),
+                    was: None,
                 }));
             }
             EntryKind::Symlink { target } => rustix::fs::symlinkat(&target[..], folder, name)?,
@@ -365,6 +383,10 @@ impl DirectoryTarget {
     ) -> Result<Way, TargetError> {
         let failed = |error: Errno| self.refused("replace", place.path, error.into());
         let there = place.status().map_err(failed)?;
+        if there.is_directory() && self.options.overwrite == Overwrite::Delta {
+            delta::remove(&place.folder, place.path.file_name()).map_err(failed)?;
+            return Ok(Way::Cleared);
+        }
         if there.is_directory() {
             return Err(self.in_the_way(place.path, there.kind));
         }
@@ -382,6 +404,12 @@ impl DirectoryTarget {
             (Overwrite::IfChanged, Some(metadata)) if self.is_unchanged(place, entry, metadata, &there) => {
                 self.remember(place.path);
                 return Ok(Way::Keep(Created::Skipped));
+            }
+            (Overwrite::Delta, _) if matches!(entry.kind, EntryKind::File(_)) => {
+                if let Some(file) = self.reopen(place, entry, &there) {
+                    self.remember(place.path);
+                    return Ok(Way::Keep(Created::File(file)));
+                }
             }
             _ => {}
         }

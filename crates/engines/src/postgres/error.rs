@@ -77,6 +77,22 @@ pub enum PostgresError {
         /// What is wrong.
         why: String,
     },
+    /// A folder that a cluster is to be restored over holds something else.
+    #[error("{} is no data of a PostgreSQL server: {why}; nothing was changed. Restore into a new folder", .folder.display())]
+    NoCluster {
+        /// It.
+        folder: std::path::PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A cluster that is to be restored over is running.
+    #[error("a server runs on {} (process {process}); nothing was changed. Stop it, or delete postmaster.pid if that process is no PostgreSQL", .folder.display())]
+    InUse {
+        /// Its data directory.
+        folder: std::path::PathBuf,
+        /// Its process.
+        process: i32,
+    },
     /// A file of the server cannot be read: without it a backup is none.
     #[error("cannot read {}; no snapshot was made", .path.display())]
     ReadFile {

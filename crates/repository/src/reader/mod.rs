@@ -167,6 +167,13 @@ impl<'a> Reader<'a> {
         self.read(ObjectKind::DataPack, id, u8::MAX)
     }
 
+    /// Whether these bytes, from wherever, are the chunk.
+    #[must_use]
+    pub fn is_chunk(&self, id: ChunkId, bytes: &[u8]) -> bool {
+        let _hashing = stage!("hash");
+        self.repository.identity.chunk_id(bytes) == id
+    }
+
     /// Where a chunk lies first, for grouping reads; `None` when the cache does not know.
     #[must_use]
     pub fn first_location(&self, id: ChunkId) -> Option<Location> {

@@ -26,6 +26,10 @@ pub trait ContentTarget: Sync {
     /// An open file.
     type File: Send + Sync;
 
+    /// Reads into `out` what the file has there already; `false` where that is not `length` bytes, or none were looked for.
+    fn read_there(&self, file: &Self::File, offset: u64, length: usize, out: &mut Vec<u8>) -> bool;
+    /// Nothing is stored of this part: it is to read as zeros. `false` stops the restore.
+    fn hole(&self, file: &Self::File, offset: u64, length: u64) -> bool;
     /// Writes verified bytes. `false` stops the restore: there is no use in going on.
     fn write_at(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> bool;
     /// A part of the file cannot be read; it is left as a hole.
@@ -121,7 +125,11 @@ impl<T: ContentTarget> ContentQueue<'_, T> {
         let mut offset = 0;
         let mut items = ListCursor::new(self.reader, content).map_err(|error| (offset, error))?;
         while let Some(item) = items.next_item().map_err(|error| (offset, error))? {
-            if !item.is_hole() {
+            if item.is_hole() {
+                if !self.target.hole(file, offset, item.length.into()) {
+                    self.end.stop();
+                }
+            } else {
                 let location = self.reader.first_location(item.id);
                 self.window.push(Job {
                     file: Arc::clone(file),
@@ -196,8 +204,10 @@ struct Worker<'a, T: ContentTarget> {
 
 impl<T: ContentTarget> Worker<'_, T> {
     fn work(&self, tasks: &Receiver<Task<T::File>>) {
-        for task in tasks {
+        let mut there = Vec::new();
+        for mut task in tasks {
             if !self.end.is_near() {
+                self.leave_what_is_there(&mut task, &mut there);
                 self.reader.fetch(&task.frames);
             }
             for job in task.jobs {
@@ -209,6 +219,21 @@ impl<T: ContentTarget> Worker<'_, T> {
             }
             self.reader.forget(&task.frames);
         }
+    }
+
+    /// Takes from a task what files have already, and with it the frames that nothing needs then.
+    fn leave_what_is_there(&self, task: &mut Task<T::File>, buffer: &mut Vec<u8>) {
+        let jobs = std::mem::take(&mut task.jobs);
+        for job in jobs {
+            let is_there = self.target.read_there(&job.file, job.offset, job.length as usize, buffer);
+            if is_there && self.reader.is_chunk(job.id, buffer) {
+                self.monitor.advance(job.length.into());
+                finish(self.target, job.file);
+            } else {
+                task.jobs.push(job);
+            }
+        }
+        task.frames.retain(|frame| task.jobs.iter().any(|job| job.location == Some(*frame)));
     }
 
     fn restore(&self, job: &Job<T::File>) {

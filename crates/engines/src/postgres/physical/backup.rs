@@ -30,6 +30,8 @@ const DELTA_BYTES: u64 = 64 << 10;
 const READ_BYTES: usize = 256 << 10;
 /// A page that looks torn is read so often.
 const PAGE_ATTEMPTS: u32 = 3;
+/// A file that is written in place is read so often until it is the same twice.
+const REST_ATTEMPTS: u32 = 100;
 /// A file that was written to so shortly before a backup may have been written to again without a newer time, ns.
 const CLOCK_GRAIN_NS: i64 = 2_000_000_000;
 /// Damaged pages that are named.
@@ -78,10 +80,11 @@ impl PhysicalPostgres {
         if !self.force {
             run.find_parent();
         }
-        run.tree(&data, DATA, skip::of_data)?;
+        run.tree(&data, DATA, &skip::of_data)?;
         for tablespace in &backup.tablespaces {
             let folder = canonical(Path::new(&tablespace.path))?;
-            run.tree(&folder, &format!("{SPACE}/{}", tablespace.oid), skip::is_temporary)?;
+            let is_left_out = |path: &str| skip::of_tablespace(path, backup.major);
+            run.tree(&folder, &format!("{SPACE}/{}", tablespace.oid), &is_left_out)?;
         }
         let ending = backup.stop()?;
         let segment_bytes = backup.cluster.segment_bytes;
@@ -152,7 +155,12 @@ impl Run<'_, '_, '_> {
     }
 
     /// All below a folder, as if it were called `name`.
-    fn tree(&mut self, folder: &Path, name: &str, is_left_out: fn(&str) -> bool) -> Result<(), EngineError> {
+    fn tree(
+        &mut self,
+        folder: &Path,
+        name: &str,
+        is_left_out: &dyn Fn(&str) -> bool,
+    ) -> Result<(), EngineError> {
         let prefix = folder.as_os_str().as_bytes().get(1..).unwrap_or_default().to_vec();
         for walked in Walk::new(&[folder.to_owned()], WalkOptions::default())? {
             let mut walked = match walked {
@@ -254,7 +262,8 @@ impl Run<'_, '_, '_> {
         self.folder(STOP)?;
         self.small_file("backup_label", &mut ending.label_file.as_bytes())?;
         self.folder(&format!("{STOP}/global"))?;
-        self.copied_file(data, "global/pg_control")?;
+        let control = read_at_rest(&data.join("global/pg_control"))?;
+        self.small_file("global/pg_control", &mut &*control)?;
         self.folder(&format!("{STOP}/pg_wal"))?;
         for segment in wal {
             let gone = |error| match error {
@@ -308,6 +317,22 @@ fn path_of(bytes: Vec<u8>) -> Result<EntryPath, EngineError> {
 /// Whether files named by numbers are relations there: those of the commit log are named alike.
 fn holds_relations(relative: &str) -> bool {
     relative.starts_with("base/") || relative.starts_with("global/") || relative.starts_with("PG_")
+}
+
+/// A small file that the server writes in place: as it is twice in a row.
+fn read_at_rest(path: &Path) -> Result<Vec<u8>, PostgresError> {
+    let read =
+        || std::fs::read(path).map_err(|source| PostgresError::ReadFile { path: path.to_owned(), source });
+    let mut before = read()?;
+    for _ in 0..REST_ATTEMPTS {
+        let now = read()?;
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    let source = io::Error::other("the server writes to it all the time");
+    Err(PostgresError::ReadFile { path: path.to_owned(), source })
 }
 
 fn is_stale(error: &io::Error) -> bool {

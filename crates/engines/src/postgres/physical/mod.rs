@@ -18,6 +18,7 @@ mod recovery;
 mod restore;
 mod server;
 mod skip;
+mod stopped;
 mod verify;
 
 pub use backup::PhysicalPostgres;

@@ -17,9 +17,9 @@ use super::super::error::PostgresError;
 use super::facts::Facts;
 use super::label::{parse_lsn, segments};
 use super::recovery::Recovery;
-use super::{DATA, ENGINE, SPACE, STOP, TABLESPACES};
+use super::{DATA, ENGINE, SPACE, STOP, TABLESPACES, stopped};
 use crate::engine::EngineError;
-use crate::files::{DirectoryTarget, FilesReport, Filter, RestoreOptions, TargetOptions, restore};
+use crate::files::{DirectoryTarget, FilesReport, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
 
 /// A snapshot of a cluster.
 pub struct PhysicalSnapshot<'r> {
@@ -39,6 +39,10 @@ pub struct RestoredCluster {
     pub bytes: u64,
     /// Files.
     pub files: u64,
+    /// Plain bytes that were not there before.
+    pub written: u64,
+    /// What was there and is not in the snapshot.
+    pub deleted: u64,
     /// Of what was not restored: a cluster without it must not be started.
     pub troubles: Vec<String>,
 }
@@ -69,10 +73,11 @@ impl<'r> PhysicalSnapshot<'r> {
         Ok(Self { reader, snapshot, facts })
     }
 
-    /// Restores it into an empty folder; tablespaces into folders that are named, or where they were.
+    /// Restores it into an empty folder, or as a delta over another state of a cluster that is not running; tablespaces into
+    /// folders that are named, or where they were.
     ///
     /// # Errors
-    /// `Tablespace` for one that is named and not there; what writing and reading fails with. What cannot be restored is in
+    /// `NoTablespace` for one that is named and not there; `InUse` and `NoCluster` for what is no stopped cluster; what writing and reading fails with. What cannot be restored is in
     /// the report.
     pub fn restore(
         &self,
@@ -92,35 +97,40 @@ impl<'r> PhysicalSnapshot<'r> {
         if let Some(recovery) = recovery {
             recovery.check(&self.facts)?;
         }
+        let mut spaces = Vec::new();
+        for tablespace in &self.facts.tablespaces {
+            let folder = tablespaces.get(&tablespace.name);
+            let folder = folder.cloned().unwrap_or_else(|| PathBuf::from(&tablespace.path));
+            let folder = std::path::absolute(&folder)
+                .map_err(|source| PostgresError::ReadFile { path: folder.clone(), source })?;
+            spaces.push((tablespace.oid, folder));
+        }
+        if options.overwrite == Overwrite::Delta {
+            stopped::check_data(into)?;
+            spaces.iter().try_for_each(|(_, folder)| stopped::check_tablespace(folder))?;
+        }
         let target = DirectoryTarget::open(into, options)?;
+        // Without it, no server starts on what is half of one state and half of another.
+        target.remove(&path_of("global/pg_control")?)?;
         let mut done = RestoredCluster {
             server_major: self.facts.server_major,
             stop_lsn: self.facts.stop_lsn.clone(),
             bytes: 0,
             files: 0,
+            written: 0,
+            deleted: 0,
             troubles: Vec::new(),
         };
         let part = |name: &str, target: &DirectoryTarget| -> Result<FilesReport, EngineError> {
-            let subtree = EntryPath::new(name)
-                .map_err(|source| EngineError::StreamName { name: name.into(), source })?;
-            let options = RestoreOptions { filter: Some(&NoLinks), subtree: Some(subtree), workers };
+            let options = RestoreOptions { filter: Some(&NoLinks), subtree: Some(path_of(name)?), workers };
             Ok(restore(self.reader, self.snapshot, target, &options, monitor)?)
         };
         done.add(part(DATA, &target)?);
-        let mut links = Vec::new();
-        for tablespace in &self.facts.tablespaces {
-            let folder =
-                tablespaces.get(&tablespace.name).cloned().unwrap_or_else(|| PathBuf::from(&tablespace.path));
-            let folder = std::path::absolute(&folder)
-                .map_err(|source| PostgresError::ReadFile { path: folder.clone(), source })?;
-            done.add(part(
-                &format!("{SPACE}/{}", tablespace.oid),
-                &DirectoryTarget::open(&folder, options)?,
-            )?);
-            links.push((tablespace.oid, folder));
+        for (oid, folder) in &spaces {
+            done.add(part(&format!("{SPACE}/{oid}"), &DirectoryTarget::open(folder, options)?)?);
         }
         done.add(part(STOP, &target)?);
-        self.link(into, &links)?;
+        Self::link(into, &spaces)?;
         if let Some(recovery) = recovery {
             let own = into.join("postgresql.auto.conf");
             let before = if own.exists() {
@@ -162,7 +172,7 @@ impl<'r> PhysicalSnapshot<'r> {
     }
 
     /// Where tablespaces lie now: `tablespace_map` would lead to where they were.
-    fn link(&self, into: &Path, links: &[(u32, PathBuf)]) -> Result<(), EngineError> {
+    fn link(into: &Path, links: &[(u32, PathBuf)]) -> Result<(), EngineError> {
         let mut map = String::new();
         for (oid, folder) in links {
             let link = into.join(TABLESPACES).join(oid.to_string());
@@ -176,6 +186,10 @@ impl<'r> PhysicalSnapshot<'r> {
             _ => write_like(into, "tablespace_map", &map),
         }
     }
+}
+
+fn path_of(name: &str) -> Result<EntryPath, EngineError> {
+    EntryPath::new(name).map_err(|source| EngineError::StreamName { name: name.into(), source })
 }
 
 fn wrong(path: &Path) -> impl Fn(std::io::Error) -> EngineError {
@@ -204,6 +218,8 @@ impl RestoredCluster {
     fn add(&mut self, report: FilesReport) {
         self.bytes += report.bytes;
         self.files += report.files;
+        self.written += report.written;
+        self.deleted += report.deleted;
         let more = report.more_troubles;
         self.troubles.extend(report.troubles.into_iter().map(|trouble| match trouble.path {
             Some(path) => format!("/{path}: {}", trouble.message),

@@ -37,11 +37,19 @@ pub(super) fn of_data(path: &str) -> bool {
 }
 
 /// Whether what lies at this path below a tablespace, or below the data directory, is left out: files of a session's own.
-pub(super) fn is_temporary(path: &str) -> bool {
+fn is_temporary(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     path.split('/').any(|part| part.starts_with("pgsql_tmp"))
         || name.starts_with("pg_internal.init")
         || is_temporary_relation(name)
+}
+
+/// Whether what lies at this path below a tablespace is left out: also what other servers keep there, which have folders of
+/// their own versions.
+pub(super) fn of_tablespace(path: &str, major: u32) -> bool {
+    let first = path.split('/').next().unwrap_or(path);
+    let is_its_own = first.is_empty() || first.starts_with(&format!("PG_{major}_"));
+    !is_its_own || is_temporary(path)
 }
 
 /// `t3_16450`, `t3_16450_fsm.1`.
@@ -124,6 +132,10 @@ mod tests {
         ] {
             assert!(!of_data(path), "{path}");
         }
+        for path in ["PG_14_202107181/5/16450", "letters", "PG_15_202209061/5/t3_16450"] {
+            assert!(of_tablespace(path, 15), "{path}");
+        }
+        assert!(!of_tablespace("", 15) && !of_tablespace("PG_15_202209061/5/16450", 15));
     }
 
     #[test]
