@@ -1,10 +1,11 @@
 //! `backup postgres --physical`, against a real server.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use strongroom_tests::archiving::give_to_server;
 use strongroom_tests::sandbox::{Sandbox, id_of};
 use strongroom_tests::services::postgres::Postgres;
 
@@ -63,6 +64,13 @@ fn a_cluster_comes_back_as_of_the_end_of_its_backup_on(server: &Postgres) {
 
     let elsewhere = server.make_folder("restored-space").unwrap();
     let mapped = format!("other={}", elsewhere.display());
+    let plan = ["restore", &id_of(&second), "--dry-run", "--tablespace", &mapped];
+    let in_place = format!("tablespace other into {}", elsewhere.display());
+    let lsn =
+        sandbox.run(["show", &id_of(&second), "--json"]).assert_code(0).one("snapshot")["facts"]["stop_lsn"]
+            .clone();
+    let recovers = format!("it would recover to {} on timeline 1", lsn.as_str().unwrap());
+    let _planned = sandbox.run(plan).assert_code(0).assert_prints([&*in_place, &recovers]);
     let restored = restore(&sandbox, server, &id_of(&second), &["--tablespace", &mapped]);
     assert_eq!(restored.psql("SELECT sum(balance), count(*) FROM accounts").unwrap(), "500000|5000");
     assert_eq!(restored.psql("SELECT count(*), sum(n) FROM elsewhere").unwrap(), "1000|500500");
@@ -148,6 +156,33 @@ fn what_is_damaged_or_elsewhere_is_told_on(server: &mut Postgres) {
     let _unknown = sandbox.run(unknown).assert_code(1).assert_says(["no tablespace `none`"]);
     let logical = sandbox.run(["restore", "latest", "--to", &url]).assert_code(1);
     let _logical = logical.assert_says(["is none of `backup postgres`"]);
+}
+
+#[test]
+fn what_is_restored_is_looked_at_by_pg_verifybackup() {
+    for server in &Postgres::start_each().unwrap() {
+        what_is_restored_is_looked_at_by_pg_verifybackup_on(server);
+    }
+}
+
+fn what_is_restored_is_looked_at_by_pg_verifybackup_on(server: &Postgres) {
+    let mut sandbox = sandbox_for(server);
+    let id = id_of(&sandbox.backup(["postgres", "--physical", "--dbname", &server.url("postgres")]));
+    // Programs that are the server's, but for one that damages a file first.
+    let programs = sandbox.path("programs");
+    std::fs::create_dir(&programs).unwrap();
+    for program in ["psql", "pg_dump", "initdb", "pg_ctl", "pg_verifybackup"] {
+        let damage =
+            if program == "pg_verifybackup" { "for data; do :; done; rm \"$data/PG_VERSION\"\n" } else { "" };
+        let real = server.binaries().join(program);
+        let script = programs.join(program);
+        std::fs::write(&script, format!("#!/bin/sh\n{damage}exec '{}' \"$@\"\n", real.display())).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    give_to_server(&sandbox.path(""));
+    sandbox.set("STRONGROOM_PG_BIN", &programs);
+    let told = sandbox.run(["verify", &id]).assert_code(4);
+    let _told = told.assert_prints(["PG_VERSION", "is present in the manifest but not on disk"]);
 }
 
 #[test]

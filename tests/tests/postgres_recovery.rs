@@ -102,6 +102,12 @@ fn recover_on(binaries: &Path) {
     let refused =
         restore(&sandbox, &base, &nowhere, &["--target-latest", "--wal-source", "other"]).assert_code(1);
     let _refused = refused.assert_says(["has nothing of this cluster", "--wal-source"]);
+    let refused = restore(&sandbox, &base, &nowhere, &["--target-time", &early, "--dry-run"]).assert_code(1);
+    let _refused = refused.assert_says(["take an earlier snapshot"]);
+    let planned = restore(&sandbox, &base, &nowhere, &["--target-time", &wanted, "--dry-run"]).assert_code(0);
+    let _planned = planned
+        .assert_prints(["it would recover to 20"])
+        .assert_says(["reaches without a gap to 0000000100"]);
     assert!(!nowhere.exists());
 
     // The server is gone, and its disk.

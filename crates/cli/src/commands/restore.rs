@@ -35,6 +35,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     {
         return Err(RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: subtree.to_string() }.into());
     }
+    let is_everything = options.filter.is_none() && options.subtree.is_none();
+    if arguments.dry_run && snapshot.manifest.engine == ENGINE && is_everything {
+        repository.require_read_access()?;
+        return restore_postgres::plan_cluster(context, &repository, &snapshot, arguments);
+    }
     if arguments.dry_run {
         return dry_run(context, &repository, &snapshot, &options);
     }
@@ -70,7 +75,6 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         owner: true,
         sparse: arguments.sparse,
     };
-    let is_everything = options.filter.is_none() && options.subtree.is_none();
     if snapshot.manifest.engine == ENGINE && is_everything {
         if ![Overwrite::Never, Overwrite::Delta].contains(&overwrite) {
             return Err(Usage(

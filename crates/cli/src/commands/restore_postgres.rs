@@ -201,6 +201,52 @@ pub(super) fn to_data_directory(
     Ok(if is_whole { Outcome::Done } else { Outcome::Code(PARTLY) })
 }
 
+/// What restoring a cluster would come to, and what could not be.
+pub(super) fn plan_cluster(
+    context: &Context<'_>,
+    repository: &Repository,
+    snapshot: &Snapshot,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let reader = Reader::new(repository);
+    let cluster = PhysicalSnapshot::open(&reader, snapshot)?;
+    let recovery = recovery::of(context, &arguments.recovery, repository, &cluster)?;
+    let tablespaces = arguments.server.tablespace.iter().cloned().collect();
+    let spaces = cluster.plan(&tablespaces, recovery.as_ref())?;
+    let (tree, end) = (&snapshot.manifest.tree, cluster.end());
+    let target = recovery.as_ref().map(|recovery| recovery.until.to_string());
+    if context.global.json {
+        let spaces: Vec<_> =
+            spaces.iter().map(|space| json!({ "name": space.name, "target": space.folder })).collect();
+        context.json(&json!({
+            "type": "summary", "snapshot": snapshot.id().to_hex(), "entries": tree.entries, "bytes": tree.bytes, "server_major": end.server_major,
+            "timeline": end.timeline, "recovers_to": end.lsn, "backup_ended_ms": end.time_ms, "recovery_target": target, "tablespaces": spaces,
+        }));
+        return Ok(Outcome::Done);
+    }
+    line!(
+        "would restore the cluster of snapshot {} (PostgreSQL {}, {} entries, {})",
+        snapshot.id().short(),
+        end.server_major,
+        tree.entries,
+        render::bytes(tree.bytes)
+    );
+    for space in &spaces {
+        line!("tablespace {} into {}", render::safe(&space.name), space.folder.display());
+    }
+    let backup = format!(
+        "{} on timeline {}, where its backup ended at {}",
+        end.lsn,
+        end.timeline,
+        render::rfc3339_ms(end.time_ms)
+    );
+    match target {
+        None => line!("it would recover to {backup}"),
+        Some(target) => line!("it would recover {target}, and before that reach {backup}"),
+    }
+    Ok(Outcome::Done)
+}
+
 /// The database that was named, or the only one.
 fn chosen(archives: &Archives<'_>, arguments: &Restore) -> anyhow::Result<String> {
     match (&arguments.server.database, archives.databases().as_slice()) {

@@ -100,6 +100,30 @@ impl Scratch {
         self.run(start.arg(self.data()).arg("--log").arg(self.log()))
     }
 
+    /// Has `pg_verifybackup` compare its data directory with a manifest, and read the log that it names. Gives what it finds.
+    ///
+    /// # Errors
+    /// `Scratch` when it cannot be run.
+    pub(super) fn verify_backup(&self, manifest: &Path) -> Result<Vec<String>, PostgresError> {
+        self.give(manifest)?;
+        let mut program = self.command("pg_verifybackup");
+        // It says anew where tablespaces lie.
+        program
+            .args(["--quiet", "--ignore=tablespace_map", "--manifest-path"])
+            .arg(manifest)
+            .arg(self.data());
+        let name = Path::new(program.get_program()).to_path_buf();
+        let ended =
+            program.stderr(Stdio::piped()).output().map_err(|source| failed(&name, source.to_string()))?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let mut found: Vec<String> =
+            said.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).take(LINES_KEPT).collect();
+        if !ended.status.success() && found.is_empty() {
+            found.push(format!("pg_verifybackup: {}", ended.status));
+        }
+        Ok(if ended.status.success() { Vec::new() } else { found })
+    }
+
     /// A file or folder to the server's user.
     fn give(&self, path: &Path) -> Result<(), PostgresError> {
         let Some((user, group)) = self.account else { return Ok(()) };

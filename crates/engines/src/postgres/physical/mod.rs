@@ -13,6 +13,7 @@
 mod backup;
 mod facts;
 mod label;
+mod manifest;
 mod page;
 mod recovery;
 mod restore;
@@ -23,7 +24,7 @@ mod verify;
 
 pub use backup::PhysicalPostgres;
 pub use recovery::{Recovery, Until};
-pub use restore::{PhysicalSnapshot, RestoredCluster};
+pub use restore::{BackupEnd, PhysicalSnapshot, PlacedTablespace, RestoredCluster};
 pub use verify::PhysicalVerification;
 
 /// What snapshots of it are called.

@@ -14,7 +14,7 @@ use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use super::super::error::PostgresError;
-use super::facts::Facts;
+use super::facts::{Facts, Tablespace};
 use super::label::{parse_lsn, segments};
 use super::recovery::Recovery;
 use super::{DATA, ENGINE, SPACE, STOP, TABLESPACES, stopped};
@@ -26,6 +26,29 @@ pub struct PhysicalSnapshot<'r> {
     pub(super) reader: &'r Reader<'r>,
     pub(super) snapshot: &'r Snapshot,
     pub(super) facts: Facts,
+}
+
+/// The end of a backup.
+#[derive(Debug, Clone, Copy)]
+pub struct BackupEnd<'f> {
+    /// The server's major version.
+    pub server_major: u32,
+    /// The timeline it was on.
+    pub timeline: u32,
+    /// The position in its log, `0/2000100`.
+    pub lsn: &'f str,
+    /// When that was, by the server's clock, ms since 1970.
+    pub time_ms: i64,
+}
+
+/// A tablespace, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedTablespace {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    oid: u32,
 }
 
 /// What was restored.
@@ -88,26 +111,10 @@ impl<'r> PhysicalSnapshot<'r> {
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<RestoredCluster, EngineError> {
-        if let Some(unknown) =
-            tablespaces.keys().find(|name| !self.facts.tablespaces.iter().any(|one| one.name == **name))
-        {
-            let there = self.facts.tablespaces.iter().map(|one| one.name.clone()).collect();
-            return Err(PostgresError::NoTablespace { name: unknown.clone(), there }.into());
-        }
-        if let Some(recovery) = recovery {
-            recovery.check(&self.facts)?;
-        }
-        let mut spaces = Vec::new();
-        for tablespace in &self.facts.tablespaces {
-            let folder = tablespaces.get(&tablespace.name);
-            let folder = folder.cloned().unwrap_or_else(|| PathBuf::from(&tablespace.path));
-            let folder = std::path::absolute(&folder)
-                .map_err(|source| PostgresError::ReadFile { path: folder.clone(), source })?;
-            spaces.push((tablespace.oid, folder));
-        }
+        let spaces = self.plan(tablespaces, recovery)?;
         if options.overwrite == Overwrite::Delta {
             stopped::check_data(into)?;
-            spaces.iter().try_for_each(|(_, folder)| stopped::check_tablespace(folder))?;
+            spaces.iter().try_for_each(|space| stopped::check_tablespace(&space.folder))?;
         }
         let target = DirectoryTarget::open(into, options)?;
         // Without it, no server starts on what is half of one state and half of another.
@@ -126,8 +133,9 @@ impl<'r> PhysicalSnapshot<'r> {
             Ok(restore(self.reader, self.snapshot, target, &options, monitor)?)
         };
         done.add(part(DATA, &target)?);
-        for (oid, folder) in &spaces {
-            done.add(part(&format!("{SPACE}/{oid}"), &DirectoryTarget::open(folder, options)?)?);
+        for space in &spaces {
+            let target = DirectoryTarget::open(&space.folder, options)?;
+            done.add(part(&format!("{SPACE}/{}", space.oid), &target)?);
         }
         done.add(part(STOP, &target)?);
         Self::link(into, &spaces)?;
@@ -142,6 +150,45 @@ impl<'r> PhysicalSnapshot<'r> {
             write_like(into, "recovery.signal", "")?;
         }
         Ok(done)
+    }
+
+    /// Where tablespaces would go, if the cluster can be restored so.
+    ///
+    /// # Errors
+    /// `NoTablespace` for one that is named and not there; `Unreachable` and `Target` for a recovery that ends before it could.
+    pub fn plan(
+        &self,
+        tablespaces: &BTreeMap<String, PathBuf>,
+        recovery: Option<&Recovery>,
+    ) -> Result<Vec<PlacedTablespace>, EngineError> {
+        let there = &self.facts.tablespaces;
+        if let Some(unknown) = tablespaces.keys().find(|name| !there.iter().any(|one| one.name == **name)) {
+            let there = there.iter().map(|one| one.name.clone()).collect();
+            return Err(PostgresError::NoTablespace { name: unknown.clone(), there }.into());
+        }
+        if let Some(recovery) = recovery {
+            recovery.check(&self.facts)?;
+        }
+        let place = |tablespace: &Tablespace| {
+            let folder = tablespaces.get(&tablespace.name);
+            let folder = folder.cloned().unwrap_or_else(|| PathBuf::from(&tablespace.path));
+            let folder = std::path::absolute(&folder)
+                .map_err(|source| PostgresError::ReadFile { path: folder.clone(), source })?;
+            Ok(PlacedTablespace { oid: tablespace.oid, name: tablespace.name.clone(), folder })
+        };
+        there.iter().map(place).collect()
+    }
+
+    /// What it is of, and what it recovers to by itself.
+    #[must_use]
+    pub fn end(&self) -> BackupEnd<'_> {
+        let facts = &self.facts;
+        BackupEnd {
+            server_major: facts.server_major,
+            timeline: facts.timeline,
+            lsn: &facts.stop_lsn,
+            time_ms: facts.stopped_ms,
+        }
     }
 
     /// Which cluster it is.
@@ -172,16 +219,16 @@ impl<'r> PhysicalSnapshot<'r> {
     }
 
     /// Where tablespaces lie now: `tablespace_map` would lead to where they were.
-    fn link(into: &Path, links: &[(u32, PathBuf)]) -> Result<(), EngineError> {
+    fn link(into: &Path, spaces: &[PlacedTablespace]) -> Result<(), EngineError> {
         let mut map = String::new();
-        for (oid, folder) in links {
+        for PlacedTablespace { oid, folder, .. } in spaces {
             let link = into.join(TABLESPACES).join(oid.to_string());
             let _ = std::fs::remove_file(&link);
             symlink(folder, &link).map_err(wrong(&link))?;
             let path = folder.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\\n");
             map.push_str(&format!("{oid} {path}\n"));
         }
-        match links {
+        match spaces {
             [] => Ok(()),
             _ => write_like(into, "tablespace_map", &map),
         }

@@ -28,10 +28,10 @@ pub struct PhysicalVerification<'a> {
 }
 
 impl PhysicalSnapshot<'_> {
-    /// Restores the cluster, starts it, has every table of its databases read, and drops it again.
+    /// Restores the cluster, has `pg_verifybackup` look at its files and its log, starts it, has every table of its databases read, and drops it again.
     ///
     /// # Errors
-    /// `NoDatabase`; `Scratch`, `NoProgram` where no restore could even begin; what reading the snapshot fails with. A
+    /// `NoDatabase`; `Scratch`, `NoProgram` where no test could even begin; what reading the snapshot fails with. A
     /// cluster that does not start is a difference.
     pub fn verify(
         &self,
@@ -63,6 +63,11 @@ impl PhysicalSnapshot<'_> {
         scratch.give_all(&scratch.data())?;
         for tablespace in &self.facts.tablespaces {
             scratch.give_all(&scratch.beside(&format!("space-{}", tablespace.oid)))?;
+        }
+        if cluster.differences.is_empty() {
+            let manifest = scratch.beside("manifest");
+            self.write_manifest(&manifest)?;
+            cluster.differences.extend(scratch.verify_backup(&manifest)?);
         }
         let started = scratch.serve();
         cluster.seconds = began.elapsed().as_secs_f64();
