@@ -159,6 +159,45 @@ fn what_is_damaged_or_elsewhere_is_told_on(server: &mut Postgres) {
 }
 
 #[test]
+fn a_cluster_is_sent_from_elsewhere() {
+    for server in &Postgres::start_each().unwrap() {
+        a_cluster_is_sent_from_elsewhere_on(server);
+    }
+}
+
+fn a_cluster_is_sent_from_elsewhere_on(server: &Postgres) {
+    let sandbox = sandbox_for(server);
+    server.psql(BANK).unwrap();
+    server.psql("CREATE ROLE copier LOGIN REPLICATION; GRANT pg_monitor TO copier").unwrap();
+    let url = server.url("postgres").replace("postgres@", "copier@");
+    let remote = ["postgres", "--physical", "--remote", "--dbname", &url];
+    let sent = sandbox.backup(remote);
+    // What lies on the server's host is the same, and so are its chunks.
+    let read = sandbox.backup(["postgres", "--physical", "--dbname", &server.url("postgres")]);
+    assert!(read["new_bytes"].as_u64().unwrap() < read["bytes"].as_u64().unwrap() / 10, "{read}");
+    server.psql("UPDATE accounts SET balance = 7 WHERE id < 10").unwrap();
+    let later = sandbox.backup(remote);
+    assert!(later["new_bytes"].as_u64().unwrap() < later["bytes"].as_u64().unwrap() / 4, "{later}");
+    for (snapshot, sum) in [(&sent, "500000"), (&later, "499163")] {
+        let restored = restore(&sandbox, server, &id_of(snapshot), &[]);
+        assert_eq!(restored.psql("SELECT sum(balance) FROM accounts").unwrap(), sum);
+        assert_eq!(restored.psql("SELECT count(*) FROM notes").unwrap(), "5000");
+    }
+    let _proven = sandbox.run(["verify", &id_of(&later)]).assert_code(0);
+    sandbox.assert_clean();
+
+    let count = sandbox.snapshots().len();
+    let space = server.make_folder("space").unwrap();
+    server.psql(&format!("CREATE TABLESPACE other LOCATION '{}'", space.display())).unwrap();
+    let refused = sandbox.run([&["backup"][..], &remote[..]].concat()).assert_code(1);
+    let _refused = refused.assert_says(["has tablespaces (other)", "on its own host"]);
+    server.psql("DROP TABLESPACE other; ALTER ROLE copier NOREPLICATION").unwrap();
+    let refused = sandbox.run([&["backup"][..], &remote[..]].concat()).assert_code(1);
+    let _refused = refused.assert_says(["pg_basebackup failed", "FATAL"]);
+    assert_eq!(sandbox.snapshots().len(), count);
+}
+
+#[test]
 fn what_is_restored_is_looked_at_by_pg_verifybackup() {
     for server in &Postgres::start_each().unwrap() {
         what_is_restored_is_looked_at_by_pg_verifybackup_on(server);

@@ -1,8 +1,8 @@
 //! Installing by the machine's own package clients: Debian's packages for the system, PyPI's in virtual
 //! environments of the tools folder, all others in folders of it that name their version.
 
-mod postgres;
 mod release;
+mod relocated;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::{cargo, output, tools_folder};
-pub(crate) use postgres::RelocatedPostgres;
 pub(crate) use release::ReleasePackage;
+pub(crate) use relocated::Relocated;
 
 /// Written into a virtual environment last: an interrupted install has none and is done again.
 const STAMP: &str = "installed";

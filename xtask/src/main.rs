@@ -39,6 +39,8 @@ enum Command {
     Tidy,
     /// Race strongroom against restic, rustic and borg over the same data
     Race(strongroom_race::Arguments),
+    /// Race `backup postgres --physical` against pgBackRest over a running cluster
+    RaceCluster(strongroom_race::cluster::ClusterArguments),
     /// Measure what a slow way to the store costs
     Distance(distance::Arguments),
     /// Measure a very large index, and a listing of very many snapshots
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Services(arguments) => services::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Race(arguments) => race::run(&arguments),
+        Command::RaceCluster(arguments) => race::run_cluster(&arguments),
         Command::Distance(arguments) => distance::run(&arguments),
         Command::IndexScale(arguments) => index_scale::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use strongroom_race::cluster::{ClusterArguments, ClusterEquipment};
 use strongroom_race::{Arguments, Equipment, Scenario, Tool};
 use strongroom_tests::services::in_ci;
 
 use crate::checkout::{cargo, root, tools_folder};
-use crate::services::{BORG, LINUX_SOURCES, POSTGRES, REDIS, RESTIC, RUSTIC, TIME};
+use crate::services::{BORG, LINUX_SOURCES, PGBACKREST, POSTGRES, REDIS, RESTIC, RUSTIC, TIME};
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut tools = Vec::new();
@@ -44,6 +45,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for line in &missing {
         println!("\n{line}");
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask race-cluster`.
+pub(crate) fn run_cluster(arguments: &ClusterArguments) -> Result<ExitCode> {
+    POSTGRES.ensure()?;
+    let equipment = ClusterEquipment {
+        time: TIME.ensure()?,
+        pgbackrest: PGBACKREST.ensure()?,
+        strongroom: build_strongroom()?,
+    };
+    strongroom_race::cluster::run(arguments, &equipment)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,7 +15,7 @@ use strongroom_tests::services::postgres::{self, Postgres};
 use strongroom_tests::services::redis::{self, Redis};
 
 use crate::install::{
-    self, CargoProgram, GoProgram, NodePackage, PythonEnvironment, ReleasePackage, RelocatedPostgres,
+    self, CargoProgram, GoProgram, NodePackage, PythonEnvironment, ReleasePackage, Relocated,
 };
 
 #[derive(clap::Args)]
@@ -70,6 +70,16 @@ pub(crate) const NEWER_POSTGRES: Service = Service {
     source: "Debian 13's postgresql-17 with its libraries",
     find: || NEWER_POSTGRES_PACKAGE.find(),
     install: || NEWER_POSTGRES_PACKAGE.install(),
+    serve: None,
+};
+
+/// The folder of the program `pgbackrest`.
+pub(crate) const PGBACKREST: Service = Service {
+    name: "pgbackrest",
+    needed_by: "race",
+    source: "Debian 13's pgbackrest with its libraries",
+    find: || PGBACKREST_PACKAGE.find(),
+    install: || PGBACKREST_PACKAGE.install(),
     serve: None,
 };
 
@@ -188,7 +198,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 13] = [
+const SERVICES: [&Service; 14] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,
@@ -200,11 +210,27 @@ const SERVICES: [&Service; 13] = [
     &RESTIC,
     &RUSTIC,
     &BORG,
+    &PGBACKREST,
     &LINUX_SOURCES,
     &TIME,
 ];
 
-const NEWER_POSTGRES_PACKAGE: RelocatedPostgres = RelocatedPostgres { major: "17", release: "trixie" };
+const NEWER_POSTGRES_PACKAGE: Relocated = Relocated {
+    package: "postgresql-17",
+    release: "trixie",
+    programs: "usr/lib/postgresql/17/bin",
+    program: "postgres",
+    // It compiles queries with a library that is large.
+    left_out: Some(("usr/lib/postgresql/17/lib", "llvmjit")),
+};
+
+const PGBACKREST_PACKAGE: Relocated = Relocated {
+    package: "pgbackrest",
+    release: "trixie",
+    programs: "usr/bin",
+    program: "pgbackrest",
+    left_out: None,
+};
 
 const RESTIC_PACKAGE: ReleasePackage = ReleasePackage { name: "restic", release: "trixie" };
 

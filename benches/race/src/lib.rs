@@ -21,6 +21,7 @@
 
 mod arguments;
 mod bars;
+pub mod cluster;
 mod contender;
 mod data;
 pub mod measure;

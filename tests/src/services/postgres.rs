@@ -152,6 +152,12 @@ impl Postgres {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The folder of the socket it listens on.
+    #[must_use]
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The loopback port it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -55,7 +55,8 @@ pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> any
     let target = Target::parse(arguments.dbname.as_deref().unwrap_or_default())?;
     let programs = Programs { folder: arguments.pg_bin.clone() };
     if arguments.physical {
-        let engine = PhysicalPostgres { target, programs, force: arguments.force };
+        let engine =
+            PhysicalPostgres { target, programs, force: arguments.force, is_remote: arguments.remote };
         return run(context, &engine, &arguments.common, engine.name(), Vec::new(), arguments.force);
     }
     let limits = Limits {

@@ -70,12 +70,18 @@ pub enum PostgresError {
         database: String,
     },
     /// The files of a server that is to be backed up are not here.
-    #[error("the data directory {} is not that of the server: {why}. A physical backup reads it on the server's own host, as its user or as root", .folder.display())]
+    #[error("the data directory {} is not that of the server: {why}. A physical backup reads it on the server's own host, as its user or as root; with --remote, the server sends it", .folder.display())]
     NotLocal {
         /// What the server calls it.
         folder: std::path::PathBuf,
         /// What is wrong.
         why: String,
+    },
+    /// Tablespaces are no part of the one stream that a server sends.
+    #[error("the server has tablespaces ({}), which it does not send: back it up on its own host, without --remote", .names.join(", "))]
+    RemoteTablespaces {
+        /// Their names.
+        names: Vec<String>,
     },
     /// A folder that a cluster is to be restored over holds something else.
     #[error("{} is no data of a PostgreSQL server: {why}; nothing was changed. Restore into a new folder", .folder.display())]

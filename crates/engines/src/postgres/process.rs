@@ -84,12 +84,20 @@ impl Process {
     ///
     /// # Errors
     /// `Failed` with what it said, unless it ended well; `Start` when that cannot be known.
-    pub(super) fn finish(mut self) -> Result<(), PostgresError> {
+    pub(super) fn finish(self) -> Result<(), PostgresError> {
+        self.finish_saying().map(drop)
+    }
+
+    /// Waits for its end, and gives the last of what it said.
+    ///
+    /// # Errors
+    /// As [`Process::finish`].
+    pub(super) fn finish_saying(mut self) -> Result<Vec<String>, PostgresError> {
         let status = self.child.wait();
         let stderr = self.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
         let status = status.map_err(|source| PostgresError::Start { program: self.name.clone(), source })?;
         match status.success() {
-            true => Ok(()),
+            true => Ok(stderr),
             false => {
                 let program = std::mem::take(&mut self.name);
                 Err(PostgresError::Failed { program, status: status.to_string(), stderr })

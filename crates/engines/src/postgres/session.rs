@@ -39,6 +39,15 @@ impl<'m> Session<'m> {
         Ok(Self { process: Some(process), stdin, answers })
     }
 
+    /// The server's clock, ms since 1970.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub(super) fn clock_ms(&mut self) -> Result<i64, PostgresError> {
+        let said = self.ask_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")?;
+        said.parse().map_err(|_| PostgresError::Answer { what: format!("its clock says {said:?}") })
+    }
+
     /// The lines that a statement gives, with `|` between columns. It is a single one, and has no semicolon.
     ///
     /// # Errors

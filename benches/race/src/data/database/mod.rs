@@ -13,7 +13,7 @@ use strongroom_tests::services::postgres::Postgres;
 use super::Data;
 use super::cached::CachedFiles;
 
-const DATABASE: &str = "platform";
+pub(crate) const DATABASE: &str = "platform";
 const DAYS: [(&str, &str); 3] = [
     ("1-first.dump", include_str!("first_day.sql")),
     ("2-mixed.dump", include_str!("mixed_day.sql")),
@@ -32,8 +32,8 @@ const SETTINGS: [(&str, &str); 6] = [
 const CUSTOMERS_PER_MEGABYTE: u32 = 186;
 
 pub(crate) fn prepare(megabytes: u32, cache: &Path) -> Result<Data> {
-    let customers = (CUSTOMERS_PER_MEGABYTE * megabytes).to_string();
-    let days = DAYS.map(|(file, sql)| (file, sql.replace(":customers", &customers)));
+    let [first, mixed, uniform] = days(megabytes);
+    let days = [(DAYS[0].0, first), (DAYS[1].0, mixed), (DAYS[2].0, uniform)];
     let files = CachedFiles {
         cache,
         name: format!("database-{megabytes}"),
@@ -51,6 +51,12 @@ pub(crate) fn prepare(megabytes: u32, cache: &Path) -> Result<Data> {
         Ok(())
     })?;
     Ok(Data::Streams { name: "platform.dump", days })
+}
+
+/// The SQL of each day, of a database whose dump has about so many megabytes.
+pub(crate) fn days(megabytes: u32) -> [String; 3] {
+    let customers = (CUSTOMERS_PER_MEGABYTE * megabytes).to_string();
+    DAYS.map(|(_, sql)| sql.replace(":customers", &customers))
 }
 
 /// Through a pipe, as a backup gets it: into a file, `pg_dump` would write the places of tables as well.

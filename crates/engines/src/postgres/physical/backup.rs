@@ -13,19 +13,19 @@ use strongroom_repository::tree::EntryCursor;
 
 use super::super::error::PostgresError;
 use super::super::{Programs, Target};
-use super::facts::{Facts, PageChecksums};
+use super::facts::{Facts, PageChecksums, Tablespace};
 use super::label::{lsn, segments};
 use super::page::{PAGE_BYTES, PAGES_A_SEGMENT, PageState, state_of};
-use super::server::{Backup, Ending};
+use super::server::{Backup, Cluster, Ending};
 use super::skip::{self, RelationFile};
 use super::{DATA, ENGINE, SPACE, STOP};
 use crate::engine::{Engine, EngineError};
 use crate::files::{OpenFile, Walk, WalkOptions, Walked, WalkedEntry};
 
 /// A chunk is some pages: what changes in one of them does not move the others.
-const CHUNKS: ChunkerParams = ChunkerParams::Fixed { size: 64 << 10 };
+pub(super) const CHUNKS: ChunkerParams = ChunkerParams::Fixed { size: 64 << 10 };
 /// Shortest file that may be stored as what differs from what it was, bytes.
-const DELTA_BYTES: u64 = 64 << 10;
+pub(super) const DELTA_BYTES: u64 = 64 << 10;
 /// What is read and looked at at once, bytes: a whole number of pages.
 const READ_BYTES: usize = 256 << 10;
 /// A page that looks torn is read so often.
@@ -37,7 +37,7 @@ const CLOCK_GRAIN_NS: i64 = 2_000_000_000;
 /// Damaged pages that are named.
 const DAMAGED_NAMED: usize = 100;
 
-/// Reads a cluster on its server's own host.
+/// Reads a cluster, on its server's own host unless that is to send it.
 #[derive(Debug, Clone)]
 pub struct PhysicalPostgres {
     /// Which.
@@ -46,6 +46,8 @@ pub struct PhysicalPostgres {
     pub programs: Programs,
     /// Read all of it again, also what seems unchanged.
     pub force: bool,
+    /// Have the server send it: its files are elsewhere.
+    pub is_remote: bool,
 }
 
 impl Engine for PhysicalPostgres {
@@ -55,7 +57,7 @@ impl Engine for PhysicalPostgres {
 
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
         let monitor = sink.monitor();
-        match self.back_up(sink) {
+        match if self.is_remote { self.back_up_remotely(sink) } else { self.back_up(sink) } {
             // Whatever it looked like to those who were reading.
             Err(_) if monitor.is_cancelled() => Err(RepositoryError::Interrupted.into()),
             done => done,
@@ -99,28 +101,41 @@ impl PhysicalPostgres {
             ));
             sink.count_unreadable();
         }
-        let facts = Facts {
-            engine: ENGINE.into(),
-            server_major: backup.major,
-            system_identifier: backup.cluster.system_identifier.clone(),
-            timeline: ending.label.timeline,
-            start_lsn: lsn(ending.label.start),
-            stop_lsn: lsn(ending.stop),
-            stopped_ms: ending.stopped_ms,
-            wal,
-            wal_segment_bytes: segment_bytes,
-            data_directory: data.to_string_lossy().into_owned(),
-            tablespaces: backup.tablespaces.clone(),
-            size: backup.cluster.size,
-            databases: backup.cluster.databases.clone(),
-            superuser: backup.cluster.superuser.clone(),
-            page_checksums: run.checksums,
-        };
-        let json = serde_json::to_vec(&facts);
-        sink.facts(json.map_err(|error| PostgresError::Answer { what: error.to_string() })?);
+        let (cluster, spaces, major) = (backup.cluster.clone(), backup.tablespaces.clone(), backup.major);
+        sink.facts(facts_of(cluster, major, spaces, &ending, wal, &data, run.checksums)?);
         sink.cut(Vec::new(), CHUNKS, run.bytes);
         Ok(run.lane.finish()?)
     }
+}
+
+/// What a snapshot says of itself, as JSON.
+pub(super) fn facts_of(
+    cluster: Cluster,
+    major: u32,
+    tablespaces: Vec<Tablespace>,
+    ending: &Ending,
+    wal: Vec<String>,
+    data: &Path,
+    page_checksums: PageChecksums,
+) -> Result<Vec<u8>, PostgresError> {
+    let facts = Facts {
+        engine: ENGINE.into(),
+        server_major: major,
+        system_identifier: cluster.system_identifier,
+        timeline: ending.label.timeline,
+        start_lsn: lsn(ending.label.start),
+        stop_lsn: lsn(ending.stop),
+        stopped_ms: ending.stopped_ms,
+        wal,
+        wal_segment_bytes: cluster.segment_bytes,
+        data_directory: data.to_string_lossy().into_owned(),
+        tablespaces,
+        size: cluster.size,
+        databases: cluster.databases,
+        superuser: cluster.superuser,
+        page_checksums,
+    };
+    serde_json::to_vec(&facts).map_err(|error| PostgresError::Answer { what: error.to_string() })
 }
 
 fn canonical(folder: &Path) -> Result<PathBuf, PostgresError> {
@@ -309,7 +324,7 @@ impl Run<'_, '_, '_> {
     }
 }
 
-fn path_of(bytes: Vec<u8>) -> Result<EntryPath, EngineError> {
+pub(super) fn path_of(bytes: Vec<u8>) -> Result<EntryPath, EngineError> {
     let name = String::from_utf8_lossy(&bytes).into_owned();
     EntryPath::new(bytes).map_err(|source| EngineError::StreamName { name, source })
 }

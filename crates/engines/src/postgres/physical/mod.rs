@@ -1,5 +1,5 @@
 //! A whole cluster as it lies in its data directory: read on the server's own host between `pg_backup_start` and
-//! `pg_backup_stop`, and started again from there.
+//! `pg_backup_stop`, or as the server sends it elsewhere, and started again from there.
 //!
 //! ```text
 //! data/...           the data directory
@@ -16,6 +16,7 @@ mod label;
 mod manifest;
 mod page;
 mod recovery;
+mod remote;
 mod restore;
 mod server;
 mod skip;

@@ -16,7 +16,7 @@ use super::page::PAGE_BYTES;
 const START_TOLERANCE_SECONDS: i64 = 5;
 
 /// What the server says of itself.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Cluster {
     pub(super) system_identifier: String,
     pub(super) data_directory: PathBuf,
@@ -84,10 +84,9 @@ impl<'m> Backup<'m> {
     ) -> Result<Self, PostgresError> {
         let mut session = Session::open(programs, target, None, monitor)?;
         let major = session.server_major()?;
-        let nothing = || PostgresError::Answer { what: "it says nothing of itself".into() };
-        let cluster: Cluster = session.ask_json(CLUSTER)?.pop().ok_or_else(nothing)?;
+        let cluster = Cluster::ask(&mut session)?;
         cluster.check_is_here()?;
-        let tablespaces = session.ask_json(TABLESPACES)?;
+        let tablespaces = tablespaces_of(&mut session)?;
         session.ask(
             "SELECT count(set_config(name, '0', false)) FROM pg_settings WHERE name IN ('statement_timeout', 'idle_session_timeout')",
         )?;
@@ -128,7 +127,24 @@ impl<'m> Backup<'m> {
     }
 }
 
+/// The tablespaces beside the data directory.
+///
+/// # Errors
+/// As [`Session::ask`].
+pub(super) fn tablespaces_of(session: &mut Session<'_>) -> Result<Vec<Tablespace>, PostgresError> {
+    session.ask_json(TABLESPACES)
+}
+
 impl Cluster {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub(super) fn ask(session: &mut Session<'_>) -> Result<Self, PostgresError> {
+        let nothing = || PostgresError::Answer { what: "it says nothing of itself".into() };
+        session.ask_json(CLUSTER)?.pop().ok_or_else(nothing)
+    }
+
     fn check_is_here(&self) -> Result<(), PostgresError> {
         let not_local = |why: String| PostgresError::NotLocal { folder: self.data_directory.clone(), why };
         if self.block_bytes != PAGE_BYTES as u64 {

