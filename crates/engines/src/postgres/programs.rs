@@ -24,6 +24,10 @@ impl Programs {
     pub(super) fn find(&self, program: &'static str, major: Option<u32>) -> Result<PathBuf, PostgresError> {
         let mut found = Vec::new();
         for path in self.candidates(program) {
+            // To ask it would take longer than much of what it is for.
+            if major.is_none() && path.is_file() {
+                return Ok(path);
+            }
             let Some(version) = version_of(&path) else { continue };
             match major {
                 Some(major) if version != major => found.push((version, path)),
@@ -46,20 +50,34 @@ impl Programs {
             return vec![folder.join(program)];
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        for (above, prefix) in PACKAGED {
-            let Ok(entries) = Path::new(above).read_dir() else { continue };
-            for entry in entries.flatten() {
-                let is_version = |name: &str| {
-                    name.strip_prefix(prefix).is_some_and(|version| version.parse::<u32>().is_ok())
-                };
-                if entry.file_name().to_str().is_some_and(is_version) {
-                    folders.push(entry.path().join("bin"));
-                }
-            }
-        }
-        folders.into_iter().map(|folder| folder.join(program)).filter(|path| path.is_file()).collect()
+        let on_path = std::env::split_paths(&path).map(|folder| folder.join(program));
+        // Debian's wrapper takes longer to start than many a program to run; but it knows clusters by name.
+        let names_cluster = std::env::var_os("PGCLUSTER").is_some();
+        let on_path = on_path.filter(|path| path.is_file() && (names_cluster || !is_wrapper(path)));
+        on_path
+            .chain(packaged().into_iter().map(|folder| folder.join(program)))
+            .filter(|path| path.is_file())
+            .collect()
     }
+}
+
+/// The folders of packages, the newest version first.
+fn packaged() -> Vec<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = Vec::new();
+    for (above, prefix) in PACKAGED {
+        let Ok(entries) = Path::new(above).read_dir() else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let version = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+            found.extend(version.map(|version| (version, entry.path().join("bin"))));
+        }
+    }
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, folder)| folder).collect()
+}
+
+fn is_wrapper(program: &Path) -> bool {
+    program.canonicalize().is_ok_and(|path| path.file_name().is_some_and(|name| name == "pg_wrapper"))
 }
 
 /// `pg_dump (PostgreSQL) 17.2 (Debian 17.2-1)` is 17.
