@@ -51,6 +51,20 @@ impl Strongroom {
         Ok(one)
     }
 
+    /// As `pg_dump` has it.
+    pub(super) fn backup_of(&self, database: &str) -> Command {
+        let mut command = self.command();
+        command.args(["backup", "postgres", "--database", database, "--dbname", &self.url]);
+        command
+    }
+
+    /// The latest of those, into a server.
+    pub(super) fn restore_to(&self, url: &str, database: &str) -> Command {
+        let mut command = self.command();
+        command.args(["restore", "latest", "--database", database, "--to", url]);
+        command
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command

@@ -3,8 +3,11 @@
 //! pgBackRest bundles files, stores blocks incrementally, compresses with zstd at level 3, encrypts with AES and has two
 //! processes. It leaves the log to `archive_command`; ours has in each snapshot what it needs of it, so that its bytes
 //! count against us. What is restored of ours is started and its rows are counted.
+//!
+//! And over dumps of its database, against `pg_dump` and `pg_restore` by themselves ([`dumps`]).
 
 mod contender;
+mod dumps;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -160,6 +163,8 @@ fn one_round(round: u32, size_mb: u32, equipment: &ClusterEquipment, folder: &Pa
     let bytes = server.psql("SELECT sum(pg_database_size(oid)) FROM pg_database")?;
     let bytes: f64 = bytes.parse().context("the server does not say how large it is")?;
     eprintln!("  the cluster has {:.0} MB", bytes / MB);
+    eprintln!("{}", dumps::describe(&server)?);
+    let logical = dumps::one_round(round, equipment, &server, folder)?;
     let rows = rows(&server)?;
     for contender in contenders {
         let data = folder.join(format!("restored-{}", contender.name()));
@@ -172,6 +177,7 @@ fn one_round(round: u32, size_mb: u32, equipment: &ClusterEquipment, folder: &Pa
         server.start_restored(|data| outcome = output(&mut ours.restore(data, false)).map(drop))?;
     outcome?;
     ensure!(self::rows(&restored)? == rows, "what was restored has other rows");
+    figures.extend(logical);
     Ok(figures)
 }
 
@@ -205,6 +211,7 @@ fn table(figures: &[Figure]) -> String {
             if bytes[1] > 0.0 { format!("{:.2}", bytes[0] / bytes[1]) } else { String::new() },
         ));
     }
+    text.push_str(&dumps::table(figures));
     let peak =
         |tool: &str| figures.iter().filter(|one| one.tool == tool).map(|one| one.peak_mib).max().unwrap_or(0);
     text.push_str(&format!(

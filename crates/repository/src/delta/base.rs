@@ -45,13 +45,12 @@ pub struct Base {
 /// A chunk of it.
 struct Known {
     anchors: Vec<Anchor>,
-    depth: u8,
     /// The frames that it takes to read it.
     frames: BTreeSet<(PackId, u32)>,
 }
 
 /// What a frame is to be compressed against.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Prefix {
     pub(crate) chunks: Vec<ChunkRecord>,
     pub(crate) plain: Vec<u8>,
@@ -61,6 +60,29 @@ pub(crate) struct Prefix {
     pub(crate) closure: u16,
     /// Which these are.
     pub(crate) frames: BTreeSet<(PackId, u32)>,
+}
+
+impl Prefix {
+    /// Adds a chunk, unless it is there already; `false` if it may not be built on.
+    fn add(&mut self, reader: &Reader<'_>, item: ListItem) -> Result<bool, RepositoryError> {
+        if self.chunks.iter().any(|chunk| chunk.id == item.id) {
+            return Ok(true);
+        }
+        let Some(base) = reader.base(item.id, BASE_DEPTH_LIMIT)? else { return Ok(false) };
+        let bytes = base.chunk.as_bytes();
+        self.frames.extend(base.frames);
+        if bytes.len() != item.length as usize
+            || self.frames.len() > CLOSURE_LIMIT
+            || self.plain.len() + bytes.len() > PREFIX_LIMIT_BYTES
+        {
+            return Ok(false);
+        }
+        self.plain.extend_from_slice(bytes);
+        self.chunks.push(ChunkRecord { id: item.id, length: item.length });
+        self.depth = self.depth.max(base.depth + 1);
+        self.closure = u16::try_from(self.frames.len()).unwrap_or(u16::MAX);
+        Ok(true)
+    }
 }
 
 /// A chunk of the base near where bytes are looked for.
@@ -109,6 +131,9 @@ impl Base {
 
     /// The part of the base that looks most like these new chunks; `None` when nothing does.
     pub(crate) fn find(&self, reader: &Reader<'_>, new: &New<'_>) -> Result<Option<Prefix>, RepositoryError> {
+        if let Some(prefix) = self.in_place(reader, new)? {
+            return Ok(Some(prefix));
+        }
         let wanted = new.anchors();
         let Some(span) = new.span() else { return Ok(None) };
         let drift = self.drift.load(Ordering::Relaxed);
@@ -125,6 +150,39 @@ impl Base {
             }
         }
         Ok(None)
+    }
+
+    /// The chunks of the same lengths at the same places, if all have one: what was changed in place need not be looked for.
+    fn in_place(&self, reader: &Reader<'_>, new: &New<'_>) -> Result<Option<Prefix>, RepositoryError> {
+        let drift = self.drift.load(Ordering::Relaxed);
+        let mut places = new
+            .chunks
+            .iter()
+            .zip(new.starts)
+            .map(|(chunk, start)| (start.checked_add_signed(drift), u64::from(chunk.length)));
+        let Some(first) = new.starts.first().and_then(|start| start.checked_add_signed(drift)) else {
+            return Ok(None);
+        };
+        let mut cursor = ListCursor::new(reader, &self.content)?;
+        let mut start = cursor.skip_to(first)?;
+        let mut prefix = Prefix::default();
+        let mut wanted = places.next();
+        while let Some((place, length)) = wanted {
+            let Some(item) = cursor.next_item()? else { return Ok(None) };
+            let end = start + u64::from(item.length);
+            match place {
+                Some(place) if place >= end => {}
+                Some(place) if (place, length) == (start, item.length.into()) && !item.is_hole() => {
+                    if !prefix.add(reader, item)? {
+                        return Ok(None);
+                    }
+                    wanted = places.next();
+                }
+                _ => return Ok(None),
+            }
+            start = end;
+        }
+        Ok(Some(prefix))
     }
 
     /// The chunks that lie between two positions of the base and may be built on.
@@ -151,11 +209,9 @@ impl Base {
             return Ok(known.clone());
         }
         let known = match reader.base(item.id, BASE_DEPTH_LIMIT)? {
-            Some(base) if base.frames.len() <= CLOSURE_LIMIT => Some(Arc::new(Known {
-                anchors: anchors(base.chunk.as_bytes()),
-                depth: base.depth,
-                frames: base.frames,
-            })),
+            Some(base) if base.frames.len() <= CLOSURE_LIMIT => {
+                Some(Arc::new(Known { anchors: anchors(base.chunk.as_bytes()), frames: base.frames }))
+            }
             _ => None,
         };
         remembered().put(item.id, known.clone());
@@ -227,7 +283,7 @@ fn prefix(
     candidates.retain(|candidate| candidate.votes > 0 && candidate.votes * 16 >= most);
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.votes));
     let budget = (2 * plain_length + (256 << 10)).min(PREFIX_LIMIT_BYTES);
-    let (mut length, mut depth) = (0, 0);
+    let mut length = 0;
     let mut frames = BTreeSet::new();
     let mut chosen = BTreeMap::new();
     for Candidate { item, start, known, .. } in candidates {
@@ -236,29 +292,17 @@ fn prefix(
             continue;
         }
         length += item.length as usize;
-        depth = depth.max(known.depth + 1);
         frames.extend(known.frames.iter().copied());
         chosen.insert(start, item);
     }
     if chosen.is_empty() {
         return Ok(None);
     }
-    let mut prefix = Prefix {
-        chunks: Vec::with_capacity(chosen.len()),
-        plain: Vec::with_capacity(length),
-        depth,
-        closure: u16::try_from(frames.len()).unwrap_or(u16::MAX),
-        frames,
-    };
-    let mut seen = BTreeSet::new();
-    for item in chosen.into_values().filter(|item| seen.insert(item.id)) {
-        let Some(base) = reader.base(item.id, BASE_DEPTH_LIMIT)? else { return Ok(None) };
-        let bytes = base.chunk.as_bytes();
-        if bytes.len() != item.length as usize {
+    let mut prefix = Prefix { plain: Vec::with_capacity(length), ..Prefix::default() };
+    for item in chosen.into_values() {
+        if !prefix.add(reader, item)? {
             return Ok(None);
         }
-        prefix.plain.extend_from_slice(bytes);
-        prefix.chunks.push(ChunkRecord { id: item.id, length: item.length });
     }
     Ok(Some(prefix))
 }
