@@ -1,10 +1,8 @@
 //! `backup postgres` and `restore --to`, against a real server.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use rustix::process::Signal;
 use strongroom_tests::sandbox::{Sandbox, id_of, run};
 use strongroom_tests::services::postgres::Postgres;
 
@@ -244,52 +242,6 @@ fn what_goes_wrong_is_said_and_makes_no_snapshot_on(server: &Postgres) {
     sandbox.assert_clean();
 }
 
-/// pg_dump waits for a lock, and the run is interrupted meanwhile.
-#[test]
-fn an_interrupted_backup_ends_pg_dump_too() {
-    for server in &mut Postgres::start_each().unwrap() {
-        an_interrupted_backup_ends_pg_dump_too_on(server);
-    }
-}
-
-fn an_interrupted_backup_ends_pg_dump_too_on(server: &Postgres) {
-    let mut sandbox = Sandbox::new();
-    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
-    server.psql("CREATE TABLE taken (n int)").unwrap();
-    let mut holder = server.client("psql");
-    holder.args([
-        "--quiet",
-        "--dbname",
-        "postgres",
-        "--command",
-        "BEGIN; LOCK TABLE taken; SELECT pg_sleep(600)",
-    ]);
-    let mut holder = holder.stdout(Stdio::null()).spawn().unwrap();
-    let count = |what: &str| -> u32 {
-        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE {what}");
-        server.psql(&sql).unwrap().trim().parse().unwrap()
-    };
-    let wait_for = |what: &str, wanted: u32| {
-        while count(what) != wanted {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
-    wait_for("query LIKE 'BEGIN; LOCK%' AND state = 'active'", 1);
-    let running =
-        sandbox.start(["backup", "postgres", "--dbname", &server.url("postgres"), "--database", "postgres"]);
-    wait_for("application_name = 'strongroom' AND wait_event_type = 'Lock'", 1);
-    running.signal(Signal::INT);
-    let _said = running.wait().assert_code(130).assert_says(["interrupted"]);
-    server
-        .psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'")
-        .unwrap();
-    let _gone = holder.wait().unwrap();
-    wait_for("application_name = 'strongroom'", 0);
-    assert!(sandbox.snapshots().is_empty());
-    let _good = sandbox.backup(["postgres", "--dbname", &server.url("postgres"), "--database", "postgres"]);
-    sandbox.assert_clean();
-}
-
 #[test]
 fn a_restore_is_proven_and_a_wrong_row_is_told() {
     for server in &mut Postgres::start_each().unwrap() {
@@ -346,20 +298,13 @@ fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: &Postgres) {
 
 /// PostgreSQL's programs, but that something happens to what `pg_restore` restored.
 fn programs_that_then(server: &Postgres, folder: &std::path::Path, sql: &str) -> std::path::PathBuf {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let _ = std::fs::remove_dir_all(folder);
-    std::fs::create_dir(folder).unwrap();
-    for program in ["psql", "pg_dump", "pg_dumpall", "initdb", "pg_ctl", "postgres"] {
-        symlink(server.binaries().join(program), folder.join(program)).unwrap();
-    }
-    let binaries = server.binaries().display();
+    let psql = server.binaries().join("psql");
     let script = format!(
-        "#!/bin/sh\n[ \"$1\" = --version ] && exec {binaries}/pg_restore --version\n{binaries}/pg_restore \"$@\" || exit 1\n\
-         for argument; do case $argument in --dbname=*) exec {binaries}/psql -q \"$argument\" -c '{sql}' >/dev/null;; esac; done\nexit 1\n"
+        "\"$REAL\" \"$@\" || exit 1\n\
+         for argument; do case $argument in --dbname=*) exec {} -q \"$argument\" -c '{sql}' >/dev/null;; esac; done\nexit 1",
+        psql.display()
     );
-    std::fs::write(folder.join("pg_restore"), script).unwrap();
-    std::fs::set_permissions(folder.join("pg_restore"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    folder.to_owned()
+    server.programs_but(folder, "pg_restore", &script).unwrap()
 }
 
 #[test]

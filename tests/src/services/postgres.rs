@@ -15,6 +15,11 @@ use uzers::os::unix::UserExt;
 
 use super::unavailable;
 
+mod programs;
+mod session;
+
+pub use session::Session;
+
 /// Names the folder of `postgres`, `initdb`, `pg_dump` and the rest.
 pub const BINARIES_VARIABLE: &str = "STRONGROOM_TEST_POSTGRES_BIN";
 

@@ -79,7 +79,7 @@ pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> any
     let source =
         if names.is_empty() { "postgres".to_owned() } else { format!("postgres:{}", names.join(",")) };
     let asked = names.iter().map(|name| name.as_bytes().to_vec()).collect();
-    run(context, &engine, &arguments.common, &source, asked, false)
+    run(context, &engine, &arguments.common, &source, asked, false).context("no snapshot was made")
 }
 
 pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyhow::Result<Outcome> {

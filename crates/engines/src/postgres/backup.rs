@@ -139,7 +139,7 @@ impl Postgres {
         }
         let (process, stdout) = Process::start("pg_dumpall --globals-only".into(), &mut command)?;
         let mut output = output_of(stdout, sink.monitor());
-        read_stream(sink, layout::GLOBALS, &mut output, |_| Ok(process.finish()?))
+        read_stream(sink, layout::GLOBALS, &mut output, |_| Ok(process.finish(sink.monitor())?))
     }
 
     /// Some side by side; the first that fails stops the others.

@@ -1,9 +1,10 @@
 //! `pg_dump` of one database, read while it writes.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::process::Command;
 
+use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 
 use super::archive::{ArchiveError, ArchiveReader, BlockKind};
@@ -60,12 +61,24 @@ impl Dump<'_> {
         let taken = ArchiveReader::new(output)
             .map_err(|source| PostgresError::Archive { database: self.database.to_owned(), source }.into())
             .and_then(take);
-        // Why it wrote no good archive, it says itself.
-        if !matches!(&taken, Err(error) if !matches!(error, EngineError::Postgres(PostgresError::Archive { .. })))
-        {
-            process.finish()?;
+        // Why it wrote no whole archive, it says itself.
+        if taken.as_ref().err().is_none_or(is_of_its_end) {
+            process.finish(monitor)?;
         }
         taken
+    }
+}
+
+/// Whether there was less to read than there should be.
+fn is_of_its_end(error: &EngineError) -> bool {
+    match error {
+        EngineError::Postgres(PostgresError::Archive { source, .. }) => {
+            matches!(source, ArchiveError::Truncated { .. } | ArchiveError::NotAnArchive)
+        }
+        EngineError::Repository(RepositoryError::Read { source, .. }) => {
+            source.kind() == ErrorKind::UnexpectedEof
+        }
+        _ => false,
     }
 }
 

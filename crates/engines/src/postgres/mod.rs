@@ -6,6 +6,7 @@
 pub mod archive;
 mod backup;
 mod comparison;
+mod conflict;
 mod dump;
 mod error;
 mod facts;

@@ -16,10 +16,10 @@ use strongroom_repository::tree::EntryCursor;
 use super::archive::{ArchiveReader, TocEntry};
 use super::error::PostgresError;
 use super::facts::{BlockFacts, DatabaseFacts, Facts};
-use super::process::Process;
+use super::process::{Process, input_of};
 use super::selection::{Selection, Wanted};
 use super::session::Session;
-use super::{Programs, Target, layout};
+use super::{Programs, Target, conflict, layout};
 use crate::engine::EngineError;
 
 /// What `pg_restore` is asked to do.
@@ -149,8 +149,23 @@ impl<'r> Archives<'r> {
     /// Restores a database, or a part of it, with `pg_restore`. Gives the bytes that it was given.
     ///
     /// # Errors
-    /// As [`Archives::write`]; `NoProgram`, `Start`, `Failed` with what `pg_restore` said.
+    /// As [`Archives::write`]; `InTheWay` before anything is done; `NoProgram`, `Start`, `Failed` with what `pg_restore` said.
     pub fn restore(
+        &self,
+        database: &str,
+        to: &Destination,
+        switches: &RestoreSwitches,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<u64, EngineError> {
+        match self.restore_all(database, to, switches, monitor, workers) {
+            // Whatever it looked like to those who were writing.
+            Err(_) if monitor.is_cancelled() => Err(RepositoryError::Interrupted.into()),
+            done => done,
+        }
+    }
+
+    fn restore_all(
         &self,
         database: &str,
         to: &Destination,
@@ -166,7 +181,17 @@ impl<'r> Archives<'r> {
         let only: Option<BTreeSet<i64>> =
             selection.as_ref().map(|selection| selection.ids.iter().copied().collect());
         let paths = self.paths(database, only.as_ref())?;
-        let major = Session::open(&to.programs, &to.target, None, monitor)?.server_major()?;
+        let makes_objects = !switches.drop_existing && !switches.create && !switches.data_only;
+        let into = to.database.as_deref().filter(|_| makes_objects);
+        let mut session = Session::open(&to.programs, &to.target, into, monitor)?;
+        let major = session.server_major()?;
+        if makes_objects {
+            let entries = self.entries(database, monitor, workers)?;
+            let is_wanted =
+                |entry: &&TocEntry| only.as_ref().is_none_or(|only| only.contains(&entry.dump_id));
+            conflict::require_none(&mut session, entries.iter().filter(is_wanted))?;
+        }
+        drop(session);
         let mut command = Command::new(to.programs.find("pg_restore", Some(major))?);
         to.target.connect(&mut command, to.database.as_deref());
         command.args(["--format=custom", "--exit-on-error"]);
@@ -192,12 +217,19 @@ impl<'r> Archives<'r> {
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<u64, EngineError> {
-        let mut archive = tempfile::NamedTempFile::new().map_err(PostgresError::List)?;
-        let bytes = self.write_paths(paths, archive.as_file_mut(), monitor, workers)?;
+        let folder = std::env::temp_dir();
+        let cannot = |source| PostgresError::Temporary { folder: folder.clone(), source };
+        let mut archive = tempfile::NamedTempFile::new_in(&folder).map_err(cannot)?;
+        let bytes = match self.write_paths(paths, archive.as_file_mut(), monitor, workers) {
+            Err(EngineError::Repository(RepositoryError::Write { source })) => {
+                return Err(cannot(source).into());
+            }
+            written => written?,
+        };
         command.arg(format!("--jobs={jobs}")).arg(archive.path());
         let (process, stdin) = Process::fed(format!("pg_restore of {database}"), command)?;
         drop(stdin);
-        process.finish()?;
+        process.finish(monitor)?;
         Ok(bytes)
     }
 
@@ -212,18 +244,18 @@ impl<'r> Archives<'r> {
         workers: usize,
     ) -> Result<u64, EngineError> {
         let (process, stdin) = Process::fed(format!("pg_restore of {database}"), command)?;
-        let mut both = Both { one: stdin, other: beside };
+        let mut both = Both { one: input_of(stdin, monitor)?, other: beside };
         let written = self.write_paths(paths, &mut both, monitor, workers);
         drop(both);
         match written {
             // It stopped reading: it says itself why.
             Err(EngineError::Repository(RepositoryError::Write { source })) => {
-                process.finish()?;
+                process.finish(monitor)?;
                 Err(RepositoryError::Write { source }.into())
             }
             written => {
                 let bytes = written?;
-                process.finish()?;
+                process.finish(monitor)?;
                 Ok(bytes)
             }
         }

@@ -122,6 +122,10 @@ impl Archives<'_> {
         for (number, facts) in databases.into_iter().enumerate() {
             match verifier.verify(facts, number) {
                 Err(_) if monitor.is_cancelled() => return Err(RepositoryError::Interrupted.into()),
+                Err(EngineError::Postgres(error)) => {
+                    let why = scratch.as_ref().and_then(Scratch::why_it_broke_down);
+                    return Err(why.unwrap_or(error).into());
+                }
                 verdict => verdicts.push(verdict?),
             }
         }
@@ -148,7 +152,7 @@ impl Verifier<'_, '_> {
         match restored {
             Ok(stored) => verdict.differences = self.compare(facts, stored, &database)?,
             Err(EngineError::Postgres(error @ PostgresError::Failed { .. }))
-                if !self.monitor.is_cancelled() =>
+                if !self.monitor.is_cancelled() && !error.is_of_surroundings() =>
             {
                 verdict.differences.push(error.to_string());
             }
@@ -266,7 +270,7 @@ impl Verifier<'_, '_> {
         // It ends when it does not like what it reads, and says why.
         let _ = wanted.into_iter().try_for_each(|line| writeln!(stdin, "{line}"));
         drop(stdin);
-        Ok(process.finish()?)
+        Ok(process.finish(self.monitor)?)
     }
 
     /// What is only a part of a database may lie in schemas that are not in it.
@@ -295,7 +299,11 @@ pub(super) fn is_false(
         }
         Ok(lines) if lines.is_empty() => "nothing".into(),
         Ok(lines) => lines.join(", "),
-        Err(error @ PostgresError::Failed { .. }) if !monitor.is_cancelled() => error.to_string(),
+        Err(error @ PostgresError::Failed { .. })
+            if !monitor.is_cancelled() && !error.is_of_surroundings() =>
+        {
+            error.to_string()
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(Some(format!("the assertion {assertion:?} gave {said}")))
@@ -323,6 +331,8 @@ struct Made<'v> {
     programs: &'v Programs,
     target: &'v Target,
     monitor: &'v dyn Monitor,
+    /// Of a server that stays.
+    is_to_be_dropped: bool,
 }
 
 impl<'v> Made<'v> {
@@ -331,8 +341,11 @@ impl<'v> Made<'v> {
         name: &str,
         properties: &Properties,
     ) -> Result<Self, PostgresError> {
+        // Not to be cancelled in the middle: the server would go on, and nobody drop what it made.
+        let silent = &strongroom_repository::monitor::Silent;
         let make = |collate: &str, ctype: &str| {
-            verifier.session(None)?.ask(&format!(
+            let mut session = Session::open(verifier.programs, &verifier.target, None, silent)?;
+            session.ask(&format!(
                 "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
                 identifier(name),
                 literal(&properties.encoding),
@@ -353,7 +366,8 @@ impl<'v> Made<'v> {
             }
         }
         let Verifier { programs, target, monitor, .. } = verifier;
-        Ok(Self { name: name.to_owned(), programs, target, monitor: *monitor })
+        let is_to_be_dropped = !verifier.with_roles;
+        Ok(Self { name: name.to_owned(), programs, target, monitor: *monitor, is_to_be_dropped })
     }
 }
 
@@ -365,7 +379,9 @@ impl Drop for Made<'_> {
                 .and_then(|mut session| {
                     session.ask(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&self.name)))
                 });
-        if let Err(error) = dropped {
+        if let Err(error) = dropped
+            && self.is_to_be_dropped
+        {
             self.monitor.warn(&format!("the database {} could not be dropped again: {error}", self.name));
         }
     }
