@@ -41,18 +41,6 @@ const NEXT_DAY: &str = "
     INSERT INTO sales.events VALUES ('2025-06-01', 'one more');
     REFRESH MATERIALIZED VIEW sales.totals;";
 
-/// All of a database as text, without what names the moment.
-fn text_of(server: &Postgres, database: &str) -> String {
-    let output = server.pg_dump(&[database]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    // Newer ones write a word of chance at either end.
-    text.lines()
-        .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
 fn with_programs(command: &mut Command, server: &Postgres) {
     command.env("STRONGROOM_PG_BIN", server.binaries());
 }
@@ -78,7 +66,7 @@ fn databases_come_back_by_id_as_they_were_on(server: &Postgres) {
             server.psql_in("shop", NEXT_DAY).unwrap();
         }
         let report = sandbox.backup(["postgres", "--dbname", &server.url("postgres")]);
-        days.push((id_of(&report), text_of(server, "shop"), report));
+        days.push((id_of(&report), server.text_of("shop").unwrap(), report));
     }
     assert!(days[1].2["new_bytes"].as_u64() < days[0].2["new_bytes"].as_u64(), "{days:?}");
 
@@ -111,7 +99,7 @@ fn databases_come_back_by_id_as_they_were_on(server: &Postgres) {
         let _which = sandbox.run(["restore", id, "--to", &to]).assert_code(2).assert_says(["--database"]);
         let restored = sandbox.run(["restore", id, "--to", &to, "--database", "shop"]).assert_code(0);
         let _said = restored.assert_prints(["restored database shop"]);
-        assert!(text_of(server, &name) == *text, "{name} differs");
+        assert!(server.text_of(&name).unwrap() == *text, "{name} differs");
         // What is there already is in the way, until it may be dropped.
         let _refused = sandbox
             .run(["restore", id, "--to", &to, "--database", "shop"])
@@ -120,7 +108,7 @@ fn databases_come_back_by_id_as_they_were_on(server: &Postgres) {
         let again =
             ["restore", id, "--to", &to, "--database", "shop", "--drop-existing", "--single-transaction"];
         let _again = sandbox.run(again).assert_code(0);
-        assert!(text_of(server, &name) == *text, "{name} differs after it was dropped");
+        assert!(server.text_of(&name).unwrap() == *text, "{name} differs after it was dropped");
     }
     let into = [
         "restore",
@@ -286,7 +274,7 @@ fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: &Postgres) {
         ("DROP INDEX sales.orders_customer_at_idx", "index sales.orders_customer_at_idx is missing"),
         ("SELECT lo_unlink(oid) FROM pg_largeobject_metadata LIMIT 1", "large objects"),
     ] {
-        let programs = programs_that_then(server, &sandbox.path("programs"), sql);
+        let programs = server.programs_that_then(&sandbox.path("programs"), sql).unwrap();
         let mut command = sandbox.command(["verify", &id, "--database", "shop"]);
         let failed = run(command.env("STRONGROOM_PG_BIN", &programs)).assert_code(4);
         let _told = failed.assert_prints([told, "NOT as it was"]);
@@ -294,17 +282,6 @@ fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: &Postgres) {
     let log = sandbox.run(["journal", "export"]).assert_code(0);
     let _noted = log.assert_prints(["verify", "differs", "restore_seconds", "age_seconds"]);
     sandbox.assert_clean();
-}
-
-/// PostgreSQL's programs, but that something happens to what `pg_restore` restored.
-fn programs_that_then(server: &Postgres, folder: &std::path::Path, sql: &str) -> std::path::PathBuf {
-    let psql = server.binaries().join("psql");
-    let script = format!(
-        "\"$REAL\" \"$@\" || exit 1\n\
-         for argument; do case $argument in --dbname=*) exec {} -q \"$argument\" -c '{sql}' >/dev/null;; esac; done\nexit 1",
-        psql.display()
-    );
-    server.programs_but(folder, "pg_restore", &script).unwrap()
 }
 
 #[test]
@@ -329,7 +306,7 @@ fn parts_come_back_and_archives_for_pg_restore_on(server: &Postgres) {
     let _there = sandbox.run(to_archive).assert_code(2).assert_says(["is there already"]);
     let restored = server.client("pg_restore").args(["--dbname", "whole"]).arg(&archive).output().unwrap();
     assert!(restored.status.success(), "{restored:?}");
-    assert!(text_of(server, "whole") == text_of(server, "shop"));
+    assert!(server.text_of("whole").unwrap() == server.text_of("shop").unwrap());
 
     // With two connections, without a table and the foreign keys that refer to it.
     let to = server.url("part");

@@ -54,10 +54,7 @@ impl<'s> Scene<'s> {
 
     /// All of production, as text.
     fn production(&self) -> String {
-        let dumped = self.server.pg_dump(&["production"]).output().unwrap();
-        assert!(dumped.status.success(), "{dumped:?}");
-        let text = String::from_utf8(dumped.stdout).unwrap();
-        text.lines().filter(|line| !line.contains("restrict ")).collect::<Vec<_>>().join("\n")
+        self.server.text_of("production").unwrap()
     }
 
     fn databases(&self) -> String {

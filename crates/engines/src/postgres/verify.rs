@@ -15,6 +15,7 @@ use super::dump::{self, Dump};
 use super::error::PostgresError;
 use super::facts::{ArchiveFacts, DatabaseFacts, Properties};
 use super::process::Process;
+use super::restore::Source;
 use super::scratch::Scratch;
 use super::session::{Session, identifier, literal};
 use super::{Archives, Programs, RestoreSwitches, Target, layout};
@@ -181,6 +182,7 @@ impl Verifier<'_, '_> {
         };
         switches.say(&mut command);
         let paths = self.archives.paths(name, None)?;
+        let source = Source { database: name, head: None, paths: &paths };
         let (reader, mut writer) = pipe().map_err(PostgresError::List)?;
         std::thread::scope(|scope| {
             let counted = scope.spawn(|| self.read(name, reader));
@@ -253,8 +255,10 @@ impl Verifier<'_, '_> {
             self.archives.write_paths(&[layout::GLOBALS.into()], &mut sql, self.monitor, self.workers);
         match globals {
             Err(EngineError::Repository(RepositoryError::NoSuchPath { .. })) => {
+                // Some things belong to superusers only, and nobody else is here.
                 for role in &self.archives.facts.roles {
-                    writeln!(sql, "CREATE ROLE {};", identifier(role)).map_err(PostgresError::List)?;
+                    writeln!(sql, "CREATE ROLE {} SUPERUSER;", identifier(role))
+                        .map_err(PostgresError::List)?;
                 }
             }
             globals => {

@@ -33,4 +33,18 @@ impl Postgres {
             .context("cannot make it run")?;
         Ok(folder.to_owned())
     }
+
+    /// As [`Postgres::programs_but`], but that SQL happens to what `pg_restore` restored. It has no apostrophe.
+    ///
+    /// # Errors
+    /// As [`Postgres::programs_but`].
+    pub fn programs_that_then(&self, folder: &Path, sql: &str) -> Result<PathBuf> {
+        let psql = self.binaries().join("psql");
+        let script = format!(
+            "\"$REAL\" \"$@\" || exit 1\n\
+             for argument; do case $argument in --dbname=*) exec {} -q \"$argument\" -c '{sql}' >/dev/null;; esac; done\nexit 1",
+            psql.display()
+        );
+        self.programs_but(folder, "pg_restore", &script)
+    }
 }
