@@ -42,8 +42,19 @@ pub struct Verification {
     pub databases: Vec<String>,
     /// Where.
     pub place: Place,
-    /// Queries that give true, in the first column of one row or more.
-    pub assertions: Vec<String>,
+    /// What the restored databases are asked.
+    pub assertions: Vec<Assertion>,
+}
+
+/// A query that gives true, in the first column of one row or more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assertion {
+    /// What people call it.
+    pub name: Option<String>,
+    /// It: one statement.
+    pub sql: String,
+    /// Only of this database of the snapshot.
+    pub database: Option<String>,
 }
 
 /// How a database came back.
@@ -66,7 +77,7 @@ pub struct DatabaseVerdict {
 /// Who looks.
 struct Verifier<'v, 'r> {
     archives: &'v Archives<'r>,
-    assertions: &'v [String],
+    assertions: &'v [Assertion],
     programs: &'v Programs,
     target: Target,
     major: u32,
@@ -186,7 +197,7 @@ impl Verifier<'_, '_> {
         let (reader, mut writer) = pipe().map_err(PostgresError::List)?;
         std::thread::scope(|scope| {
             let counted = scope.spawn(|| self.read(name, reader));
-            let fed = self.archives.feed(name, &paths, &mut command, &mut writer, self.monitor, self.workers);
+            let fed = self.archives.feed(source, &mut command, &mut writer, self.monitor, self.workers);
             drop(writer);
             let counted = counted.join().unwrap_or(Err(RepositoryError::Cancelled.into()));
             fed?;
@@ -237,9 +248,15 @@ impl Verifier<'_, '_> {
             after.objects.clear();
         }
         differences.extend(comparison::of_contents(&before, &after));
-        for assertion in self.assertions {
+        let name = &facts.properties.name;
+        let of_this = |of: &Option<String>| of.as_ref().is_none_or(|of| of == name);
+        for assertion in self.assertions.iter().filter(|assertion| of_this(&assertion.database)) {
             let mut session = self.session(Some(&database.name))?;
-            differences.extend(is_false(&mut session, assertion, self.monitor)?);
+            let is_false = is_false(&mut session, &assertion.sql, self.monitor)?;
+            differences.extend(is_false.map(|told| match &assertion.name {
+                Some(name) => format!("{name}: {told}"),
+                None => told,
+            }));
         }
         Ok(differences)
     }
