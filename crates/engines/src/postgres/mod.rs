@@ -20,6 +20,7 @@ mod scratch;
 mod selection;
 mod session;
 mod stop;
+mod streams;
 mod target;
 mod verify;
 
