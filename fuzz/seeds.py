@@ -66,6 +66,54 @@ def from_negative(cases):
             keep(targets[case["decoder"]], bytes.fromhex(case["bytes"]))
 
 
+class Archive:
+    """What pg_dump --format=custom --compress=0 writes of a table, an empty one, and two large objects."""
+
+    def __init__(self, minor):
+        self.minor, self.bytes = minor, bytearray(b"PGDMP" + bytes([1, minor, 0, 4, 8, 1]))
+        self.bytes += b"\0" if minor >= 15 else self.integer(0)
+        for part in (0, 0, 3, 21, 10, 126, 0):
+            self.bytes += self.integer(part)
+        for text in ("shop", "17.2", "17.2"):
+            self.bytes += self.text(text)
+        entries = [(1, "TABLE", "users"), (2, "TABLE DATA", "users"), (3, "TABLE DATA", "empty"), (4, "BLOBS", "BLOBS")]
+        self.bytes += self.integer(len(entries))
+        for entry in entries:
+            self.entry(*entry)
+        pieces = [*(b"%d\tname\\n\n" % row for row in range(20)), b"\\.\n\n\n"]
+        for dump_id, rows in ((2, pieces), (3, pieces[-1:])):
+            self.bytes += b"\1" + self.integer(dump_id) + b"".join(map(self.piece, rows)) + self.integer(0)
+        objects = (self.integer(oid) + self.piece(b"large\nobject") + self.integer(0) for oid in (16400, 16401))
+        self.bytes += b"\3" + self.integer(4) + b"".join(objects) + self.integer(0)
+
+    @staticmethod
+    def integer(value):
+        return bytes([value < 0]) + abs(value).to_bytes(4, "little")
+
+    def text(self, text):
+        return self.integer(-1) if text is None else self.piece(text.encode())
+
+    def piece(self, data):
+        return self.integer(len(data)) + data
+
+    def entry(self, dump_id, kind, tag):
+        self.bytes += self.integer(dump_id) + self.integer(kind in ("TABLE DATA", "BLOBS"))
+        self.bytes += b"".join(map(self.text, ("1259", "16385", tag, kind))) + self.integer(3)
+        self.bytes += b"".join(map(self.text, ("CREATE", "DROP", None, "public", "")))
+        self.bytes += self.text("heap") if self.minor >= 14 else b""
+        self.bytes += self.integer(ord("r")) if self.minor >= 16 else b""
+        self.bytes += self.text("owner") + self.text("false")
+        self.bytes += (self.text("1") if dump_id > 1 else b"") + self.text(None) + bytes([1] * 9)
+
+
+def from_archives():
+    for minor in range(12, 17):
+        whole = Archive(minor).bytes
+        keep("pg_archive", whole)
+        # A length that is a lie.
+        keep("pg_archive", whole[:40] + b"\xff\xff\xff\x7f" + whole[44:])
+
+
 def tap(module, name, target):
     original = getattr(module, name)
 
@@ -122,6 +170,7 @@ def main(repository, key_file):
 
 if __name__ == "__main__":
     vectors = HERE.parent / "format-spec" / "vectors"
+    from_archives()
     from_vectors(vectors)
     main(*(sys.argv[1:] or [str(vectors / "repository-v1/repository"), str(vectors / "repository-v1/key")]))
     from_negative(json.loads((vectors / "negative.json").read_text(encoding="utf-8")))

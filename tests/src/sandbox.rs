@@ -159,12 +159,7 @@ impl Sandbox {
     /// Starts the binary with pipes on all sides.
     #[track_caller]
     pub fn start(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Running {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let what = words(&command);
-        let mut child = command.spawn().expect("cannot start the binary");
-        let input = child.stdin.take();
-        Running { what, child, input }
+        start(&mut self.command(arguments))
     }
 
     /// Backs up with `--json` and these further arguments; gives the report.
@@ -242,6 +237,17 @@ pub fn run(command: &mut Command) -> Ran {
     let what = words(command);
     let output = command.output().expect("cannot run the binary");
     Ran::new(what, output)
+}
+
+/// Starts a command of [`Sandbox::command`] with pipes on all sides.
+#[must_use]
+#[track_caller]
+pub fn start(command: &mut Command) -> Running {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let what = words(command);
+    let mut child = command.spawn().expect("cannot start the binary");
+    let input = child.stdin.take();
+    Running { what, child, input }
 }
 
 fn words(command: &Command) -> String {

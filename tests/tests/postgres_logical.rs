@@ -1,10 +1,8 @@
 //! `backup postgres` and `restore --to`, against a real server.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use rustix::process::Signal;
 use strongroom_tests::sandbox::{Sandbox, id_of, run};
 use strongroom_tests::services::postgres::Postgres;
 
@@ -43,18 +41,6 @@ const NEXT_DAY: &str = "
     INSERT INTO sales.events VALUES ('2025-06-01', 'one more');
     REFRESH MATERIALIZED VIEW sales.totals;";
 
-/// All of a database as text, without what names the moment.
-fn text_of(server: &Postgres, database: &str) -> String {
-    let output = server.pg_dump(&[database]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    // Newer ones write a word of chance at either end.
-    text.lines()
-        .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
 fn with_programs(command: &mut Command, server: &Postgres) {
     command.env("STRONGROOM_PG_BIN", server.binaries());
 }
@@ -80,7 +66,7 @@ fn databases_come_back_by_id_as_they_were_on(server: &Postgres) {
             server.psql_in("shop", NEXT_DAY).unwrap();
         }
         let report = sandbox.backup(["postgres", "--dbname", &server.url("postgres")]);
-        days.push((id_of(&report), text_of(server, "shop"), report));
+        days.push((id_of(&report), server.text_of("shop").unwrap(), report));
     }
     assert!(days[1].2["new_bytes"].as_u64() < days[0].2["new_bytes"].as_u64(), "{days:?}");
 
@@ -113,7 +99,7 @@ fn databases_come_back_by_id_as_they_were_on(server: &Postgres) {
         let _which = sandbox.run(["restore", id, "--to", &to]).assert_code(2).assert_says(["--database"]);
         let restored = sandbox.run(["restore", id, "--to", &to, "--database", "shop"]).assert_code(0);
         let _said = restored.assert_prints(["restored database shop"]);
-        assert!(text_of(server, &name) == *text, "{name} differs");
+        assert!(server.text_of(&name).unwrap() == *text, "{name} differs");
         // What is there already is in the way, until it may be dropped.
         let _refused = sandbox
             .run(["restore", id, "--to", &to, "--database", "shop"])
@@ -122,7 +108,7 @@ fn databases_come_back_by_id_as_they_were_on(server: &Postgres) {
         let again =
             ["restore", id, "--to", &to, "--database", "shop", "--drop-existing", "--single-transaction"];
         let _again = sandbox.run(again).assert_code(0);
-        assert!(text_of(server, &name) == *text, "{name} differs after it was dropped");
+        assert!(server.text_of(&name).unwrap() == *text, "{name} differs after it was dropped");
     }
     let into = [
         "restore",
@@ -244,52 +230,6 @@ fn what_goes_wrong_is_said_and_makes_no_snapshot_on(server: &Postgres) {
     sandbox.assert_clean();
 }
 
-/// pg_dump waits for a lock, and the run is interrupted meanwhile.
-#[test]
-fn an_interrupted_backup_ends_pg_dump_too() {
-    for server in &mut Postgres::start_each().unwrap() {
-        an_interrupted_backup_ends_pg_dump_too_on(server);
-    }
-}
-
-fn an_interrupted_backup_ends_pg_dump_too_on(server: &Postgres) {
-    let mut sandbox = Sandbox::new();
-    sandbox.set("STRONGROOM_PG_BIN", server.binaries());
-    server.psql("CREATE TABLE taken (n int)").unwrap();
-    let mut holder = server.client("psql");
-    holder.args([
-        "--quiet",
-        "--dbname",
-        "postgres",
-        "--command",
-        "BEGIN; LOCK TABLE taken; SELECT pg_sleep(600)",
-    ]);
-    let mut holder = holder.stdout(Stdio::null()).spawn().unwrap();
-    let count = |what: &str| -> u32 {
-        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE {what}");
-        server.psql(&sql).unwrap().trim().parse().unwrap()
-    };
-    let wait_for = |what: &str, wanted: u32| {
-        while count(what) != wanted {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
-    wait_for("query LIKE 'BEGIN; LOCK%' AND state = 'active'", 1);
-    let running =
-        sandbox.start(["backup", "postgres", "--dbname", &server.url("postgres"), "--database", "postgres"]);
-    wait_for("application_name = 'strongroom' AND wait_event_type = 'Lock'", 1);
-    running.signal(Signal::INT);
-    let _said = running.wait().assert_code(130).assert_says(["interrupted"]);
-    server
-        .psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'")
-        .unwrap();
-    let _gone = holder.wait().unwrap();
-    wait_for("application_name = 'strongroom'", 0);
-    assert!(sandbox.snapshots().is_empty());
-    let _good = sandbox.backup(["postgres", "--dbname", &server.url("postgres"), "--database", "postgres"]);
-    sandbox.assert_clean();
-}
-
 #[test]
 fn a_restore_is_proven_and_a_wrong_row_is_told() {
     for server in &mut Postgres::start_each().unwrap() {
@@ -334,7 +274,7 @@ fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: &Postgres) {
         ("DROP INDEX sales.orders_customer_at_idx", "index sales.orders_customer_at_idx is missing"),
         ("SELECT lo_unlink(oid) FROM pg_largeobject_metadata LIMIT 1", "large objects"),
     ] {
-        let programs = programs_that_then(server, &sandbox.path("programs"), sql);
+        let programs = server.programs_that_then(&sandbox.path("programs"), sql).unwrap();
         let mut command = sandbox.command(["verify", &id, "--database", "shop"]);
         let failed = run(command.env("STRONGROOM_PG_BIN", &programs)).assert_code(4);
         let _told = failed.assert_prints([told, "NOT as it was"]);
@@ -342,24 +282,6 @@ fn a_restore_is_proven_and_a_wrong_row_is_told_on(server: &Postgres) {
     let log = sandbox.run(["journal", "export"]).assert_code(0);
     let _noted = log.assert_prints(["verify", "differs", "restore_seconds", "age_seconds"]);
     sandbox.assert_clean();
-}
-
-/// PostgreSQL's programs, but that something happens to what `pg_restore` restored.
-fn programs_that_then(server: &Postgres, folder: &std::path::Path, sql: &str) -> std::path::PathBuf {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let _ = std::fs::remove_dir_all(folder);
-    std::fs::create_dir(folder).unwrap();
-    for program in ["psql", "pg_dump", "pg_dumpall", "initdb", "pg_ctl", "postgres"] {
-        symlink(server.binaries().join(program), folder.join(program)).unwrap();
-    }
-    let binaries = server.binaries().display();
-    let script = format!(
-        "#!/bin/sh\n[ \"$1\" = --version ] && exec {binaries}/pg_restore --version\n{binaries}/pg_restore \"$@\" || exit 1\n\
-         for argument; do case $argument in --dbname=*) exec {binaries}/psql -q \"$argument\" -c '{sql}' >/dev/null;; esac; done\nexit 1\n"
-    );
-    std::fs::write(folder.join("pg_restore"), script).unwrap();
-    std::fs::set_permissions(folder.join("pg_restore"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    folder.to_owned()
 }
 
 #[test]
@@ -384,7 +306,7 @@ fn parts_come_back_and_archives_for_pg_restore_on(server: &Postgres) {
     let _there = sandbox.run(to_archive).assert_code(2).assert_says(["is there already"]);
     let restored = server.client("pg_restore").args(["--dbname", "whole"]).arg(&archive).output().unwrap();
     assert!(restored.status.success(), "{restored:?}");
-    assert!(text_of(server, "whole") == text_of(server, "shop"));
+    assert!(server.text_of("whole").unwrap() == server.text_of("shop").unwrap());
 
     // With two connections, without a table and the foreign keys that refer to it.
     let to = server.url("part");

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use strongroom_engines::EngineError;
 use strongroom_engines::files::TargetError;
+use strongroom_engines::postgres::PostgresError;
 use strongroom_format::registry::Purpose;
 use strongroom_keys::KeysError;
 use strongroom_keys::kms::{KmsError, KmsTrouble};
@@ -177,6 +178,13 @@ fn target_error(error: &anyhow::Error) -> Option<&TargetError> {
     })
 }
 
+fn postgres_error(error: &anyhow::Error) -> Option<&PostgresError> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::Postgres(error)) => Some(error),
+        _ => cause.downcast_ref::<PostgresError>(),
+    })
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
@@ -235,6 +243,9 @@ fn is_of_store(error: &anyhow::Error) -> bool {
 fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(KeysError::Kms(kms)) = keys_error(error) {
         return kms_hint(kms);
+    }
+    if let Some(postgres) = postgres_error(error) {
+        return crate::postgres_hint::hint(postgres).map(str::to_owned);
     }
     let hint = match repository_error(error) {
         Some(RepositoryError::NotARepository { .. }) => {

@@ -11,6 +11,7 @@ mod context;
 mod credentials;
 mod exit;
 mod output;
+mod postgres_hint;
 mod progress;
 mod recipients;
 mod render;

@@ -12,6 +12,7 @@ mod command;
 mod engine;
 pub mod files;
 mod patient_reader;
+mod patient_writer;
 pub mod postgres;
 mod stdin;
 pub mod wal_segment;

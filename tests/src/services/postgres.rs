@@ -15,6 +15,12 @@ use uzers::os::unix::UserExt;
 
 use super::unavailable;
 
+mod programs;
+mod session;
+mod text;
+
+pub use session::Session;
+
 /// Names the folder of `postgres`, `initdb`, `pg_dump` and the rest.
 pub const BINARIES_VARIABLE: &str = "STRONGROOM_TEST_POSTGRES_BIN";
 
@@ -236,6 +242,18 @@ impl Postgres {
         self.psql(&format!("CREATE DATABASE {PLATFORM_DATABASE}"))?;
         let sql = include_str!("platform.sql").replace(":megabytes", &megabytes.to_string());
         self.psql_in(PLATFORM_DATABASE, &sql).context("cannot generate the platform database")?;
+        Ok(())
+    }
+
+    /// Makes a database with everything that `pg_dump` knows how to dump, and the roles that it needs.
+    ///
+    /// # Errors
+    /// When SQL fails.
+    pub fn generate_everything(&self, database: &str) -> Result<()> {
+        self.psql(&format!("CREATE DATABASE {database}"))?;
+        self.psql("CREATE ROLE \"everything reader\"; CREATE ROLE \"everything owner\"")?;
+        let sql = include_str!("postgres/everything.sql");
+        self.psql_in(database, sql).context("cannot generate everything")?;
         Ok(())
     }
 

@@ -90,6 +90,7 @@ pub(crate) struct BackupStdin {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("jobs", |jobs| jobs.help("Connections over which the tables of one database are read side by side, under one snapshot, as pg_dump --jobs (with --physical: threads)")))]
 pub(crate) struct BackupPostgres {
     /// The server, as libpq takes it: a URL, or `key=value` pairs (default: the PG* variables, the service file, .pgpass)
     #[arg(long, short = 'd', env = "DATABASE_URL", hide_env_values = true, value_name = "CONNINFO")]

@@ -2,6 +2,7 @@
 
 mod administration;
 mod backup;
+mod config;
 mod copy;
 mod hold;
 mod maintenance;
@@ -21,6 +22,7 @@ pub(crate) use self::administration::{
 pub(crate) use self::backup::{
     Backup, BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin, Engine,
 };
+pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
 pub(crate) use self::copy::{Copy, CopyArguments, FromArguments, Sync};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::maintenance::{
@@ -167,6 +169,8 @@ pub(crate) enum Command {
     Key(Key),
     /// Say how writers are to store what they back up
     Policy(Policy),
+    /// Look after the configuration
+    Config(Config),
     /// Look after the journal
     Journal(Journal),
     /// Mend what can be mended

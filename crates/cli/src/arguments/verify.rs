@@ -18,6 +18,9 @@ pub(crate) struct Verify {
     /// A query that must give true, in the first column of one row or more; may be repeated
     #[arg(long = "assert", value_name = "SQL")]
     pub(crate) assertions: Vec<String>,
+    /// Configuration with queries of the snapshot's source (`[[sources.NAME.assertions]]`) that must give true, too
+    #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE", value_parser = super::parsers::path_parser())]
+    pub(crate) config: Option<PathBuf>,
     /// Restore into databases that are made and dropped on this server (default: a server that is started for it, and that
     /// nobody else reaches)
     #[arg(long, value_name = "CONNINFO", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]

@@ -51,6 +51,9 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
     )
 }
 
+/// Connections to one database: more than that is a typing error.
+const MOST_JOBS: usize = 64;
+
 pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> anyhow::Result<Outcome> {
     let target = Target::parse(arguments.dbname.as_deref().unwrap_or_default())?;
     let programs = Programs { folder: arguments.pg_bin.clone() };
@@ -75,12 +78,13 @@ pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> any
         limits,
         fingerprints: arguments.fingerprints,
         dumps: arguments.dumps.into(),
+        jobs: arguments.common.jobs.unwrap_or(1).clamp(1, MOST_JOBS),
         programs,
     };
     let source =
         if names.is_empty() { "postgres".to_owned() } else { format!("postgres:{}", names.join(",")) };
     let asked = names.iter().map(|name| name.as_bytes().to_vec()).collect();
-    run(context, &engine, &arguments.common, &source, asked, false)
+    run(context, &engine, &arguments.common, &source, asked, false).context("no snapshot was made")
 }
 
 pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyhow::Result<Outcome> {
@@ -138,7 +142,8 @@ fn run(
         delta: !common.no_delta,
         keep_base_keys: common.keep_base_keys,
         compression_level: common.compression,
-        workers: context.workers(common.jobs),
+        // That of `backup postgres` means connections.
+        workers: context.workers(common.jobs.filter(|_| engine.name() != "postgres")),
         uploads: context.uploads(),
     };
     context.terminal.begin("backing up", None);

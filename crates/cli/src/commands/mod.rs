@@ -3,6 +3,7 @@
 mod backup;
 mod cat;
 mod check;
+mod config;
 mod copy;
 mod diff;
 mod find;
@@ -67,6 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Prune(prune) => prune::run(&context, prune),
         Command::Key(key) => key::run(&context, &key.action),
         Command::Policy(policy) => policy::run(&context, &policy.action),
+        Command::Config(config) => config::run(&context, &config.action),
         Command::Journal(journal) => journal::run(&context, &journal.action),
         Command::Repair(repair) => repair::run(&context, &repair.action),
         Command::ObjectLock(lock) => object_lock::run(&context, &lock.action),

@@ -5,7 +5,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
-use strongroom_engines::postgres::{Archives, DatabaseVerdict, Place, Programs, Target, Verification};
+use strongroom_engines::postgres::{
+    Archives, Assertion, DatabaseVerdict, Place, Programs, Target, Verification,
+};
+use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 
@@ -31,16 +34,15 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     context.terminal.begin("verifying", None);
     let workers = context.readers(arguments.jobs);
     let folder = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let asked = assertions(arguments, &snapshot.manifest.source)?;
     let verdicts = if snapshot.manifest.engine == ENGINE {
         if arguments.scratch_url.is_some() {
             let text = "a cluster cannot be restored into a server that runs: leave --scratch-url out";
             return Err(Usage(text.into()).into());
         }
-        let verification = PhysicalVerification {
-            databases: &arguments.database,
-            assertions: &arguments.assertions,
-            scratch: &folder,
-        };
+        let queries: Vec<String> = asked.iter().map(|assertion| assertion.sql.clone()).collect();
+        let verification =
+            PhysicalVerification { databases: &arguments.database, assertions: &queries, scratch: &folder };
         let cluster = PhysicalSnapshot::open(&reader, &snapshot)?;
         cluster.verify(verification, &programs, &context.terminal, workers)?
     } else {
@@ -48,11 +50,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
             Some(url) => Place::Server(Target::parse(url)?),
             None => Place::Scratch(folder),
         };
-        let verification = Verification {
-            databases: arguments.database.clone(),
-            place,
-            assertions: arguments.assertions.clone(),
-        };
+        let verification =
+            Verification { databases: arguments.database.clone(), place, assertions: asked.clone() };
         Archives::open(&reader, &snapshot)?.verify(&verification, &programs, &context.terminal, workers)?
     };
     context.terminal.finish();
@@ -62,7 +61,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let restore_seconds: f64 = verdicts.iter().map(|verdict| verdict.seconds).sum();
     let detail = json!({
         "result": if is_good { "good" } else { "differs" }, "host": host_name(), "user": user_name(),
-        "databases": verdicts.iter().map(of_database).collect::<Vec<_>>(), "assertions": arguments.assertions.len(),
+        "databases": verdicts.iter().map(of_database).collect::<Vec<_>>(), "assertions": asked.len(),
         "restore_seconds": restore_seconds, "age_seconds": age_seconds, "seconds": began.elapsed().as_secs_f64(),
     });
     context.note(&mut repository, "verify", Some(snapshot.id()), &detail);
@@ -84,6 +83,21 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         );
     }
     Ok(if is_good { Outcome::Done } else { Outcome::Code(DAMAGE) })
+}
+
+/// Those that were given, and those that the configuration has of the source.
+fn assertions(arguments: &Verify, source: &str) -> anyhow::Result<Vec<Assertion>> {
+    let given = arguments.assertions.iter().map(|sql| Assertion { sql: sql.clone(), ..Assertion::default() });
+    let mut all: Vec<Assertion> = given.collect();
+    if let Some(path) = arguments.config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        let config = Config::read(path)?;
+        all.extend(config.assertions(source).iter().cloned().map(|one| Assertion {
+            name: Some(one.name),
+            sql: one.sql,
+            database: one.database,
+        }));
+    }
+    Ok(all)
 }
 
 fn of_database(verdict: &DatabaseVerdict) -> serde_json::Value {

@@ -17,6 +17,7 @@ use super::facts::{ArchiveFacts, DatabaseFacts, Facts, Properties};
 use super::process::{Process, output_of};
 use super::session::Session;
 use super::stop::Stop;
+use super::streams::Streams;
 use super::{Programs, Target, layout};
 use crate::engine::{Engine, EngineError, read_stream, stream_entry};
 
@@ -57,6 +58,8 @@ pub struct Postgres {
     pub fingerprints: bool,
     /// Databases that are dumped side by side, at least 1.
     pub dumps: usize,
+    /// Connections over which the data of each is read, at least 1.
+    pub jobs: usize,
     /// With what.
     pub programs: Programs,
 }
@@ -139,7 +142,7 @@ impl Postgres {
         }
         let (process, stdout) = Process::start("pg_dumpall --globals-only".into(), &mut command)?;
         let mut output = output_of(stdout, sink.monitor());
-        read_stream(sink, layout::GLOBALS, &mut output, |_| Ok(process.finish()?))
+        read_stream(sink, layout::GLOBALS, &mut output, |_| Ok(process.finish(sink.monitor())?))
     }
 
     /// Some side by side; the first that fails stops the others.
@@ -189,6 +192,12 @@ impl Postgres {
         let properties = Properties::of(&mut session)?;
         let limits = self.limits.to_arguments();
         let dump = Dump { programs: &self.programs, target: &self.target, major, database };
+        if self.jobs > 1 {
+            let with_fingerprints = self.fingerprints;
+            let streams = Streams { dump, snapshot: &snapshot, limits: &limits, with_fingerprints };
+            let archive = streams.read(sink, &mut session, self.jobs, monitor)?;
+            return Ok(DatabaseFacts { properties, limits, archive });
+        }
         let archive = dump.read(Some(&snapshot), &limits, monitor, |archive| {
             take(sink, database, archive.with_fingerprints(self.fingerprints))
         })?;
@@ -235,7 +244,8 @@ fn take(
     Ok(facts)
 }
 
-fn store(
+/// Stores a part of an archive as an entry of its own.
+pub(super) fn store(
     sink: &Sink<'_, '_>,
     lane: &mut Lane<'_>,
     path: &str,

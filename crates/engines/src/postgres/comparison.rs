@@ -20,6 +20,10 @@ const NOT_COMPARED: [&str; 7] =
 /// Those that are not restored for another owner.
 const RIGHTS: [&str; 3] = ["ACL", "DEFAULT ACL", "BLOB METADATA"];
 
+/// Those whose SQL comes back as it was, and matters: rights, and where a sequence goes on. A server may say other SQL in other
+/// words once it has read it.
+const IN_THE_SAME_WORDS: [&str; 3] = ["SEQUENCE SET", "ACL", "DEFAULT ACL"];
+
 /// The objects of an archive; without rights, those that were not restored are left out.
 pub(super) fn objects_of(entries: &[TocEntry], with_rights: bool) -> BTreeMap<(String, String, String), u64> {
     let mut objects = BTreeMap::new();
@@ -31,7 +35,13 @@ pub(super) fn objects_of(entries: &[TocEntry], with_rights: bool) -> BTreeMap<(S
             continue;
         }
         let schema = entry.schema.clone().unwrap_or_default();
-        *objects.entry((entry.kind.clone(), schema, entry.tag.clone())).or_default() += 1;
+        let mut name = entry.tag.clone();
+        if let Some(definition) = entry.definition.as_ref().filter(|_| IN_THE_SAME_WORDS.contains(&kind)) {
+            let mut lines: Vec<&str> = definition.lines().filter(|line| !line.is_empty()).collect();
+            lines.sort_unstable();
+            name = format!("{name} ({})", lines.join(" "));
+        }
+        *objects.entry((entry.kind.clone(), schema, name)).or_default() += 1;
     }
     objects
 }

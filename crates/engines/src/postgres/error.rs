@@ -144,6 +144,24 @@ pub enum PostgresError {
     /// The list for `pg_restore`, or the archive itself, cannot be written.
     #[error("what pg_restore needs cannot be written to a temporary file")]
     List(#[source] std::io::Error),
+    /// An archive that `pg_restore` goes back and forth in cannot be written.
+    #[error("the archive for pg_restore cannot be written to a temporary file in {}", .folder.display())]
+    Temporary {
+        /// Where.
+        folder: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is to be made is there.
+    #[error("{first}{} already exists in database {database}; nothing was changed", and_more(.more))]
+    InTheWay {
+        /// The database.
+        database: String,
+        /// What of it.
+        first: String,
+        /// How many others.
+        more: usize,
+    },
     /// A snapshot of something else.
     #[error("snapshot {snapshot} is none of `backup postgres` that this restores")]
     NotPostgres {
@@ -158,6 +176,28 @@ pub enum PostgresError {
         /// Those that are.
         there: Vec<String>,
     },
+}
+
+/// What a server or a program says when the machine or the way to it fails, and not what it was asked to do.
+const OF_SURROUNDINGS: [&str; 6] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "out of memory",
+    "server closed the connection",
+    "terminating connection",
+    "connection to server",
+];
+
+impl PostgresError {
+    /// Whether it says nothing of what was backed up: a disk is full, a server went away.
+    pub(super) fn is_of_surroundings(&self) -> bool {
+        let of_surroundings = |line: &String| OF_SURROUNDINGS.iter().any(|said| line.contains(said));
+        matches!(self, Self::Failed { stderr, .. } if stderr.iter().any(of_surroundings))
+    }
+}
+
+fn and_more(more: &usize) -> String {
+    if *more == 0 { String::new() } else { format!(" (and {more} more of what is to be restored)") }
 }
 
 fn there_is(majors: &[u32]) -> String {

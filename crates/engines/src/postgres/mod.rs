@@ -6,10 +6,12 @@
 pub mod archive;
 mod backup;
 mod comparison;
+mod conflict;
 mod dump;
 mod error;
 mod facts;
 mod layout;
+pub mod managed;
 pub mod physical;
 mod process;
 mod programs;
@@ -18,6 +20,7 @@ mod scratch;
 mod selection;
 mod session;
 mod stop;
+mod streams;
 mod target;
 mod verify;
 
@@ -27,4 +30,4 @@ pub use programs::Programs;
 pub use restore::{Archives, Destination, RestoreSwitches};
 pub use selection::Wanted;
 pub use target::Target;
-pub use verify::{DatabaseVerdict, Place, Verification};
+pub use verify::{Assertion, DatabaseVerdict, Place, Verification};

@@ -1,20 +1,27 @@
 //! Running PostgreSQL's programs.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use strongroom_repository::monitor::Monitor;
 
 use super::error::PostgresError;
 use crate::patient_reader::{GiveUp, PatientReader};
+use crate::patient_writer::PatientWriter;
 use crate::stdin::widen_pipe;
 
 /// Lines of standard error that an error repeats.
 const LINES_KEPT: usize = 8;
+/// How long it may take until somebody who gives up is heard.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// How long a program may take to tell the server that nobody waits for its answer any more.
+const GRACE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
-/// A program that runs; dropped, it is killed.
+/// A program that runs; dropped, it is ended.
 pub(super) struct Process {
     /// What it is, for errors.
     name: String,
@@ -80,19 +87,24 @@ impl Process {
         PostgresError::Start { program: self.name.clone(), source: ErrorKind::BrokenPipe.into() }
     }
 
-    /// Waits for its end.
+    /// Waits for its end, or ends it when the run is cancelled.
     ///
     /// # Errors
     /// `Failed` with what it said, unless it ended well; `Start` when that cannot be known.
-    pub(super) fn finish(self) -> Result<(), PostgresError> {
-        self.finish_saying().map(drop)
+    pub(super) fn finish(self, monitor: &dyn Monitor) -> Result<(), PostgresError> {
+        self.finish_saying(monitor).map(drop)
     }
 
     /// Waits for its end, and gives the last of what it said.
     ///
     /// # Errors
     /// As [`Process::finish`].
-    pub(super) fn finish_saying(mut self) -> Result<Vec<String>, PostgresError> {
+    pub(super) fn finish_saying(mut self, monitor: &dyn Monitor) -> Result<Vec<String>, PostgresError> {
+        while !self.has_ended(PATIENCE) {
+            if monitor.is_cancelled() {
+                self.end();
+            }
+        }
         let status = self.child.wait();
         let stderr = self.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
         let status = status.map_err(|source| PostgresError::Start { program: self.name.clone(), source })?;
@@ -106,12 +118,47 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether it did, by then.
+    fn has_ended(&mut self, patience: Timespec) -> bool {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return true;
+        }
+        // Where the system cannot tell, whoever waits for the process itself learns it.
+        let Ok(process) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()) else { return true };
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).is_ok_and(|ended| ended > 0)
+    }
+
+    /// Asks it to end first: `pg_dump` and `pg_restore` then have the server stop what they asked it for, which would else
+    /// be done when a lock is free at last.
+    fn end(&mut self) {
+        // One that has ended, and was waited for, is no longer there to be asked.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            if !self.has_ended(GRACE) {
+                let _ = self.child.kill();
+            }
+            let _ = self.child.wait();
+        }
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
-        // Of one that has ended nothing is killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
+}
+
+/// What it reads, until the run is cancelled.
+///
+/// # Errors
+/// `Start` when it cannot be written to without waiting.
+pub(super) fn input_of<'m>(
+    stdin: ChildStdin,
+    monitor: &'m dyn Monitor,
+) -> Result<impl Write + use<'m>, PostgresError> {
+    let writer = PatientWriter::new(stdin, move || monitor.is_cancelled());
+    writer.map_err(|source| PostgresError::Start { program: "a program of PostgreSQL's".into(), source })
 }
 
 /// What it writes, until the run is cancelled. That is no `Interrupted`: readers try again after one.

@@ -16,10 +16,10 @@ use strongroom_repository::tree::EntryCursor;
 use super::archive::{ArchiveReader, TocEntry};
 use super::error::PostgresError;
 use super::facts::{BlockFacts, DatabaseFacts, Facts};
-use super::process::Process;
+use super::process::{Process, input_of};
 use super::selection::{Selection, Wanted};
 use super::session::Session;
-use super::{Programs, Target, layout};
+use super::{Programs, Target, conflict, layout};
 use crate::engine::EngineError;
 
 /// What `pg_restore` is asked to do.
@@ -56,6 +56,16 @@ pub struct Destination {
     pub database: Option<String>,
     /// With what.
     pub programs: Programs,
+}
+
+/// What a `pg_restore` reads.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) database: &'a str,
+    /// In place of the first path.
+    pub(super) head: Option<&'a [u8]>,
+    /// The head, and blocks in their order.
+    pub(super) paths: &'a [String],
 }
 
 /// A snapshot of PostgreSQL.
@@ -149,8 +159,23 @@ impl<'r> Archives<'r> {
     /// Restores a database, or a part of it, with `pg_restore`. Gives the bytes that it was given.
     ///
     /// # Errors
-    /// As [`Archives::write`]; `NoProgram`, `Start`, `Failed` with what `pg_restore` said.
+    /// As [`Archives::write`]; `InTheWay` before anything is done; `NoProgram`, `Start`, `Failed` with what `pg_restore` said.
     pub fn restore(
+        &self,
+        database: &str,
+        to: &Destination,
+        switches: &RestoreSwitches,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<u64, EngineError> {
+        match self.restore_all(database, to, switches, monitor, workers) {
+            // Whatever it looked like to those who were writing.
+            Err(_) if monitor.is_cancelled() => Err(RepositoryError::Interrupted.into()),
+            done => done,
+        }
+    }
+
+    fn restore_all(
         &self,
         database: &str,
         to: &Destination,
@@ -166,7 +191,20 @@ impl<'r> Archives<'r> {
         let only: Option<BTreeSet<i64>> =
             selection.as_ref().map(|selection| selection.ids.iter().copied().collect());
         let paths = self.paths(database, only.as_ref())?;
-        let major = Session::open(&to.programs, &to.target, None, monitor)?.server_major()?;
+        let head =
+            switches.drop_existing.then(|| self.head_to_drop(database, monitor, workers)).transpose()?;
+        let source = Source { database, head: head.as_deref(), paths: &paths };
+        let makes_objects = !switches.drop_existing && !switches.create && !switches.data_only;
+        let into = to.database.as_deref().filter(|_| makes_objects);
+        let mut session = Session::open(&to.programs, &to.target, into, monitor)?;
+        let major = session.server_major()?;
+        if makes_objects {
+            let entries = self.entries(database, monitor, workers)?;
+            let is_wanted =
+                |entry: &&TocEntry| only.as_ref().is_none_or(|only| only.contains(&entry.dump_id));
+            conflict::require_none(&mut session, entries.iter().filter(is_wanted))?;
+        }
+        drop(session);
         let mut command = Command::new(to.programs.find("pg_restore", Some(major))?);
         to.target.connect(&mut command, to.database.as_deref());
         command.args(["--format=custom", "--exit-on-error"]);
@@ -177,53 +215,58 @@ impl<'r> Archives<'r> {
             command.arg("--use-list").arg(list.path());
         }
         if switches.jobs > 1 {
-            return self.restore_file(database, &paths, &mut command, switches.jobs, monitor, workers);
+            return self.restore_file(source, &mut command, switches.jobs, monitor, workers);
         }
-        self.feed(database, &paths, &mut command, &mut std::io::sink(), monitor, workers)
+        self.feed(source, &mut command, &mut std::io::sink(), monitor, workers)
     }
 
     /// With connections side by side: for that, `pg_restore` goes back and forth in the archive.
     fn restore_file(
         &self,
-        database: &str,
-        paths: &[String],
+        source: Source<'_>,
         command: &mut Command,
         jobs: usize,
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<u64, EngineError> {
-        let mut archive = tempfile::NamedTempFile::new().map_err(PostgresError::List)?;
-        let bytes = self.write_paths(paths, archive.as_file_mut(), monitor, workers)?;
+        let folder = std::env::temp_dir();
+        let cannot = |source| PostgresError::Temporary { folder: folder.clone(), source };
+        let mut archive = tempfile::NamedTempFile::new_in(&folder).map_err(cannot)?;
+        let bytes = match self.write_source(source, archive.as_file_mut(), monitor, workers) {
+            Err(EngineError::Repository(RepositoryError::Write { source })) => {
+                return Err(cannot(source).into());
+            }
+            written => written?,
+        };
         command.arg(format!("--jobs={jobs}")).arg(archive.path());
-        let (process, stdin) = Process::fed(format!("pg_restore of {database}"), command)?;
+        let (process, stdin) = Process::fed(format!("pg_restore of {}", source.database), command)?;
         drop(stdin);
-        process.finish()?;
+        process.finish(monitor)?;
         Ok(bytes)
     }
 
     /// Runs a `pg_restore` that reads these parts of the archive; `beside` is given the same bytes.
     pub(super) fn feed(
         &self,
-        database: &str,
-        paths: &[String],
+        source: Source<'_>,
         command: &mut Command,
         beside: &mut dyn Write,
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<u64, EngineError> {
-        let (process, stdin) = Process::fed(format!("pg_restore of {database}"), command)?;
-        let mut both = Both { one: stdin, other: beside };
-        let written = self.write_paths(paths, &mut both, monitor, workers);
+        let (process, stdin) = Process::fed(format!("pg_restore of {}", source.database), command)?;
+        let mut both = Both { one: input_of(stdin, monitor)?, other: beside };
+        let written = self.write_source(source, &mut both, monitor, workers);
         drop(both);
         match written {
             // It stopped reading: it says itself why.
             Err(EngineError::Repository(RepositoryError::Write { source })) => {
-                process.finish()?;
+                process.finish(monitor)?;
                 Err(RepositoryError::Write { source }.into())
             }
             written => {
                 let bytes = written?;
-                process.finish()?;
+                process.finish(monitor)?;
                 Ok(bytes)
             }
         }
@@ -231,6 +274,44 @@ impl<'r> Archives<'r> {
 }
 
 impl Archives<'_> {
+    fn write_source(
+        &self,
+        source: Source<'_>,
+        out: &mut dyn Write,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<u64, EngineError> {
+        let Some(head) = source.head else { return self.write_paths(source.paths, out, monitor, workers) };
+        out.write_all(head).map_err(|source| RepositoryError::Write { source })?;
+        let blocks = source.paths.get(1..).unwrap_or_default();
+        Ok(head.len() as u64 + self.write_paths(blocks, out, monitor, workers)?)
+    }
+
+    /// The head for a `pg_restore` that drops what is there: what keys and indexes of partitions belong to goes with their
+    /// table's, and servers refuse to drop it by itself, as `pg_dump` would have it.
+    fn head_to_drop(
+        &self,
+        database: &str,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<Vec<u8>, EngineError> {
+        let archive = self.read_head(database, monitor, workers)?;
+        let entries = &archive.toc().entries;
+        let by_id: BTreeMap<i64, &TocEntry> = entries.iter().map(|entry| (entry.dump_id, entry)).collect();
+        let mut attached = BTreeSet::new();
+        for attach in entries.iter().filter(|entry| entry.kind == "INDEX ATTACH") {
+            let of_table = format!(" {}", attach.tag);
+            let needed = attach.needs.iter().filter_map(|needed| by_id.get(needed));
+            let own = needed.filter(|entry| match entry.kind.as_str() {
+                "INDEX" => entry.tag == attach.tag,
+                "CONSTRAINT" => entry.tag.ends_with(&of_table),
+                _ => false,
+            });
+            attached.extend(own.filter(|entry| entry.schema == attach.schema).map(|entry| entry.dump_id));
+        }
+        Ok(archive.head_without_drops(|entry| attached.contains(&entry.dump_id)))
+    }
+
     /// The table of contents of its archive.
     pub(super) fn entries(
         &self,
@@ -238,11 +319,20 @@ impl Archives<'_> {
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<Vec<TocEntry>, EngineError> {
+        Ok(self.read_head(database, monitor, workers)?.toc().entries.clone())
+    }
+
+    fn read_head(
+        &self,
+        database: &str,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<ArchiveReader<std::io::Empty>, EngineError> {
         self.facts_of(database)?;
         let mut head = Vec::new();
         self.write_paths(&[layout::head(database)], &mut head, monitor, workers)?;
         let wrong = |source| PostgresError::Archive { database: database.to_owned(), source };
-        Ok(ArchiveReader::new(&head[..]).map_err(wrong)?.toc().entries.clone())
+        Ok(ArchiveReader::of_head(&head).map_err(wrong)?)
     }
 
     fn select(

@@ -30,6 +30,8 @@ const SETTINGS: [&str; 12] = [
     "primary_conninfo=",
 ];
 
+const NO_SPACE: &str = "No space left on device";
+
 /// What of its log an error repeats, lines.
 const LINES_KEPT: usize = 8;
 
@@ -181,6 +183,13 @@ impl Scratch {
     /// Another folder of its own.
     pub(super) fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Where it says so itself.
+    pub(super) fn why_it_broke_down(&self) -> Option<PostgresError> {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let why = log.lines().find(|line| line.contains("PANIC: ") || line.contains(NO_SPACE));
+        why.map(|why| failed(self.folder.path(), why.to_owned()))
     }
 
     fn log(&self) -> PathBuf {

@@ -224,6 +224,7 @@ mod tests {
             schema: Some("public".into()),
             owner: None,
             needs: needs.to_vec(),
+            ..TocEntry::default()
         }
     }
 

@@ -17,6 +17,7 @@ pub(super) struct Session<'m> {
     process: Option<Process>,
     stdin: ChildStdin,
     answers: BufReader<Box<dyn Read + 'm>>,
+    monitor: &'m dyn Monitor,
 }
 
 impl<'m> Session<'m> {
@@ -36,7 +37,7 @@ impl<'m> Session<'m> {
         let name = database.map_or_else(|| "psql".into(), |database| format!("psql in {database}"));
         let (process, stdin, stdout) = Process::talking(name, &mut command)?;
         let answers = BufReader::new(Box::new(output_of(stdout, monitor)) as Box<dyn Read + 'm>);
-        Ok(Self { process: Some(process), stdin, answers })
+        Ok(Self { process: Some(process), stdin, answers, monitor })
     }
 
     /// The server's clock, ms since 1970.
@@ -115,7 +116,7 @@ impl<'m> Session<'m> {
     }
 
     fn why_it_ended(&mut self) -> PostgresError {
-        let ended = self.process.take().map(Process::finish);
+        let ended = self.process.take().map(|process| process.finish(self.monitor));
         match ended {
             Some(Err(error)) => error,
             _ => PostgresError::Answer { what: "psql ended without an answer".into() },

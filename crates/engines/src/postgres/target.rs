@@ -83,6 +83,30 @@ impl Target {
         Ok(Self { form: Form::Pairs(pairs), password })
     }
 
+    /// The hosts that it names, or folders of sockets.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        let of_parameter = |value: &str| value.split(',').map(str::to_owned).collect::<Vec<_>>();
+        match &self.form {
+            Form::Environment => {
+                std::env::var("PGHOST").map(|hosts| of_parameter(&hosts)).unwrap_or_default()
+            }
+            Form::Url { server, parameters, .. } => {
+                let hosts = server.rsplit_once('@').map_or(server.as_str(), |(_, hosts)| hosts);
+                let named = hosts.split(',').map(|host| host.rsplit_once(':').map_or(host, |(host, _)| host));
+                let given = parameters.iter().filter_map(|one| one.strip_prefix("host="));
+                let given =
+                    given.filter_map(|hosts| decoded(hosts).ok()).flat_map(|hosts| of_parameter(&hosts));
+                let named = named.filter_map(|host| decoded(host).ok());
+                named.chain(given).filter(|host| !host.is_empty()).collect()
+            }
+            Form::Pairs(pairs) => {
+                let hosts = pairs.iter().filter(|(key, _)| key == "host" || key == "hostaddr");
+                hosts.flat_map(|(_, hosts)| of_parameter(hosts)).collect()
+            }
+        }
+    }
+
     /// The connection string for one of its databases; its own, or the user's default, for none.
     #[must_use]
     pub(super) fn to_database(&self, database: Option<&str>) -> Option<String> {
@@ -217,6 +241,16 @@ mod tests {
         );
         assert_eq!(to("shop", None).0.unwrap(), "dbname='shop'");
         assert_eq!(to("service=prod", Some("x")).0.unwrap(), "service='prod' dbname='x'");
+    }
+
+    #[test]
+    fn hosts_are_those_that_are_named() {
+        let hosts = |text: &str| Target::parse(text).unwrap().hosts();
+        assert_eq!(hosts("postgres://me@db1:5433,db2/shop"), ["db1", "db2"]);
+        assert_eq!(hosts("postgresql:///?host=/run/pg"), ["/run/pg"]);
+        assert_eq!(hosts("postgresql://%2Frun%2Fpg/x"), ["/run/pg"]);
+        assert_eq!(hosts("host=db1,db2 port=5"), ["db1", "db2"]);
+        assert!(hosts("service=prod").is_empty());
     }
 
     #[test]

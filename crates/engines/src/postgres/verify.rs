@@ -15,6 +15,7 @@ use super::dump::{self, Dump};
 use super::error::PostgresError;
 use super::facts::{ArchiveFacts, DatabaseFacts, Properties};
 use super::process::Process;
+use super::restore::Source;
 use super::scratch::Scratch;
 use super::session::{Session, identifier, literal};
 use super::{Archives, Programs, RestoreSwitches, Target, layout};
@@ -41,8 +42,19 @@ pub struct Verification {
     pub databases: Vec<String>,
     /// Where.
     pub place: Place,
-    /// Queries that give true, in the first column of one row or more.
-    pub assertions: Vec<String>,
+    /// What the restored databases are asked.
+    pub assertions: Vec<Assertion>,
+}
+
+/// A query that gives true, in the first column of one row or more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assertion {
+    /// What people call it.
+    pub name: Option<String>,
+    /// It: one statement.
+    pub sql: String,
+    /// Only of this database of the snapshot.
+    pub database: Option<String>,
 }
 
 /// How a database came back.
@@ -65,7 +77,7 @@ pub struct DatabaseVerdict {
 /// Who looks.
 struct Verifier<'v, 'r> {
     archives: &'v Archives<'r>,
-    assertions: &'v [String],
+    assertions: &'v [Assertion],
     programs: &'v Programs,
     target: Target,
     major: u32,
@@ -122,6 +134,10 @@ impl Archives<'_> {
         for (number, facts) in databases.into_iter().enumerate() {
             match verifier.verify(facts, number) {
                 Err(_) if monitor.is_cancelled() => return Err(RepositoryError::Interrupted.into()),
+                Err(EngineError::Postgres(error)) => {
+                    let why = scratch.as_ref().and_then(Scratch::why_it_broke_down);
+                    return Err(why.unwrap_or(error).into());
+                }
                 verdict => verdicts.push(verdict?),
             }
         }
@@ -148,7 +164,7 @@ impl Verifier<'_, '_> {
         match restored {
             Ok(stored) => verdict.differences = self.compare(facts, stored, &database)?,
             Err(EngineError::Postgres(error @ PostgresError::Failed { .. }))
-                if !self.monitor.is_cancelled() =>
+                if !self.monitor.is_cancelled() && !error.is_of_surroundings() =>
             {
                 verdict.differences.push(error.to_string());
             }
@@ -177,10 +193,11 @@ impl Verifier<'_, '_> {
         };
         switches.say(&mut command);
         let paths = self.archives.paths(name, None)?;
+        let source = Source { database: name, head: None, paths: &paths };
         let (reader, mut writer) = pipe().map_err(PostgresError::List)?;
         std::thread::scope(|scope| {
             let counted = scope.spawn(|| self.read(name, reader));
-            let fed = self.archives.feed(name, &paths, &mut command, &mut writer, self.monitor, self.workers);
+            let fed = self.archives.feed(source, &mut command, &mut writer, self.monitor, self.workers);
             drop(writer);
             let counted = counted.join().unwrap_or(Err(RepositoryError::Cancelled.into()));
             fed?;
@@ -231,9 +248,15 @@ impl Verifier<'_, '_> {
             after.objects.clear();
         }
         differences.extend(comparison::of_contents(&before, &after));
-        for assertion in self.assertions {
+        let name = &facts.properties.name;
+        let of_this = |of: &Option<String>| of.as_ref().is_none_or(|of| of == name);
+        for assertion in self.assertions.iter().filter(|assertion| of_this(&assertion.database)) {
             let mut session = self.session(Some(&database.name))?;
-            differences.extend(is_false(&mut session, assertion, self.monitor)?);
+            let is_false = is_false(&mut session, &assertion.sql, self.monitor)?;
+            differences.extend(is_false.map(|told| match &assertion.name {
+                Some(name) => format!("{name}: {told}"),
+                None => told,
+            }));
         }
         Ok(differences)
     }
@@ -249,8 +272,10 @@ impl Verifier<'_, '_> {
             self.archives.write_paths(&[layout::GLOBALS.into()], &mut sql, self.monitor, self.workers);
         match globals {
             Err(EngineError::Repository(RepositoryError::NoSuchPath { .. })) => {
+                // Some things belong to superusers only, and nobody else is here.
                 for role in &self.archives.facts.roles {
-                    writeln!(sql, "CREATE ROLE {};", identifier(role)).map_err(PostgresError::List)?;
+                    writeln!(sql, "CREATE ROLE {} SUPERUSER;", identifier(role))
+                        .map_err(PostgresError::List)?;
                 }
             }
             globals => {
@@ -266,7 +291,7 @@ impl Verifier<'_, '_> {
         // It ends when it does not like what it reads, and says why.
         let _ = wanted.into_iter().try_for_each(|line| writeln!(stdin, "{line}"));
         drop(stdin);
-        Ok(process.finish()?)
+        Ok(process.finish(self.monitor)?)
     }
 
     /// What is only a part of a database may lie in schemas that are not in it.
@@ -295,7 +320,11 @@ pub(super) fn is_false(
         }
         Ok(lines) if lines.is_empty() => "nothing".into(),
         Ok(lines) => lines.join(", "),
-        Err(error @ PostgresError::Failed { .. }) if !monitor.is_cancelled() => error.to_string(),
+        Err(error @ PostgresError::Failed { .. })
+            if !monitor.is_cancelled() && !error.is_of_surroundings() =>
+        {
+            error.to_string()
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(Some(format!("the assertion {assertion:?} gave {said}")))
@@ -323,6 +352,8 @@ struct Made<'v> {
     programs: &'v Programs,
     target: &'v Target,
     monitor: &'v dyn Monitor,
+    /// Of a server that stays.
+    is_to_be_dropped: bool,
 }
 
 impl<'v> Made<'v> {
@@ -331,8 +362,11 @@ impl<'v> Made<'v> {
         name: &str,
         properties: &Properties,
     ) -> Result<Self, PostgresError> {
+        // Not to be cancelled in the middle: the server would go on, and nobody drop what it made.
+        let silent = &strongroom_repository::monitor::Silent;
         let make = |collate: &str, ctype: &str| {
-            verifier.session(None)?.ask(&format!(
+            let mut session = Session::open(verifier.programs, &verifier.target, None, silent)?;
+            session.ask(&format!(
                 "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
                 identifier(name),
                 literal(&properties.encoding),
@@ -353,7 +387,8 @@ impl<'v> Made<'v> {
             }
         }
         let Verifier { programs, target, monitor, .. } = verifier;
-        Ok(Self { name: name.to_owned(), programs, target, monitor: *monitor })
+        let is_to_be_dropped = !verifier.with_roles;
+        Ok(Self { name: name.to_owned(), programs, target, monitor: *monitor, is_to_be_dropped })
     }
 }
 
@@ -365,7 +400,9 @@ impl Drop for Made<'_> {
                 .and_then(|mut session| {
                     session.ask(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&self.name)))
                 });
-        if let Err(error) = dropped {
+        if let Err(error) = dropped
+            && self.is_to_be_dropped
+        {
             self.monitor.warn(&format!("the database {} could not be dropped again: {error}", self.name));
         }
     }

@@ -1,5 +1,7 @@
-//! The configuration, `strongroom.toml`: what is to be kept of which source.
+//! The configuration, `strongroom.toml`: what is to be kept of which source, and what its restore tests ask.
 
+mod assertion;
+mod check;
 mod duration;
 mod retention;
 
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use strongroom_repository::retention::Keep;
 
+pub use self::assertion::Assertion;
+pub use self::check::{Checked, Problem, check};
 pub use self::duration::parse_duration;
 use self::retention::Retention;
 
@@ -47,6 +51,10 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 struct Source {
     retention: Option<Retention>,
+    /// How its server is reached, as libpq takes it.
+    postgres: Option<String>,
+    #[serde(default)]
+    assertions: Vec<Assertion>,
 }
 
 impl Config {
@@ -55,14 +63,28 @@ impl Config {
     /// # Errors
     /// `Unreadable`; `Invalid`, with line and column.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&text)
+        Self::parse(&read(path)?)
             .map_err(|source| ConfigError::Invalid { path: path.to_owned(), source: Box::new(source) })
     }
 
     fn parse(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
+    }
+
+    /// What a restore test of a source asks.
+    #[must_use]
+    pub fn assertions(&self, source: &str) -> &[Assertion] {
+        self.sources.get(source).map(|source| source.assertions.as_slice()).unwrap_or_default()
+    }
+
+    /// The sources that it speaks of.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.sources.keys().map(String::as_str)
+    }
+
+    /// Those whose server it names, with how it is reached.
+    pub fn postgres_sources(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().filter_map(|(name, source)| Some((name.as_str(), source.postgres.as_deref()?)))
     }
 
     /// What is kept of a source; `None` where nothing is said, so that all is.
@@ -71,6 +93,10 @@ impl Config {
         let own = self.sources.get(source).and_then(|source| source.retention.as_ref());
         own.or(self.retention.as_ref()).map(Retention::keep)
     }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

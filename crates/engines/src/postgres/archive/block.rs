@@ -141,6 +141,14 @@ impl<'r, R: BufRead> Block<'r, R> {
         self.dump_id
     }
 
+    /// The same data as that of an entry of another archive, before any of it is read.
+    #[must_use]
+    pub fn of_entry(mut self, dump_id: i64) -> Self {
+        self.head.truncate(1);
+        self.head.extend(self.framing.integers.encode(dump_id));
+        Self { dump_id, ..self }
+    }
+
     /// What it holds.
     #[must_use]
     pub fn kind(&self) -> BlockKind {

@@ -39,6 +39,12 @@ impl Integers {
         let value = i64::try_from(u64::from_le_bytes(bytes)).map_err(|_| too_large)?;
         Ok(if *sign == 0 { value } else { -value })
     }
+
+    /// As it is stored; of one that is too large, what fits.
+    pub(super) fn encode(self, value: i64) -> Vec<u8> {
+        let digits = value.unsigned_abs().to_le_bytes().into_iter().take(self.bytes);
+        std::iter::once(u8::from(value < 0)).chain(digits).collect()
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +57,9 @@ mod tests {
         assert_eq!(four.decode(&[0, 1, 2, 0, 0]).unwrap(), 513);
         assert_eq!(four.decode(&[1, 1, 0, 0, 0]).unwrap(), -1);
         assert!(matches!(four.decode(&[0, 1]), Err(ArchiveError::Truncated { .. })));
+        for value in [513, -1, 0] {
+            assert_eq!(four.decode(&four.encode(value)).unwrap(), value);
+        }
         let eight = Integers::of_size(8).unwrap();
         assert!(matches!(eight.decode(&[0xff; 9]), Err(ArchiveError::Malformed { .. })));
         assert!(Integers::of_size(0).is_err() && Integers::of_size(9).is_err());

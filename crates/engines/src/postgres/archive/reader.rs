@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use super::ArchiveError;
 use super::block::{Block, BlockKind, Framing};
-use super::toc::{self, Source, Toc};
+use super::toc::{self, Source, Toc, TocEntry};
 
 /// What is read at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -48,6 +48,22 @@ impl<R: Read> Source for Recorder<'_, R> {
         }
         Ok(self.recorded.get(start..).unwrap_or_default())
     }
+
+    fn taken(&self) -> usize {
+        self.recorded.len()
+    }
+}
+
+impl ArchiveReader<std::io::Empty> {
+    /// Reads a head that no blocks follow.
+    ///
+    /// # Errors
+    /// As [`ArchiveReader::new`].
+    pub fn of_head(mut head: &[u8]) -> Result<Self, ArchiveError> {
+        let ArchiveReader { toc, head, .. } = ArchiveReader::new(&mut head)?;
+        let input = BufReader::with_capacity(0, std::io::empty());
+        Ok(Self { input, toc, head, framing: None, with_fingerprints: false })
+    }
 }
 
 impl<R: Read> ArchiveReader<R> {
@@ -79,6 +95,19 @@ impl<R: Read> ArchiveReader<R> {
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    /// The head, with nothing said of how to drop these entries.
+    #[must_use]
+    pub fn head_without_drops(&self, of: impl Fn(&TocEntry) -> bool) -> Vec<u8> {
+        let (mut head, mut kept) = (Vec::with_capacity(self.head.len()), 0);
+        for entry in self.toc.entries.iter().filter(|entry| of(entry)) {
+            head.extend_from_slice(self.head.get(kept..entry.drop_at.start).unwrap_or_default());
+            head.extend(self.toc.integers.encode(-1));
+            kept = entry.drop_at.end;
+        }
+        head.extend_from_slice(self.head.get(kept..).unwrap_or_default());
+        head
     }
 
     /// The next block, if there is one. The one before it must have been read to its end.

@@ -172,6 +172,25 @@ fn what_is_no_archive_is_refused() {
 }
 
 #[test]
+fn an_entry_that_is_not_to_be_dropped_is_otherwise_the_same() {
+    for minor in 12..=16 {
+        let bytes = archive(minor);
+        let reader = ArchiveReader::new(&bytes[..]).unwrap();
+        assert_eq!(reader.head_without_drops(|_| false), reader.head());
+        let without = reader.head_without_drops(|entry| entry.tag == "users");
+        assert_eq!(without.len(), reader.head().len() - 2 * "DROP".len());
+        let again = ArchiveReader::new(&without[..]).unwrap();
+        let entries = |toc: &Toc| {
+            toc.entries
+                .iter()
+                .map(|entry| (entry.dump_id, entry.kind.clone(), entry.needs.clone()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(entries(again.toc()), entries(reader.toc()));
+    }
+}
+
+#[test]
 fn a_block_that_is_not_read_to_its_end_stops_the_rest() {
     let bytes = archive(15);
     let mut reader = ArchiveReader::new(&bytes[..]).unwrap();

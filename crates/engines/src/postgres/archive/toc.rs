@@ -1,12 +1,15 @@
 //! An archive's table of contents.
 
+use std::ops::Range;
+
 use super::ArchiveError;
 use super::integer::Integers;
 
 /// The part of a restore that an entry belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Section {
     /// None.
+    #[default]
     None,
     /// What data needs: tables, types, functions.
     PreData,
@@ -17,7 +20,7 @@ pub enum Section {
 }
 
 /// One thing that was dumped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TocEntry {
     /// Its number in this archive.
     pub dump_id: i64,
@@ -37,6 +40,8 @@ pub struct TocEntry {
     pub owner: Option<String>,
     /// Numbers of the entries that it needs.
     pub needs: Vec<i64>,
+    /// Where in the head the SQL lies that drops it, with its length.
+    pub drop_at: Range<usize>,
 }
 
 /// What an archive says of itself and what it holds.
@@ -70,6 +75,9 @@ pub(super) trait Source {
     /// # Errors
     /// `Truncated`, `TooLarge`, `Read`.
     fn take(&mut self, length: usize) -> Result<&[u8], ArchiveError>;
+
+    /// How many were taken.
+    fn taken(&self) -> usize;
 }
 
 const MAGIC: &[u8] = b"PGDMP";
@@ -167,7 +175,10 @@ impl Decoder<'_> {
             _ => return Err(ArchiveError::Malformed { rule: "a section is 1 to 4" }),
         };
         let definition = self.text()?;
-        let (_drop, _copy) = (self.text()?, self.text()?);
+        let start = self.source.taken();
+        self.text()?;
+        let drop_at = start..self.source.taken();
+        let _copy = self.text()?;
         let schema = self.text()?;
         let _tablespace = self.text()?;
         if minor >= WITH_ACCESS_METHOD {
@@ -186,6 +197,6 @@ impl Decoder<'_> {
         }
         // Where its data lies: whoever writes into a pipe does not know.
         self.source.take(1 + offset_bytes)?;
-        Ok(TocEntry { dump_id, has_data, tag, kind, section, definition, schema, owner, needs })
+        Ok(TocEntry { dump_id, has_data, tag, kind, section, definition, schema, owner, needs, drop_at })
     }
 }

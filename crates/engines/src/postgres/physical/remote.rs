@@ -55,7 +55,7 @@ impl PhysicalPostgres {
         };
         let read = run.archive(output_of(stdout, monitor));
         // Why it wrote no good archive, it says itself.
-        let said = match (&read, process.finish_saying()) {
+        let said = match (&read, process.finish_saying(monitor)) {
             (Ok(()), Ok(said)) => said,
             (Ok(()), Err(PostgresError::Failed { stderr, .. })) if is_checksum_error(&stderr) => stderr,
             (Ok(()) | Err(EngineError::Postgres(_)), Err(error)) => return Err(error.into()),

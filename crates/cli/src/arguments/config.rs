@@ -1,0 +1,32 @@
+//! Of `config`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::parsers::path_parser;
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) action: ConfigAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Say all that is wrong with a configuration, with its line, and what cannot be on the servers that it names
+    Check(ConfigCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigCheck {
+    /// The configuration
+    #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE", value_parser = path_parser(), default_value = "strongroom.toml")]
+    pub(crate) config: PathBuf,
+    /// Do not ask the servers
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Folder of PostgreSQL's programs
+    #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
+    pub(crate) pg_bin: Option<PathBuf>,
+}

@@ -1,0 +1,55 @@
+//! Whether a database has already what is to be restored into it. `pg_restore` would find out in the middle.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::archive::TocEntry;
+use super::error::PostgresError;
+use super::session::Session;
+
+/// Kinds of entries that [`THERE`] tells of.
+const COMPARED: [&str; 8] =
+    ["SCHEMA", "TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE", "TYPE", "DOMAIN"];
+
+/// Schemas, relations and types of people's own.
+const THERE: &str = "SELECT row_to_json(found) FROM (
+    SELECT '' AS schema, nspname AS name FROM pg_catalog.pg_namespace
+    UNION SELECT nspname, relname FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+        WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    UNION SELECT nspname, typname FROM pg_catalog.pg_type JOIN pg_catalog.pg_namespace n ON n.oid = typnamespace
+        WHERE typtype IN ('d', 'e', 'r') AND nspname !~ '^pg_' AND nspname <> 'information_schema') found";
+
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Named {
+    schema: String,
+    name: String,
+}
+
+/// Looks before anything is done.
+///
+/// # Errors
+/// `InTheWay`; as [`Session::ask`].
+pub(super) fn require_none<'e>(
+    session: &mut Session<'_>,
+    wanted: impl Iterator<Item = &'e TocEntry>,
+) -> Result<(), PostgresError> {
+    let there: BTreeSet<Named> = session.ask_json(THERE)?.into_iter().collect();
+    // Of the schema public there may be an entry that makes nothing.
+    let makes = |entry: &&TocEntry| {
+        COMPARED.contains(&entry.kind.as_str())
+            && entry.definition.as_ref().is_some_and(|sql| sql.contains("CREATE "))
+    };
+    let named = |entry: &TocEntry| Named {
+        schema: entry.schema.clone().unwrap_or_default(),
+        name: entry.tag.clone(),
+    };
+    let mut found = wanted.filter(makes).filter(|entry| there.contains(&named(entry)));
+    let Some(first) = found.next() else { return Ok(()) };
+    let dot = if named(first).schema.is_empty() { "" } else { "." };
+    Err(PostgresError::InTheWay {
+        database: session.ask_one("SELECT current_database()")?,
+        first: format!("{} {}{dot}{}", first.kind.to_lowercase(), named(first).schema, first.tag),
+        more: found.count(),
+    })
+}

@@ -1,0 +1,90 @@
+//! `config check`, and what restore tests ask by the configuration.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use strongroom_tests::sandbox::Sandbox;
+use strongroom_tests::services::postgres::Postgres;
+
+#[test]
+fn every_problem_is_told_with_its_line() {
+    let sandbox = Sandbox::new();
+    let check = || sandbox.run(["config", "check"]);
+    let _none = check().assert_code(1).assert_says(["strongroom.toml", "cannot be read"]);
+    sandbox.write("strongroom.toml", "[retention]\ndays = 30\n");
+    let _good = check().assert_code(0).assert_prints(["strongroom.toml is in order"]);
+
+    let wrong = "[retention]\nday = 30\n\n[sources.ledger]\npostgres = \"host='x\"\n\n[sources.ledger.retention]\nkeep_within = \"3 moons\"\n";
+    sandbox.write("strongroom.toml", wrong);
+    let told = check().assert_code(1);
+    let _told =
+        told.assert_prints(["strongroom.toml:2: ", "day", "strongroom.toml:8: ", "3 moons", "2 problems"]);
+
+    // What only a look at what it speaks of tells.
+    sandbox.write("strongroom.toml", "[sources.ledger]\n\n[sources.typo]\npostgres = \"host='x\"\n");
+    let _id = sandbox.feed(["backup", "stdin", "--name", "x", "--source", "ledger"], b"data").assert_code(0);
+    let told = sandbox.run(["config", "check", "--json"]).assert_code(1);
+    let problems = told.all("problem");
+    assert!(problems.len() == 2 && problems.iter().all(|problem| problem["line"] == 3), "{told}");
+    let _told = told.assert_prints(["no snapshot of such a source", "does not end"]);
+}
+
+#[test]
+fn a_managed_service_is_told_what_it_cannot_have() {
+    let sandbox = Sandbox::new();
+    let _id = sandbox.feed(["backup", "stdin", "--name", "x", "--source", "shop"], b"data").assert_code(0);
+    let check = |server: &str, more: &[&str]| {
+        sandbox.write("strongroom.toml", format!("[sources.shop]\npostgres = \"{server}\"\n"));
+        sandbox.run([&["config", "check"], more].concat()).assert_code(0)
+    };
+    let said = "physical backups and WAL archiving are impossible there; hourly logical snapshots";
+    for (host, service) in [
+        ("shop.abc.eu-central-1.rds.amazonaws.com", "Amazon RDS or Aurora"),
+        ("shop.postgres.database.azure.com", "Azure Database for PostgreSQL"),
+    ] {
+        let url = format!("postgres://me@{host}/shop");
+        let _told = check(&url, &[]).assert_prints(["shop is on", service, said]);
+    }
+    let _socket = check("host=/cloudsql/a:b:c", &["--offline"]).assert_prints(["Google Cloud SQL", said]);
+    let _down =
+        check("postgres://me@127.0.0.1:1/shop", &[]).assert_says(["the server of shop was not asked"]);
+
+    let Some(server) = Postgres::start().unwrap() else { return };
+    let own = check(&server.url("postgres"), &[]);
+    assert!(!own.text().contains(said), "{own}");
+    server.psql("CREATE ROLE rds_superuser").unwrap();
+    let _told = check(&server.url("postgres"), &[]).assert_prints(["Amazon RDS or Aurora", said]);
+    let _offline = check(&server.url("postgres"), &["--offline"]).assert_prints(["in order"]);
+}
+
+#[test]
+fn a_restore_test_asks_what_the_configuration_says() {
+    for server in &Postgres::start_each().unwrap() {
+        let mut sandbox = Sandbox::new();
+        sandbox.set("STRONGROOM_PG_BIN", server.binaries());
+        server.psql("CREATE DATABASE shop").unwrap();
+        server.psql_in("shop", "CREATE TABLE orders AS SELECT generate_series(1, 10) AS n").unwrap();
+        let url = server.url("postgres");
+        let databases = ["--database", "shop", "--database", "postgres"];
+        let _id =
+            sandbox.backup([&["postgres", "--dbname", &url, "--source", "shop"], &databases[..]].concat());
+        let configured = |sql: &str| {
+            let assertion = |source: &str, sql: &str| {
+                format!(
+                    "[[sources.{source}.assertions]]\nname = \"orders are whole\"\ndatabase = \"shop\"\nsql = \"\"\"\n{sql}\"\"\"\n"
+                )
+            };
+            sandbox.write("strongroom.toml", assertion("shop", sql) + &assertion("other", "SELECT false"));
+            let verify =
+                ["verify", "--source", "shop", "--config", "strongroom.toml", "--assert", "SELECT true"];
+            sandbox.run(verify)
+        };
+        let _good = configured("SELECT count(*) = 10\nFROM orders;\n").assert_code(0);
+        let _false = configured("SELECT count(*) > 10 FROM orders").assert_code(4).assert_prints([
+            "orders are whole: the assertion",
+            "gave f",
+            "does NOT restore as it was",
+        ]);
+        let _wrong = configured("SELECT true FROM nowhere")
+            .assert_code(4)
+            .assert_prints(["orders are whole: ", "nowhere"]);
+    }
+}
