@@ -4,27 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use strongroom_tests::archiving::{command_of_server, give_to_server, wait_for};
+use strongroom_tests::archiving::{command_of_server, give_to_server, name_of, segment, wait_for};
 use strongroom_tests::sandbox::{Ran, Sandbox, run, text};
 use strongroom_tests::services::postgres::Postgres;
 
 const SYSTEM: u64 = 7_311_000_000_000_000_001;
-
-/// A segment of 1 MiB of timeline 1, as a server writes it: its first page says which.
-fn segment(system: u64, place: u64, fill: u8) -> Vec<u8> {
-    let mut bytes = vec![fill; 1 << 20];
-    bytes[..2].copy_from_slice(&0xD110_u16.to_le_bytes());
-    bytes[2..4].copy_from_slice(&6_u16.to_le_bytes());
-    bytes[4..8].copy_from_slice(&1_u32.to_le_bytes());
-    bytes[8..16].copy_from_slice(&(place << 20).to_le_bytes());
-    bytes[24..32].copy_from_slice(&system.to_le_bytes());
-    bytes[32..36].copy_from_slice(&(1_u32 << 20).to_le_bytes());
-    bytes
-}
-
-fn name_of(place: u64) -> String {
-    format!("00000001{place:016X}")
-}
 
 /// A data directory with a log in it.
 struct Server<'a> {
