@@ -203,6 +203,50 @@ fn what_is_missing_is_told() {
 }
 
 #[test]
+fn an_archive_that_is_behind_is_told() {
+    let sandbox = Sandbox::new();
+    let behind = |code: i32, arguments: &[&str]| {
+        sandbox.run([&["wal", "list", "--json"], arguments].concat()).assert_code(code)
+    };
+    let _ = behind(0, &[]);
+    let _ = behind(3, &["--max-lag", "1d"]).assert_says(["there is no log archive"]);
+    let server = Server::new(&sandbox, "data", SYSTEM);
+    for place in [1, 2] {
+        let _ = server.write(place, 7);
+        let _ = server.push(&name_of(place)).assert_code(0);
+    }
+    let _ = behind(0, &["--max-lag", "1d"]);
+    // Both as if they had been stored two hours ago.
+    let now = std::time::SystemTime::now();
+    let set_age = |hours: u64| {
+        let time = now - std::time::Duration::from_secs(hours * 3600);
+        for object in objects(&sandbox) {
+            std::fs::File::open(object).unwrap().set_modified(time).unwrap();
+        }
+    };
+    set_age(2);
+    let line = behind(0, &["--max-lag", "3h"]).one("wal");
+    assert_eq!((text(&line["newest"]), &line["missing_segments"]), (name_of(2), &0.into()));
+    assert!((7200..10_800).contains(&line["lag_seconds"].as_u64().unwrap()), "{line}");
+    let _ = behind(3, &["--max-lag", "1h"]).assert_says(["nothing was archived for 2 h 0 min", "1 h 0 min"]);
+    let _ = behind(3, &["--max-lag", "1h", "--source", "postgres"]);
+    let _ = behind(3, &["--max-lag", "1h", "--source", "other"]);
+
+    // Of a system that is no more nothing is expected.
+    let other = Server::new(&sandbox, "other", SYSTEM + 1);
+    for place in [1, 2] {
+        let _ = other.write(place, 8);
+        let _ = other.push(&name_of(place)).assert_code(0);
+    }
+    let _ = behind(0, &["--max-lag", "1h"]);
+    let _ = other.write(5, 8);
+    let _ = other.push(&name_of(5)).assert_code(0);
+    let _ = behind(3, &["--max-lag", "1h"]).assert_says(["2 segments are missing"]);
+    let lines = behind(0, &[]).all("wal");
+    assert_eq!((&lines[0]["missing_segments"], &lines[1]["missing_segments"]), (&0.into(), &2.into()));
+}
+
+#[test]
 fn a_server_archives_its_log_and_every_segment_comes_back() {
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.path("cache-of-server")).unwrap();

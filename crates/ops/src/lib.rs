@@ -11,6 +11,7 @@ mod backup;
 pub mod config;
 mod quickstart;
 pub mod wal_agent;
+pub mod wal_queue;
 
 pub use backup::backup;
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -32,10 +32,11 @@ pub(crate) use self::reading::{
 };
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
-pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalPush};
+pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read; a log archive is
+behind), 4 damage found,
 5 wrong key or no access, 6 no such snapshot; 130 and 143 interrupted. `wal-get`: see its help.";
 
 /// Encrypted, deduplicating backups of databases and ledgers.
@@ -69,6 +70,10 @@ pub(crate) struct Global {
     /// Folder of local caches (default: $XDG_CACHE_HOME/strongroom); they may be deleted at any time
     #[arg(long, env = "STRONGROOM_CACHE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Folder of what this host must not lose before the repository has it: received logs, what of a log was dropped
+    /// (default: $XDG_STATE_HOME/strongroom)
+    #[arg(long, env = "STRONGROOM_STATE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Keep no cache on disk
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,
@@ -109,7 +114,13 @@ impl Global {
         }
         // As all AWS tools have it.
         store.ca_cert = store.ca_cert.take().or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from));
-        let paths = [&mut self.key_file, &mut self.passphrase_file, &mut self.cache_dir, &mut store.ca_cert];
+        let paths = [
+            &mut self.key_file,
+            &mut self.passphrase_file,
+            &mut self.cache_dir,
+            &mut self.state_dir,
+            &mut store.ca_cert,
+        ];
         for path in paths {
             path.take_if(|path| path.as_os_str().is_empty());
         }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use strongroom_format::wal_file::LogFile;
 use strongroom_ops::config::parse_duration;
 
-use super::parsers::path_parser;
+use super::parsers::{parse_bytes, path_parser};
 
 /// The source of a server's log, as of its snapshots.
 pub(super) const DEFAULT_SOURCE: &str = "postgres";
@@ -15,7 +15,9 @@ pub(super) const DEFAULT_SOURCE: &str = "postgres";
 #[derive(Debug, Args)]
 #[command(
     after_help = "In postgresql.conf: archive_command = 'strongroom wal-push %p'. It ends with 0 only when the file is \
-durable in the repository, or was there with the same bytes; another file of that name is never replaced."
+durable in the repository, or was there with the same bytes; another file of that name is never replaced. With --queue-max it \
+also ends with 0 for what it drops, says so on standard error, and has it in the repository's journal (`journal export`: \
+wal_dropped) as soon as it can: recovery ends there, until there is a new base backup."
 )]
 pub(crate) struct WalPush {
     /// The file: a segment, `.partial`, `.history` or `.backup` (%p)
@@ -25,6 +27,10 @@ pub(crate) struct WalPush {
     /// ends when nobody has asked for this long
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m", env = "STRONGROOM_WAL_AGENT", value_parser = parse_idle)]
     pub(crate) agent: Option<Duration>,
+    /// What may wait to be archived before all of it is given up (10G): when more is ready, and it cannot be pushed within
+    /// seconds, or a quarter more is, the server is told that it is archived, which it is not
+    #[arg(long, value_name = "SIZE", env = "STRONGROOM_WAL_QUEUE_MAX", value_parser = parse_bytes)]
+    pub(crate) queue_max: Option<u64>,
     #[command(flatten)]
     pub(crate) archive: WalArchive,
 }
@@ -92,14 +98,25 @@ pub(crate) struct Wal {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WalAction {
-    /// List log archives: what there is of each timeline, and what is missing
-    List {
-        /// Only of this source
-        #[arg(long, value_name = "NAME")]
-        source: Option<String>,
-    },
+    /// List log archives: what there is of each timeline, how old the newest of it is, and what is missing
+    List(WalList),
     /// Give up what no base backup of the last while needs; `strongroom prune` deletes it when its grace is over
     Expire(WalExpire),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With --max-lag it ends with 3 unless every source has archived something within that time, nothing is missing in the \
+archive that it writes to now, and nothing was dropped that the journal does not know of yet. A server that writes nothing archives \
+nothing: set its archive_timeout to less."
+)]
+pub(crate) struct WalList {
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// End with 3 when the newest file is older, or any is missing: 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) max_lag: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ mod wal_agent;
 mod wal_expire;
 mod wal_get;
 mod wal_push;
+mod wal_queue;
 
 use clap::CommandFactory as _;
 

@@ -22,7 +22,7 @@ mod unneeded;
 use strongroom_format::wal::WalPart;
 use strongroom_format::wal_file::LogFile;
 
-pub use self::list::{LogArchive, LogArchives, LogTimeline};
+pub use self::list::{LogArchive, LogArchives, LogTimeline, StoredFile};
 pub(crate) use self::object::SignedHead;
 pub use self::push::{Pushed, WalWriter};
 pub use self::unneeded::unneeded;
