@@ -12,6 +12,7 @@ pub mod config;
 mod quickstart;
 pub mod wal_agent;
 pub mod wal_queue;
+pub mod wal_receive;
 
 pub use backup::backup;
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -32,7 +32,7 @@ pub(crate) use self::reading::{
 };
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
-pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush};
+pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read; a log archive is

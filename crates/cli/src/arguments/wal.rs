@@ -100,6 +100,8 @@ pub(crate) struct Wal {
 pub(crate) enum WalAction {
     /// List log archives: what there is of each timeline, how old the newest of it is, and what is missing
     List(WalList),
+    /// Receive the log of a server as it is written, from a replication slot; goes on until it is stopped
+    Receive(WalReceive),
     /// Give up what no base backup of the last while needs; `strongroom prune` deletes it when its grace is over
     Expire(WalExpire),
 }
@@ -117,6 +119,43 @@ pub(crate) struct WalList {
     /// End with 3 when the newest file is older, or any is missing: 90s, 10m, 1h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) max_lag: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Runs pg_receivewal of the server's version. Each segment is flushed in the spool before the server hears of it, and \
+stays there until it is in the repository; stopped or killed, it goes on from there. The server keeps what the slot has not \
+received: set its max_slot_wal_keep_size. A server or store that is away is waited for; what waiting does not mend ends it with 1."
+)]
+pub(crate) struct WalReceive {
+    /// The server, as libpq takes it: a URL, or `key=value` pairs (default: the PG* variables, the service file, .pgpass)
+    #[arg(long, short = 'd', env = "DATABASE_URL", hide_env_values = true, value_name = "CONNINFO")]
+    pub(crate) dbname: Option<String>,
+    /// The physical replication slot
+    #[arg(long, value_name = "NAME", value_parser = parse_slot)]
+    pub(crate) slot: String,
+    /// Make the slot if it is not there: from then on the server keeps its log for it
+    #[arg(long)]
+    pub(crate) create_slot: bool,
+    /// Whose log it is: the source of the server's snapshots
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_SOURCE)]
+    pub(crate) source: String,
+    /// Folder to receive into, of this user only (default: wal-receive/SLOT below --state-dir)
+    #[arg(long, value_name = "DIR", value_parser = path_parser())]
+    pub(crate) spool: Option<PathBuf>,
+    /// Folder of pg_receivewal and psql (default: those of the server's version, in PATH or where packages put them)
+    #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
+    pub(crate) pg_bin: Option<PathBuf>,
+}
+
+/// As servers have it.
+fn parse_slot(text: &str) -> Result<String, String> {
+    let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if (1..=63).contains(&text.len()) && text.bytes().all(is_good) {
+        Ok(text.to_owned())
+    } else {
+        Err("write 1 to 63 lower case letters, digits and underscores".into())
+    }
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,7 @@ mod wal_expire;
 mod wal_get;
 mod wal_push;
 mod wal_queue;
+mod wal_receive;
 
 use clap::CommandFactory as _;
 

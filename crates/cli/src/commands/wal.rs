@@ -9,7 +9,7 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::wal::gaps::LogGap;
 use strongroom_repository::wal::{LogArchive, LogArchives, LogTimeline};
 
-use super::{wal_expire, wal_queue};
+use super::{wal_expire, wal_queue, wal_receive};
 use crate::arguments::{WalAction, WalList};
 use crate::context::Context;
 use crate::exit::{Outcome, PARTLY};
@@ -18,6 +18,7 @@ use crate::render;
 pub(crate) fn run(context: &Context<'_>, action: &WalAction) -> anyhow::Result<Outcome> {
     match action {
         WalAction::List(arguments) => list(context, arguments),
+        WalAction::Receive(arguments) => wal_receive::run(context, arguments),
         WalAction::Expire(arguments) => wal_expire::run(context, arguments),
     }
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
+use rustix::process::{Pid, Signal, kill_process};
 use strongroom_repository::monitor::Monitor;
 
 use super::error::PostgresError;
@@ -43,6 +44,14 @@ impl Process {
         Ok((started, stdin))
     }
 
+    /// Starts it, to work by itself.
+    ///
+    /// # Errors
+    /// `Start`.
+    pub(super) fn alone(name: String, command: &mut Command) -> Result<Self, PostgresError> {
+        Self::spawn(name, command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
     /// Starts it, to be talked with.
     ///
     /// # Errors
@@ -78,6 +87,22 @@ impl Process {
 
     fn without_pipe(&self) -> PostgresError {
         PostgresError::Start { program: self.name.clone(), source: ErrorKind::BrokenPipe.into() }
+    }
+
+    /// Its process ID.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it runs no more.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks it to stop, as a terminal does.
+    pub(super) fn interrupt(&self) {
+        // One that has ended needs no asking.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
     }
 
     /// Waits for its end.
