@@ -21,7 +21,7 @@ pub(crate) use self::administration::{
 pub(crate) use self::backup::{
     Backup, BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin, Engine,
 };
-pub(crate) use self::copy::{Copy, CopyArguments, FromArguments, Sync};
+pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
@@ -170,7 +170,7 @@ pub(crate) enum Command {
     Forget(Forget),
     /// Free what no snapshot needs: retire it, and delete it when a grace has passed
     Prune(Prune),
-    /// Copy snapshots of another repository into this one
+    /// Copy snapshots of another repository into this one, and log archives
     Copy(Copy),
     /// Copy all that another repository has and this one has not
     Sync(Sync),

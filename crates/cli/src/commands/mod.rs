@@ -4,6 +4,7 @@ mod backup;
 mod cat;
 mod check;
 mod copy;
+mod copy_logs;
 mod diff;
 mod find;
 mod forget;

@@ -51,7 +51,7 @@ impl Repository {
     }
 
     /// Of the attempts at a part the first that is whole. `None` when there is none at all.
-    fn fetch_part(
+    pub(super) fn fetch_part(
         &self,
         file: &ArchivedFile,
         number: u32,

@@ -66,10 +66,14 @@ pub struct StoredFile {
     pub time_ms: u64,
 }
 
+/// The files of each archive, by source and system.
+pub(super) type WholeFiles = BTreeMap<(String, u64), BTreeMap<LogFile, Known>>;
+
 /// What is known of a file.
 #[derive(Default)]
-struct Known {
-    bytes: u64,
+pub(super) struct Known {
+    /// Its length.
+    pub(super) bytes: u64,
     /// A bit for each of its parts that is there.
     parts: u32,
     stored_bytes: u64,
@@ -89,11 +93,22 @@ impl Repository {
     /// # Errors
     /// `Store`.
     pub fn log_archives(&self, source: Option<&str>) -> Result<LogArchives, RepositoryError> {
-        let mut logs: BTreeMap<(String, u64), BTreeMap<LogFile, Known>> = BTreeMap::new();
         let mut found = LogArchives::default();
+        let (logs, unreadable) = self.whole_log_files(source)?;
+        found.unreadable = unreadable;
+        for ((source, system), files) in logs {
+            found.archives.push(self.log_archive(source, system, &files)?);
+        }
+        Ok(found)
+    }
+
+    /// Files of which all parts are there, but for what is expired, of each log archive that has any; and how many objects
+    /// nobody can tell of.
+    pub(super) fn whole_log_files(&self, source: Option<&str>) -> Result<(WholeFiles, u64), RepositoryError> {
+        let (mut logs, mut unreadable) = (WholeFiles::new(), 0);
         self.log_heads(&mut |stored| {
             let Ok(signed) = stored.head else {
-                found.unreadable += 1;
+                unreadable += 1;
                 return Ok(());
             };
             let (head, part) = (&signed.head, &signed.head.part);
@@ -109,13 +124,11 @@ impl Repository {
             known.stored_ms = known.stored_ms.max(stored.info.modified_ms);
             Ok(())
         })?;
-        for ((source, system), mut files) in logs {
+        for files in logs.values_mut() {
             files.retain(|_, known| known.is_whole());
-            if !files.is_empty() {
-                found.archives.push(self.log_archive(source, system, &files)?);
-            }
         }
-        Ok(found)
+        logs.retain(|_, files| !files.is_empty());
+        Ok((logs, unreadable))
     }
 
     fn log_archive(
