@@ -116,6 +116,9 @@ impl Repository {
             if source.is_some_and(|source| source != part.source) || is_expired() {
                 return Ok(());
             }
+            if self.came_too_late(&self.state, head.key.id, &stored.info)? {
+                return Ok(());
+            }
             let files = logs.entry((part.source.clone(), part.system)).or_default();
             let known = files.entry(part.file).or_default();
             known.bytes = head.file_bytes;
