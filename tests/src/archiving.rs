@@ -7,6 +7,25 @@ use std::time::{Duration, Instant};
 use crate::binary::strongroom;
 use crate::sandbox::Sandbox;
 
+/// A segment of 1 MiB of timeline 1, as a server writes it: its first page says which.
+#[must_use]
+pub fn segment(system: u64, place: u64, fill: u8) -> Vec<u8> {
+    let mut bytes = vec![fill; 1 << 20];
+    bytes[..2].copy_from_slice(&0xD110_u16.to_le_bytes());
+    bytes[2..4].copy_from_slice(&6_u16.to_le_bytes());
+    bytes[4..8].copy_from_slice(&1_u32.to_le_bytes());
+    bytes[8..16].copy_from_slice(&(place << 20).to_le_bytes());
+    bytes[24..32].copy_from_slice(&system.to_le_bytes());
+    bytes[32..36].copy_from_slice(&(1_u32 << 20).to_le_bytes());
+    bytes
+}
+
+/// The name of a segment of timeline 1.
+#[must_use]
+pub fn name_of(place: u64) -> String {
+    format!("00000001{place:016X}")
+}
+
 /// The user that a server runs as when the tests run as root must be able to use what lies in the sandbox.
 ///
 /// # Panics

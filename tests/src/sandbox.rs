@@ -282,6 +282,12 @@ impl Running {
         kill_process(self.pid(), signal).expect("cannot send a signal");
     }
 
+    /// Ends it as a crash does.
+    #[track_caller]
+    pub fn kill(mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).expect("cannot kill the binary");
+    }
+
     /// Its process ID.
     #[must_use]
     pub fn pid(&self) -> Pid {

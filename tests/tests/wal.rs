@@ -4,27 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use strongroom_tests::archiving::{command_of_server, give_to_server, wait_for};
+use strongroom_tests::archiving::{command_of_server, give_to_server, name_of, segment, wait_for};
 use strongroom_tests::sandbox::{Ran, Sandbox, run, text};
 use strongroom_tests::services::postgres::Postgres;
 
 const SYSTEM: u64 = 7_311_000_000_000_000_001;
-
-/// A segment of 1 MiB of timeline 1, as a server writes it: its first page says which.
-fn segment(system: u64, place: u64, fill: u8) -> Vec<u8> {
-    let mut bytes = vec![fill; 1 << 20];
-    bytes[..2].copy_from_slice(&0xD110_u16.to_le_bytes());
-    bytes[2..4].copy_from_slice(&6_u16.to_le_bytes());
-    bytes[4..8].copy_from_slice(&1_u32.to_le_bytes());
-    bytes[8..16].copy_from_slice(&(place << 20).to_le_bytes());
-    bytes[24..32].copy_from_slice(&system.to_le_bytes());
-    bytes[32..36].copy_from_slice(&(1_u32 << 20).to_le_bytes());
-    bytes
-}
-
-fn name_of(place: u64) -> String {
-    format!("00000001{place:016X}")
-}
 
 /// A data directory with a log in it.
 struct Server<'a> {
@@ -216,6 +200,50 @@ fn what_is_missing_is_told() {
     assert_eq!(sandbox.run(["wal", "list", "--source", "x", "--json"]).assert_code(0).all("wal").len(), 0);
     let exported = sandbox.run(["check", "--json"]).assert_code(0).one("check");
     assert_eq!((&exported["log_objects"], &exported["clean"]), (&4.into(), &true.into()));
+}
+
+#[test]
+fn an_archive_that_is_behind_is_told() {
+    let sandbox = Sandbox::new();
+    let behind = |code: i32, arguments: &[&str]| {
+        sandbox.run([&["wal", "list", "--json"], arguments].concat()).assert_code(code)
+    };
+    let _ = behind(0, &[]);
+    let _ = behind(3, &["--max-lag", "1d"]).assert_says(["there is no log archive"]);
+    let server = Server::new(&sandbox, "data", SYSTEM);
+    for place in [1, 2] {
+        let _ = server.write(place, 7);
+        let _ = server.push(&name_of(place)).assert_code(0);
+    }
+    let _ = behind(0, &["--max-lag", "1d"]);
+    // Both as if they had been stored two hours ago.
+    let now = std::time::SystemTime::now();
+    let set_age = |hours: u64| {
+        let time = now - std::time::Duration::from_secs(hours * 3600);
+        for object in objects(&sandbox) {
+            std::fs::File::open(object).unwrap().set_modified(time).unwrap();
+        }
+    };
+    set_age(2);
+    let line = behind(0, &["--max-lag", "3h"]).one("wal");
+    assert_eq!((text(&line["newest"]), &line["missing_segments"]), (name_of(2), &0.into()));
+    assert!((7200..10_800).contains(&line["lag_seconds"].as_u64().unwrap()), "{line}");
+    let _ = behind(3, &["--max-lag", "1h"]).assert_says(["nothing was archived for 2 h 0 min", "1 h 0 min"]);
+    let _ = behind(3, &["--max-lag", "1h", "--source", "postgres"]);
+    let _ = behind(3, &["--max-lag", "1h", "--source", "other"]);
+
+    // Of a system that is no more nothing is expected.
+    let other = Server::new(&sandbox, "other", SYSTEM + 1);
+    for place in [1, 2] {
+        let _ = other.write(place, 8);
+        let _ = other.push(&name_of(place)).assert_code(0);
+    }
+    let _ = behind(0, &["--max-lag", "1h"]);
+    let _ = other.write(5, 8);
+    let _ = other.push(&name_of(5)).assert_code(0);
+    let _ = behind(3, &["--max-lag", "1h"]).assert_says(["2 segments are missing"]);
+    let lines = behind(0, &[]).all("wal");
+    assert_eq!((&lines[0]["missing_segments"], &lines[1]["missing_segments"]), (&0.into(), &2.into()));
 }
 
 #[test]

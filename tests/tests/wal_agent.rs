@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
-use strongroom_tests::archiving::wait_for;
+use strongroom_tests::archiving::{name_of, segment, wait_for};
 use strongroom_tests::sandbox::{Ran, Sandbox, run};
 
 const SYSTEM: u64 = 7_311_000_000_000_000_001;
@@ -12,10 +12,6 @@ const SYSTEM: u64 = 7_311_000_000_000_000_001;
 /// A data directory whose server has segments ready.
 struct Server {
     sandbox: Sandbox,
-}
-
-fn name_of(place: u64) -> String {
-    format!("00000001{place:016X}")
 }
 
 impl Server {
@@ -28,13 +24,7 @@ impl Server {
 
     /// A segment of 1 MiB as a server writes it.
     fn make_ready(&self, place: u64, system: u64) {
-        let mut bytes = vec![u8::try_from(place).unwrap(); 1 << 20];
-        bytes[..2].copy_from_slice(&0xD110_u16.to_le_bytes());
-        bytes[2..4].copy_from_slice(&6_u16.to_le_bytes());
-        bytes[4..8].copy_from_slice(&1_u32.to_le_bytes());
-        bytes[8..16].copy_from_slice(&(place << 20).to_le_bytes());
-        bytes[24..32].copy_from_slice(&system.to_le_bytes());
-        bytes[32..36].copy_from_slice(&(1_u32 << 20).to_le_bytes());
+        let bytes = segment(system, place, u8::try_from(place).unwrap());
         let _ = self.sandbox.write(format!("data/pg_wal/{}", name_of(place)), bytes);
         let _ = self.sandbox.write(format!("data/pg_wal/archive_status/{}.ready", name_of(place)), "");
     }

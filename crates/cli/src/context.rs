@@ -142,6 +142,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Where this host keeps what it must not lose.
+    pub(crate) fn state_folder(&self) -> anyhow::Result<PathBuf> {
+        self.global.state_dir.clone().map_or_else(credentials::default_state_folder, Ok)
+    }
+
     /// Opens the repository.
     pub(crate) fn open(&self) -> anyhow::Result<Repository> {
         self.open_for(false)

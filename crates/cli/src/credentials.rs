@@ -135,6 +135,14 @@ pub(crate) fn default_cache_folder() -> anyhow::Result<PathBuf> {
     }
 }
 
+/// Where lies what this host must not lose: `$XDG_STATE_HOME/strongroom`.
+pub(crate) fn default_state_folder() -> anyhow::Result<PathBuf> {
+    match std::env::var_os("XDG_STATE_HOME").filter(|value| Path::new(value).is_absolute()) {
+        Some(folder) => Ok(PathBuf::from(folder).join("strongroom")),
+        None => Ok(home()?.join(".local").join("state").join("strongroom")),
+    }
+}
+
 fn home() -> anyhow::Result<PathBuf> {
     std::env::home_dir()
         .filter(|home| !home.as_os_str().is_empty())

@@ -95,6 +95,16 @@ pub const fn object_length(payload_bytes: u32) -> u64 {
     HEAD_LENGTH as u64 + body_length(payload_bytes)
 }
 
+/// Whether an object may have this length: that of a padded payload.
+#[must_use]
+pub fn is_object_length(length: u64) -> bool {
+    let sealed = length.saturating_sub((HEAD_LENGTH + BODY_PREFIX_LENGTH) as u64);
+    // Each segment has a tag.
+    let segments = sealed.div_ceil(BODY_SEGMENT_BYTES + TAG_LENGTH as u64);
+    let padded = sealed.saturating_sub(segments * TAG_LENGTH as u64);
+    u32::try_from(padded).is_ok_and(|payload| payload <= PART_BYTES && object_length(payload) == length)
+}
+
 impl WalPart {
     /// What an object's name is the keyed hash of. No two of them have the same bytes.
     #[must_use]
@@ -324,6 +334,12 @@ mod tests {
         assert_eq!(OBJECT_LIMIT_BYTES, 4096 + 64 + (32 << 20) + 32 * 16);
         assert_eq!((part_count(1), part_count(32 << 20), part_count((32 << 20) + 1)), (1, 1, 2));
         assert_eq!(part_count(FILE_LIMIT_BYTES), 32);
+        for payload in [1, 262_144, 262_145, 1 << 20, (1 << 20) + 1, 5_000_000, 16 << 20, PART_BYTES] {
+            let length = object_length(payload);
+            assert!(is_object_length(length), "{payload}");
+            assert!(!is_object_length(length - 1) && !is_object_length(length + 1), "{payload}");
+        }
+        assert!(!is_object_length(0) && !is_object_length(u64::MAX));
         let last = WalHead { part: WalPart { part: 1, ..head().part }, file_bytes: (32 << 20) + 9, ..head() };
         assert_eq!(last.part_bytes(), 9);
     }

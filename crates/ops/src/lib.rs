@@ -11,6 +11,8 @@ mod backup;
 pub mod config;
 mod quickstart;
 pub mod wal_agent;
+pub mod wal_queue;
+pub mod wal_receive;
 
 pub use backup::backup;
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -9,6 +9,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::{MaxUnused, PruneOptions};
 use strongroom_repository::repair::DAMAGED_TAG;
 use strongroom_repository::repair::packs::PacksOptions;
+use strongroom_repository::wal::WalWriter;
 use strongroom_repository::{InitOptions, Repository, RepositoryError, init};
 use strongroom_store::{MemoryStore, ObjectName, Store};
+use support::logs::{bytes_of, keys_of, objects, segment, try_fetch, try_push};
 use support::*;
 
 const TABLE: &str = include_str!("../../../docs/damage.md");
@@ -30,6 +33,8 @@ const TABLE: &str = include_str!("../../../docs/damage.md");
 struct Fixture {
     store: MemoryStore,
     kept: BTreeMap<SnapshotId, Files>,
+    /// Segments that were pushed.
+    log: BTreeMap<u64, Vec<u8>>,
     rows: Vec<Row>,
 }
 
@@ -44,6 +49,11 @@ impl Row {
     /// Whether what chunks are made of is damaged.
     fn is_of_data(&self) -> bool {
         self.kind.starts_with("data ")
+    }
+
+    /// Whether it is of a log archive: snapshots do not need it.
+    fn is_of_log(&self) -> bool {
+        self.kind.starts_with("log archive")
     }
 }
 
@@ -83,6 +93,15 @@ impl Fixture {
         kept.remove(&forgotten);
         assert_eq!(kept.len(), 2);
         let snapshot = repository.snapshots()[0].state.clone();
+        let mut log = BTreeMap::new();
+        let of_backups = keys_of(&store);
+        if parity == 0 {
+            let mut writer = WalWriter::new(&mut repository);
+            for place in [1, 2] {
+                log.insert(place, bytes_of(place));
+                let _ = writer.push(&segment(place), &mut Cursor::new(bytes_of(place))).unwrap();
+            }
+        }
         repository.note("last", None, "{}").unwrap();
         repository.write_checkpoint().unwrap();
         assert_clean(&store);
@@ -104,6 +123,7 @@ impl Fixture {
             let (example, older) = if folder == "meta/" { (1, 0) } else { (0, 1) };
             Row { kind, objects: vec![brought(example)], older: Some(brought(older)) }
         };
+        let mut objects = objects(&store).into_iter();
         let mut checkpoints = names(&*store, "checkpoints/").into_iter();
         let mut rows = vec![
             Row { kind: "config", objects: vec![name("config")], older: None },
@@ -125,6 +145,16 @@ impl Fixture {
             pack("metadata pack", "meta/"),
             pack("data pack", "packs/"),
         ];
+        if let Some(object) = objects.next() {
+            // What is under the name of another file counts as nothing, whichever of the two it is.
+            let key = &keys_of(&store) - &of_backups;
+            rows.push(Row { kind: "log archive, an object", objects: vec![object], older: objects.next() });
+            rows.push(Row {
+                kind: "log archive, wraps of its data key",
+                objects: key.iter().flat_map(|key| wraps(*key)).collect(),
+                older: None,
+            });
+        }
         if parity > 0 {
             rows = vec![
                 pack("metadata pack with parity", "meta/"),
@@ -132,7 +162,7 @@ impl Fixture {
                 pack("parity", "parity/"),
             ];
         }
-        Self { store: (*memory).clone(), kept, rows }
+        Self { store: (*memory).clone(), kept, log, rows }
     }
 }
 
@@ -276,9 +306,35 @@ impl<'a> Cell<'a> {
 
     fn restore(&self) -> &'static str {
         match self.readable() {
+            Ok(_) if self.row.is_of_log() => self.word_of_log(),
             Ok(readable) => self.word_of(&readable),
             Err(error) => refused(&error),
         }
+    }
+
+    /// Each segment that was pushed comes back as it was, or not at all, which is an error unless its object is gone.
+    fn word_of_log(&self) -> &'static str {
+        let repository = open(&self.store);
+        let mut words = BTreeSet::new();
+        for (place, bytes) in &self.fixture.log {
+            words.insert(match try_fetch(&repository, &segment(*place)) {
+                Ok(Some(fetched)) => {
+                    assert!(fetched == *bytes, "{}: segment {place} is another", self.case);
+                    "all"
+                }
+                Ok(None) => "without it",
+                Err(error) => {
+                    let is_clear = matches!(
+                        error,
+                        RepositoryError::LogFileUnavailable { .. } | RepositoryError::DataKey { .. }
+                    );
+                    assert!(is_clear, "{}: {error:?}", self.case);
+                    "what is left"
+                }
+            });
+        }
+        // Names tell nothing of what they name: either segment may be the one.
+        ["without it", "what is left"].into_iter().find(|word| words.contains(word)).unwrap_or("all")
     }
 
     fn backup(&self) -> &'static str {
@@ -372,12 +428,20 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// After repair the same data is backed up again.
+    /// After repair the same data is backed up again, and the same segments are pushed.
     fn backup_then(&self) -> &'static str {
         if self.mend().is_err() {
             return "";
         }
         let mut repository = open(&self.store);
+        for (place, bytes) in self.fixture.log.iter().filter(|_| self.row.is_of_log()) {
+            if let Err(error) = try_push(&mut repository, &segment(*place), bytes) {
+                return refused(&error);
+            }
+        }
+        if self.row.is_of_log() {
+            return self.word_of_log();
+        }
         for number in 0..NEXT {
             let files = content(number);
             let id = match back_up(&mut repository, &files) {

@@ -1,5 +1,6 @@
 //! Several hosts on a store that fails, dies and is late, against a model in memory: whatever happens, every snapshot that
-//! was said to be there restores, and none comes back that was said to be gone.
+//! was said to be there restores, and none comes back that was said to be gone; and every segment of a log that was said to be
+//! stored comes back unless somebody expired it.
 //!
 //! Each seed is a sequence of commands by hosts. A host may die at any of its writes, lose the answer of one, or have one
 //! land long after it gave up; and at any of its writes other hosts may run whole commands. `STRONGROOM_SEEDS` says how
@@ -15,23 +16,28 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Cursor};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use strongroom_format::SnapshotId;
-use strongroom_repository::RepositoryError;
+use strongroom_format::entry::{ExpireBody, SegmentRange};
 use strongroom_repository::backup::BackupOptions;
 use strongroom_repository::copy::CopyOptions;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::{MaxUnused, PruneOptions};
 use strongroom_repository::repair::packs::PacksOptions;
+use strongroom_repository::wal::WalWriter;
+use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::{MemoryStore, ObjectInfo, ObjectName, Operation, PutOutcome, Store, StoreError};
+use support::logs::{SYSTEM, segment, try_fetch};
 use support::*;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const SEEDS: u64 = 500;
+/// Segments that hosts push.
+const LOG_SEGMENTS: u64 = 6;
 
 /// Numbers that only the seed decides.
 #[derive(Clone)]
@@ -79,6 +85,16 @@ struct Model {
     /// Those of which nobody knows.
     perhaps: [BTreeSet<u64>; 2],
     next: u64,
+    logs: [Log; 2],
+}
+
+/// Of a log archive, by the place of a segment.
+#[derive(Default)]
+struct Log {
+    /// Segments that were said to be stored.
+    there: BTreeSet<u64>,
+    /// Those that somebody began to expire.
+    expired: BTreeSet<u64>,
 }
 
 /// A host's way to a store: it fails by the dice.
@@ -300,13 +316,15 @@ fn step(world: &Arc<World>, depth: u32) {
         has_failed_to_read: AtomicBool::new(false),
     });
     let store: Arc<dyn Store> = Arc::clone(&host) as Arc<dyn Store>;
-    let command = world.roll(16);
+    let command = world.roll(20);
     let done = match command {
         0..=5 => back_up(world, which, &store),
         6..=9 => forget(world, which, &store),
         10..=12 => prune(world, &store),
         13 => copy(world, which, &store),
         14 => repair(world, &store),
+        15..=17 => push_log(world, which, &store),
+        18 => expire_log(world, which, &store),
         _ => {
             for store in &world.stores {
                 store.advance_ms(world.roll(48) * HOUR_MS);
@@ -386,6 +404,59 @@ fn prune(world: &World, store: &Arc<dyn Store>) -> Result<(), RepositoryError> {
     }
 }
 
+/// Several segments by one writer; other hosts push some of them too.
+fn push_log(world: &World, which: usize, store: &Arc<dyn Store>) -> Result<(), RepositoryError> {
+    let mut repository = try_open(store)?;
+    let mut writer = WalWriter::new(&mut repository);
+    let first = world.roll(LOG_SEGMENTS);
+    for place in first..first + 1 + world.roll(3) {
+        world.say(format!("push {place} to {which}"));
+        match writer.push(&segment(place), &mut Cursor::new(log_bytes(place))) {
+            Ok(pushed) => world.say(format!("  {pushed:?}")),
+            Err(RepositoryError::LogFileExpired { .. }) => {
+                let model = world.model.lock().unwrap();
+                assert!(model.logs[which].expired.contains(&place), "{place} was never expired");
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        world.model.lock().unwrap().logs[which].there.insert(place);
+    }
+    Ok(())
+}
+
+fn expire_log(world: &World, which: usize, store: &Arc<dyn Store>) -> Result<(), RepositoryError> {
+    let first = world.roll(LOG_SEGMENTS);
+    let last = first + world.roll(2);
+    world.say(format!("expire {first} to {last} in {which}"));
+    world.model.lock().unwrap().logs[which].expired.extend(first..=last);
+    let ranges = vec![SegmentRange { timeline: 1, first, last }];
+    let body = ExpireBody { source: "postgres".into(), system: SYSTEM, ranges, reason: "simulated".into() };
+    let _ = try_open(store)?.expire_log(&body)?;
+    Ok(())
+}
+
+/// Whether it was pushed and nobody began to expire it: then it comes back.
+fn verify_log(world: &World, which: usize, repository: &Repository) {
+    let model = world.model.lock().unwrap();
+    let log = &model.logs[which];
+    for place in 0..LOG_SEGMENTS + 4 {
+        let fetched = try_fetch(repository, &segment(place));
+        match &fetched {
+            Ok(Some(bytes)) => assert!(*bytes == log_bytes(place), "segment {place} is not what it was"),
+            Ok(None) | Err(_) => {
+                let is_lost = log.there.contains(&place) && !log.expired.contains(&place);
+                assert!(!is_lost, "segment {place} is lost: {fetched:?}");
+            }
+        }
+    }
+}
+
+/// Small: it is what becomes of objects that is asked for.
+fn log_bytes(place: u64) -> Vec<u8> {
+    noise(1000 + place, 5000)
+}
+
 /// Out of the other repository.
 fn copy(world: &World, which: usize, store: &Arc<dyn Store>) -> Result<(), RepositoryError> {
     let other: Arc<dyn Store> = Arc::clone(&world.stores[1 - which]) as Arc<dyn Store>;
@@ -456,6 +527,7 @@ fn verify(world: &World) {
         let mut repository = open(&store);
         let snapshots: Vec<_> =
             repository.snapshots().iter().map(|one| (one.id(), number_of(&one.state.tags))).collect();
+        verify_log(world, which, &repository);
         let model = world.model.lock().unwrap();
         let found: BTreeSet<u64> = snapshots.iter().map(|(_, number)| *number).collect();
         assert!(found.is_superset(&model.there[which]), "lost: {:?} of {found:?}", model.there[which]);

@@ -4,104 +4,22 @@
 mod support;
 
 use std::io::Cursor;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use strongroom_format::KeyId;
 use strongroom_format::entry::{ExpireBody, SegmentRange};
 use strongroom_format::registry::Roles;
 use strongroom_format::wal_file::{LogFile, Segment};
 use strongroom_repository::check::{CheckOptions, FindingKind, Severity};
 use strongroom_repository::clock::FixedClock;
 use strongroom_repository::monitor::Silent;
-use strongroom_repository::prune::{PruneOptions, PruneReport};
-use strongroom_repository::wal::{ArchivedFile, LogTimeline, Pushed, WalWriter};
+use strongroom_repository::prune::PruneOptions;
+use strongroom_repository::wal::{ArchivedFile, Pushed, WalWriter};
 use strongroom_repository::{OpenOptions, Repository, RepositoryError};
-use strongroom_store::{
-    Fault, FaultStore, MemoryStore, ObjectInfo, ObjectName, Operation, PutOutcome, RecordStore, Store,
-    StoreError, When,
-};
+use strongroom_store::{Operation, RecordStore, Store};
+use support::logs::*;
 use support::*;
-
-const SYSTEM: u64 = 7_311_000_000_000_000_001;
-const MIB: usize = 1 << 20;
-
-fn file(name: &str) -> ArchivedFile {
-    ArchivedFile { source: "postgres".into(), system: SYSTEM, file: name.parse().unwrap() }
-}
-
-fn segment(place: u64) -> ArchivedFile {
-    ArchivedFile { file: LogFile::Segment(Segment { timeline: 1, place }), ..file("00000001.history") }
-}
-
-/// A segment of 1 MiB, half of it zeros as of a server that is idle.
-fn bytes_of(place: u64) -> Vec<u8> {
-    [noise(place, MIB / 2), vec![0; MIB / 2]].concat()
-}
-
-fn try_push(
-    repository: &mut Repository,
-    file: &ArchivedFile,
-    bytes: &[u8],
-) -> Result<Pushed, RepositoryError> {
-    WalWriter::new(repository).push(file, &mut Cursor::new(bytes))
-}
-
-fn push(store: &Arc<dyn Store>, file: &ArchivedFile, bytes: &[u8]) -> Pushed {
-    try_push(&mut open(store), file, bytes).unwrap()
-}
-
-fn try_fetch(repository: &Repository, file: &ArchivedFile) -> Result<Option<Vec<u8>>, RepositoryError> {
-    let mut out = Vec::new();
-    let length = repository.fetch_log_file(file, &mut out)?;
-    assert!(length.is_none_or(|length| length == out.len() as u64));
-    Ok(length.map(|_| out))
-}
-
-fn fetch(store: &Arc<dyn Store>, file: &ArchivedFile) -> Option<Vec<u8>> {
-    try_fetch(&open(store), file).unwrap()
-}
-
-fn new() -> (Arc<MemoryStore>, Arc<dyn Store>) {
-    let (memory, store) = memory();
-    new_repository(&store);
-    (memory, store)
-}
-
-fn with_segments(places: impl IntoIterator<Item = u64>) -> (Arc<MemoryStore>, Arc<dyn Store>) {
-    let (memory, store) = new();
-    let mut repository = open(&store);
-    let mut writer = WalWriter::new(&mut repository);
-    for place in places {
-        let pushed = writer.push(&segment(place), &mut Cursor::new(bytes_of(place))).unwrap();
-        assert_eq!(pushed, Pushed::Stored);
-    }
-    (memory, store)
-}
-
-fn objects(store: &Arc<dyn Store>) -> Vec<ObjectName> {
-    names(&**store, "wal/")
-}
-
-fn at_once() -> PruneOptions {
-    PruneOptions { grace: Duration::ZERO, orphan_age: Duration::ZERO, ..PruneOptions::default() }
-}
-
-fn prune(store: &Arc<dyn Store>, options: &PruneOptions) -> PruneReport {
-    open(store).prune(options, &Silent).unwrap()
-}
-
-fn timelines(store: &Arc<dyn Store>) -> Vec<LogTimeline> {
-    let found = open(store).log_archives(Some("postgres")).unwrap();
-    found.archives.into_iter().flat_map(|archive| archive.timelines).collect()
-}
-
-fn flip(memory: &MemoryStore, name: &ObjectName, at: usize) {
-    let mut bytes = read(memory, name);
-    bytes[at] ^= 1;
-    memory.overwrite(name, &bytes);
-}
 
 #[test]
 fn every_kind_of_file_comes_back() {
@@ -341,11 +259,6 @@ fn what_a_writer_pushed_stays_good_when_he_is_revoked() {
     assert!(one.detail.contains("000000010000000000000002"), "{}", one.detail);
 }
 
-fn keys_of(store: &Arc<dyn Store>) -> std::collections::BTreeSet<KeyId> {
-    let of_name = |name: ObjectName| KeyId::from_hex(name.as_str().split('/').nth(1)?);
-    names(&**store, "keys/").into_iter().filter_map(of_name).collect()
-}
-
 #[test]
 fn prune_leaves_log_archives_and_their_keys() {
     let (_, store) = with_segments([1, 2, 3]);
@@ -388,13 +301,6 @@ fn a_lost_key_is_damage() {
     assert!(matches!(try_fetch(&open(&gone), &segment(1)), Err(RepositoryError::DataKey { .. })));
     flip(&memory, &wrap, 60);
     assert_eq!(severity_of(&check(&open(&store)), wrap.as_str()), Some(Severity::Damage));
-}
-
-fn expire(store: &Arc<dyn Store>, ranges: &[(u64, u64)]) -> u64 {
-    let ranges =
-        ranges.iter().map(|(first, last)| SegmentRange { timeline: 1, first: *first, last: *last }).collect();
-    let body = ExpireBody { source: "postgres".into(), system: SYSTEM, ranges, reason: "test".into() };
-    open(store).expire_log(&body).unwrap()
 }
 
 #[test]
@@ -467,167 +373,6 @@ fn who_expires_needs_the_right() {
     let _ = thief.append(&*store, strongroom_format::entry::Statement::Expire(body));
     assert_eq!(prune(&store, &at_once()).expired.objects, 0);
     assert!(fetch(&store, &segment(1)).is_some());
-}
-
-#[test]
-fn a_push_that_dies_in_any_write_loses_nothing_that_was_pushed() {
-    let (base, _) = with_segments([1]);
-    for when in [When::BeforeEffect, When::AfterEffect] {
-        let mut tried = 0;
-        for mutation in 1.. {
-            let faulty = Arc::new(FaultStore::new((*base).clone(), []));
-            let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
-            let mut repository = open(&store);
-            faulty.add(Fault::Crash { mutation, when });
-            let mut pushed = Vec::new();
-            let mut writer = WalWriter::new(&mut repository);
-            for place in [2, 3] {
-                match writer.push(&segment(place), &mut Cursor::new(bytes_of(place))) {
-                    Ok(_) => pushed.push(place),
-                    Err(_) => break,
-                }
-            }
-            let is_crashed = faulty.is_crashed();
-            drop(repository);
-            faulty.clear();
-            for place in [1].into_iter().chain(pushed) {
-                assert!(fetch(&store, &segment(place)).unwrap() == bytes_of(place), "{when:?} {mutation}");
-            }
-            // Whoever lost its own is whole after the next try; a prune in between takes nothing from it.
-            let _ = prune(&store, &at_once());
-            for place in [2, 3] {
-                let _ = push(&store, &segment(place), &bytes_of(place));
-                assert!(fetch(&store, &segment(place)).unwrap() == bytes_of(place), "{when:?} {mutation}");
-            }
-            assert_clean(&store);
-            if !is_crashed {
-                break;
-            }
-            tried += 1;
-        }
-        assert!(tried >= 3, "a wrap and two segments");
-    }
-}
-
-#[test]
-fn a_key_that_is_retired_before_anything_is_under_it_does_not_do() {
-    let (base, _) = new();
-    let faulty = Arc::new(FaultStore::new((*base).clone(), []));
-    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
-    let mut repository = open(&store);
-    let mut writer = WalWriter::new(&mut repository);
-    faulty.add(Fault::Fail { mutation: 2, when: When::BeforeEffect });
-    assert!(writer.push(&segment(1), &mut Cursor::new(bytes_of(1))).is_err());
-    faulty.clear();
-    let report = prune(&store, &at_once());
-    assert_eq!((report.retired_keys, report.deleted_keys), (1, 1), "nothing was under it");
-
-    let pushed = writer.push(&segment(1), &mut Cursor::new(bytes_of(1))).unwrap();
-    assert_eq!((pushed, objects(&store).len()), (Pushed::Stored, 2), "under the retired one, and again");
-    assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
-    assert_eq!(push(&store, &segment(1), &bytes_of(1)), Pushed::WasThere);
-    assert_clean(&store);
-    let _ = prune(&store, &at_once());
-    assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
-}
-
-/// Entries that are put before that one, and what is run.
-type Armed = (u32, Box<dyn FnOnce() + Send>);
-
-/// Runs something right before the entry of a retired key is put.
-struct BeforeEntry {
-    inner: Arc<dyn Store>,
-    armed: Mutex<Option<Armed>>,
-}
-
-impl Store for BeforeEntry {
-    fn put_if_absent(&self, name: &ObjectName, bytes: &[u8]) -> Result<PutOutcome, StoreError> {
-        if name.as_str().starts_with("journal/") {
-            let due = {
-                let mut armed = self.armed.lock().unwrap();
-                match armed.as_mut() {
-                    Some((0, _)) => armed.take().map(|(_, run)| run),
-                    Some((left, _)) => {
-                        *left -= 1;
-                        None
-                    }
-                    None => None,
-                }
-            };
-            if let Some(run) = due {
-                run();
-            }
-        }
-        self.inner.put_if_absent(name, bytes)
-    }
-
-    fn get(&self, name: &ObjectName, max_length_bytes: u64) -> Result<Vec<u8>, StoreError> {
-        self.inner.get(name, max_length_bytes)
-    }
-
-    fn get_range(&self, name: &ObjectName, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
-        self.inner.get_range(name, offset, length)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
-        self.inner.stat(name)
-    }
-
-    fn list(
-        &self,
-        prefix: &str,
-        visit: &mut dyn FnMut(ObjectName, ObjectInfo) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        self.inner.list(prefix, visit)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.inner.delete(name)
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-}
-
-#[test]
-fn a_key_that_is_retired_while_something_is_stored_under_it_is_kept() {
-    let (base, _) = new();
-    let faulty = Arc::new(FaultStore::new((*base).clone(), []));
-    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
-    // A writer that has a key, and nothing under it yet: its wrap is the first thing that it stores.
-    faulty.add(Fault::Fail { mutation: 2, when: When::BeforeEffect });
-    let writing = Arc::clone(&store);
-    let (ready, wait) = std::sync::mpsc::channel();
-    let (go, told) = std::sync::mpsc::channel();
-    let (done, is_done) = std::sync::mpsc::channel();
-    let writer = std::thread::spawn(move || {
-        let mut repository = open(&writing);
-        let mut writer = WalWriter::new(&mut repository);
-        let first = writer.push(&segment(1), &mut Cursor::new(bytes_of(1)));
-        assert!(first.is_err());
-        ready.send(()).unwrap();
-        told.recv().unwrap();
-        let pushed = writer.push(&segment(1), &mut Cursor::new(bytes_of(1))).unwrap();
-        done.send(pushed).unwrap();
-    });
-    wait.recv().unwrap();
-    faulty.clear();
-
-    let run = move || {
-        go.send(()).unwrap();
-        assert_eq!(is_done.recv().unwrap(), Pushed::Stored);
-    };
-    // The first entry is the note of the prune.
-    let hooked = BeforeEntry { inner: Arc::clone(&store), armed: Mutex::new(Some((1, Box::new(run)))) };
-    let hooked: Arc<dyn Store> = Arc::new(hooked);
-    let report = prune(&hooked, &at_once());
-    writer.join().unwrap();
-    assert_eq!((report.retired_keys, report.deleted_keys), (1, 0), "retired, and still needed");
-    assert_eq!(objects(&store).len(), 1);
-    let _ = prune(&store, &at_once());
-    assert!(fetch(&store, &segment(1)).unwrap() == bytes_of(1));
-    assert_clean(&store);
 }
 
 #[test]

@@ -17,6 +17,7 @@
 //! | group commits, resumed runs: G1 to G3 | [`group`] |
 //! | prune: P1 to P8, K1 and K2 | [`pruner`] |
 //! | reindex: X1 | [`reindexer`] |
+//! | files of logs: K3 | [`logs`], by itself |
 //! | forget, delete, late requests, garbage, revocation, damage: D1, A1 to A4 | [`surroundings`] |
 //! | invariants I1 to I5, and I6 as what is asked of a state | the properties of [`protocol`] |
 //! | all rules, and what they are played in | [`rules`], [`scene`] |
@@ -38,6 +39,7 @@
 pub mod canonical;
 pub mod group;
 pub mod journal;
+pub mod logs;
 pub mod pack;
 pub mod protocol;
 pub mod pruner;

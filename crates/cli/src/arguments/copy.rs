@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::parsers::path_parser;
 
@@ -19,7 +19,7 @@ pub(crate) struct Copy {
 /// Makes this repository (--repo) hold what another holds.
 #[derive(Debug, Args)]
 pub(crate) struct Sync {
-    /// Also forget copies of snapshots that the other repository has forgotten
+    /// Also forget copies of snapshots that the other repository has forgotten, and expire of logs what it has expired
     #[arg(long)]
     pub(crate) forget: bool,
     #[command(flatten)]
@@ -34,6 +34,10 @@ pub(crate) struct CopyArguments {
     /// Only snapshots of this source; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Vec<String>,
+    /// Log archives to copy as well: all of them (of --source, or of the system of a base backup that is meant), what recovery
+    /// from the base backups that are meant needs, or none (default: all; needed where IDs are given)
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) logs: Option<CopyLogs>,
     /// zstd level; 0 stores as it is
     #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19))]
     pub(crate) compression: i32,
@@ -43,6 +47,14 @@ pub(crate) struct CopyArguments {
     /// Change nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
+}
+
+/// Which log archives are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CopyLogs {
+    All,
+    Needed,
+    None,
 }
 
 /// The other repository. What is not said here is as for --repo.

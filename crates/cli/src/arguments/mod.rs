@@ -23,7 +23,7 @@ pub(crate) use self::backup::{
     Backup, BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin, Engine,
 };
 pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
-pub(crate) use self::copy::{Copy, CopyArguments, FromArguments, Sync};
+pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
@@ -34,10 +34,11 @@ pub(crate) use self::reading::{
 };
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
-pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalPush};
+pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read), 4 damage found,
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read; a log archive is
+behind), 4 damage found,
 5 wrong key or no access, 6 no such snapshot; 130 and 143 interrupted. `wal-get`: see its help.";
 
 /// Encrypted, deduplicating backups of databases and ledgers.
@@ -71,6 +72,10 @@ pub(crate) struct Global {
     /// Folder of local caches (default: $XDG_CACHE_HOME/strongroom); they may be deleted at any time
     #[arg(long, env = "STRONGROOM_CACHE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Folder of what this host must not lose before the repository has it: received logs, what of a log was dropped
+    /// (default: $XDG_STATE_HOME/strongroom)
+    #[arg(long, env = "STRONGROOM_STATE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Keep no cache on disk
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,
@@ -111,7 +116,13 @@ impl Global {
         }
         // As all AWS tools have it.
         store.ca_cert = store.ca_cert.take().or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from));
-        let paths = [&mut self.key_file, &mut self.passphrase_file, &mut self.cache_dir, &mut store.ca_cert];
+        let paths = [
+            &mut self.key_file,
+            &mut self.passphrase_file,
+            &mut self.cache_dir,
+            &mut self.state_dir,
+            &mut store.ca_cert,
+        ];
         for path in paths {
             path.take_if(|path| path.as_os_str().is_empty());
         }
@@ -161,7 +172,7 @@ pub(crate) enum Command {
     Forget(Forget),
     /// Free what no snapshot needs: retire it, and delete it when a grace has passed
     Prune(Prune),
-    /// Copy snapshots of another repository into this one
+    /// Copy snapshots of another repository into this one, and log archives
     Copy(Copy),
     /// Copy all that another repository has and this one has not
     Sync(Sync),

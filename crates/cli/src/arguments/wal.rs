@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use strongroom_format::wal_file::LogFile;
 use strongroom_ops::config::parse_duration;
 
-use super::parsers::path_parser;
+use super::parsers::{parse_bytes, path_parser};
 
 /// The source of a server's log, as of its snapshots.
 pub(super) const DEFAULT_SOURCE: &str = "postgres";
@@ -15,7 +15,9 @@ pub(super) const DEFAULT_SOURCE: &str = "postgres";
 #[derive(Debug, Args)]
 #[command(
     after_help = "In postgresql.conf: archive_command = 'strongroom wal-push %p'. It ends with 0 only when the file is \
-durable in the repository, or was there with the same bytes; another file of that name is never replaced."
+durable in the repository, or was there with the same bytes; another file of that name is never replaced. With --queue-max it \
+also ends with 0 for what it drops, says so on standard error, and has it in the repository's journal (`journal export`: \
+wal_dropped) as soon as it can: recovery ends there, until there is a new base backup."
 )]
 pub(crate) struct WalPush {
     /// The file: a segment, `.partial`, `.history` or `.backup` (%p)
@@ -25,6 +27,10 @@ pub(crate) struct WalPush {
     /// ends when nobody has asked for this long
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m", env = "STRONGROOM_WAL_AGENT", value_parser = parse_idle)]
     pub(crate) agent: Option<Duration>,
+    /// What may wait to be archived before all of it is given up (10G): when more is ready, and it cannot be pushed within
+    /// seconds, or a quarter more is, the server is told that it is archived, which it is not
+    #[arg(long, value_name = "SIZE", env = "STRONGROOM_WAL_QUEUE_MAX", value_parser = parse_bytes)]
+    pub(crate) queue_max: Option<u64>,
     #[command(flatten)]
     pub(crate) archive: WalArchive,
 }
@@ -92,14 +98,64 @@ pub(crate) struct Wal {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WalAction {
-    /// List log archives: what there is of each timeline, and what is missing
-    List {
-        /// Only of this source
-        #[arg(long, value_name = "NAME")]
-        source: Option<String>,
-    },
+    /// List log archives: what there is of each timeline, how old the newest of it is, and what is missing
+    List(WalList),
+    /// Receive the log of a server as it is written, from a replication slot; goes on until it is stopped
+    Receive(WalReceive),
     /// Give up what no base backup of the last while needs; `strongroom prune` deletes it when its grace is over
     Expire(WalExpire),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With --max-lag it ends with 3 unless every source has archived something within that time, nothing is missing in the \
+archive that it writes to now, and nothing was dropped that the journal does not know of yet. A server that writes nothing archives \
+nothing: set its archive_timeout to less."
+)]
+pub(crate) struct WalList {
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// End with 3 when the newest file is older, or any is missing: 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) max_lag: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Runs pg_receivewal of the server's version. Each segment is flushed in the spool before the server hears of it, and \
+stays there until it is in the repository; stopped or killed, it goes on from there. The server keeps what the slot has not \
+received: set its max_slot_wal_keep_size. A server or store that is away is waited for; what waiting does not mend ends it with 1."
+)]
+pub(crate) struct WalReceive {
+    /// The server, as libpq takes it: a URL, or `key=value` pairs (default: the PG* variables, the service file, .pgpass)
+    #[arg(long, short = 'd', env = "DATABASE_URL", hide_env_values = true, value_name = "CONNINFO")]
+    pub(crate) dbname: Option<String>,
+    /// The physical replication slot
+    #[arg(long, value_name = "NAME", value_parser = parse_slot)]
+    pub(crate) slot: String,
+    /// Make the slot if it is not there: from then on the server keeps its log for it
+    #[arg(long)]
+    pub(crate) create_slot: bool,
+    /// Whose log it is: the source of the server's snapshots
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_SOURCE)]
+    pub(crate) source: String,
+    /// Folder to receive into, of this user only (default: wal-receive/SLOT below --state-dir)
+    #[arg(long, value_name = "DIR", value_parser = path_parser())]
+    pub(crate) spool: Option<PathBuf>,
+    /// Folder of pg_receivewal and psql (default: those of the server's version, in PATH or where packages put them)
+    #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
+    pub(crate) pg_bin: Option<PathBuf>,
+}
+
+/// As servers have it.
+fn parse_slot(text: &str) -> Result<String, String> {
+    let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if (1..=63).contains(&text.len()) && text.bytes().all(is_good) {
+        Ok(text.to_owned())
+    } else {
+        Err("write 1 to 63 lower case letters, digits and underscores".into())
+    }
 }
 
 #[derive(Debug, Args)]

@@ -78,15 +78,16 @@ fn without_key(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Outco
     if context.global.json {
         context.json(&json!({
             "type": "scrub", "clean": clean, "findings": report.findings.len(), "objects": report.objects, "bytes": report.bytes,
-            "entries": report.entries, "keys": report.keys,
+            "entries": report.entries, "keys": report.keys, "log_objects": report.log_objects,
         }));
     } else {
         line!(
-            "read {} packs and index objects ({}); {} journal entries and {} wrapped keys are there",
+            "read {} packs and index objects ({}); {} journal entries, {} wrapped keys and {} objects of logs are there",
             report.objects,
             render::bytes(report.bytes),
             report.entries,
-            report.keys
+            report.keys,
+            report.log_objects
         );
         line!(
             "{}; what should be there, and what is in it, only a check with a key can tell",

@@ -6,7 +6,8 @@ use strongroom_repository::copy::CopyOptions;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::{Repository, RepositoryError};
 
-use crate::arguments::{Copy, CopyArguments, FromArguments, Global, Sync};
+use super::copy_logs::{self, Logs};
+use crate::arguments::{Copy, CopyArguments, CopyLogs, FromArguments, Global, Sync};
 use crate::context::{Context, TOOL, host_name};
 use crate::exit::{Outcome, Usage};
 use crate::output::line;
@@ -30,7 +31,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Copy) -> anyhow::Result<Out
     }
     let mut into = context.open()?;
     copy(context, &from, &mut into, &chosen, how)?;
-    Ok(Outcome::Done)
+    let default = if arguments.snapshots.is_empty() { CopyLogs::All } else { CopyLogs::Needed };
+    let logs = Logs::chosen(&from, &chosen, how, default)?;
+    copy_logs::copy(context, &from, &mut into, &logs, how.dry_run)
 }
 
 pub(crate) fn sync(context: &Context<'_>, arguments: &Sync) -> anyhow::Result<Outcome> {
@@ -41,10 +44,13 @@ pub(crate) fn sync(context: &Context<'_>, arguments: &Sync) -> anyhow::Result<Ou
     let chosen = of_sources(&from, &how.source)?;
     let mut into = context.open()?;
     copy(context, &from, &mut into, &chosen, how)?;
+    let logs = Logs::chosen(&from, &chosen, how, CopyLogs::All)?;
+    let outcome = copy_logs::copy(context, &from, &mut into, &logs, how.dry_run)?;
     if arguments.forget {
         forget(context, &from, &mut into, &how.source, how.dry_run)?;
+        copy_logs::expire(context, &from, &mut into, &logs, how.dry_run)?;
     }
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 /// Puts a copy under the holds of what it was copied from. Gives the names of those that it was not under.
@@ -87,7 +93,8 @@ fn other(context: &Context<'_>, from: &FromArguments) -> Global {
 
 fn of_sources<'r>(from: &'r Repository, sources: &[String]) -> anyhow::Result<Vec<&'r Snapshot>> {
     for source in sources {
-        if !from.snapshots().iter().any(|snapshot| snapshot.manifest.source == *source) {
+        let has_snapshot = || from.snapshots().iter().any(|snapshot| snapshot.manifest.source == *source);
+        if !has_snapshot() && from.log_archives(Some(source))?.archives.is_empty() {
             return Err(Usage(format!("the other repository has no snapshot of source `{source}`")).into());
         }
     }

@@ -5,6 +5,7 @@ mod cat;
 mod check;
 mod config;
 mod copy;
+mod copy_logs;
 mod diff;
 mod find;
 mod forget;
@@ -32,6 +33,8 @@ mod wal_agent;
 mod wal_expire;
 mod wal_get;
 mod wal_push;
+mod wal_queue;
+mod wal_receive;
 
 use clap::CommandFactory as _;
 

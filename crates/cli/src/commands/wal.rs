@@ -1,25 +1,30 @@
-//! `wal list`: what there is of write-ahead logs, and what is missing.
+//! `wal list`: what there is of write-ahead logs, how old the newest is, and what is missing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
+use strongroom_repository::clock::{Clock as _, SystemClock};
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::wal::gaps::LogGap;
-use strongroom_repository::wal::{LogArchive, LogTimeline};
+use strongroom_repository::wal::{LogArchive, LogArchives, LogTimeline};
 
-use super::wal_expire;
-use crate::arguments::WalAction;
+use super::{wal_expire, wal_queue, wal_receive};
+use crate::arguments::{WalAction, WalList};
 use crate::context::Context;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, PARTLY};
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, action: &WalAction) -> anyhow::Result<Outcome> {
     match action {
-        WalAction::List { source } => list(context, source.as_deref()),
+        WalAction::List(arguments) => list(context, arguments),
+        WalAction::Receive(arguments) => wal_receive::run(context, arguments),
         WalAction::Expire(arguments) => wal_expire::run(context, arguments),
     }
 }
 
-fn list(context: &Context<'_>, source: Option<&str>) -> anyhow::Result<Outcome> {
-    let found = context.open()?.log_archives(source)?;
+fn list(context: &Context<'_>, arguments: &WalList) -> anyhow::Result<Outcome> {
+    let found = context.open()?.log_archives(arguments.source.as_deref())?;
     for log in &found.archives {
         for timeline in &log.unread_histories {
             context.terminal.warn(&format!(
@@ -34,20 +39,81 @@ fn list(context: &Context<'_>, source: Option<&str>) -> anyhow::Result<Outcome> 
             found.unreadable
         ));
     }
+    let is_all_told = tell_dropped(context, arguments.source.as_deref())?;
+    let now_ms = SystemClock.now_ns() / 1_000_000;
+    let lines = || found.archives.iter().flat_map(|log| log.timelines.iter().map(move |line| (log, line)));
     if context.global.json {
-        let timelines =
-            found.archives.iter().flat_map(|log| log.timelines.iter().map(move |line| (log, line)));
-        timelines.for_each(|(log, line)| context.json(&to_json(log, line)));
-        return Ok(Outcome::Done);
+        lines().for_each(|(log, line)| context.json(&to_json(log, line, now_ms)));
+    } else {
+        let rows: Vec<_> = lines().map(|(log, line)| row(log, line, now_ms)).collect();
+        let titles = [
+            "SOURCE", "SYSTEM", "TIMELINE", "FIRST", "LAST", "SEGMENTS", "OTHERS", "STORED", "NEWEST", "AGE",
+            "MISSING",
+        ];
+        crate::output::text!("{}", render::table(&titles, &[5, 6, 7, 9], &rows));
     }
-    let rows: Vec<_> =
-        found.archives.iter().flat_map(|log| log.timelines.iter().map(move |line| row(log, line))).collect();
-    let titles = ["SOURCE", "SYSTEM", "TIMELINE", "FIRST", "LAST", "SEGMENTS", "OTHERS", "STORED", "MISSING"];
-    crate::output::text!("{}", render::table(&titles, &[5, 6, 7], &rows));
-    Ok(Outcome::Done)
+    let Some(max_lag) = arguments.max_lag else { return Ok(Outcome::Done) };
+    let wrong = behind(&found, arguments.source.as_deref(), max_lag, now_ms);
+    for message in &wrong {
+        context.terminal.warn(message);
+    }
+    Ok(if wrong.is_empty() && is_all_told { Outcome::Done } else { Outcome::Code(PARTLY) })
 }
 
-fn row(log: &LogArchive, line: &LogTimeline) -> Vec<String> {
+/// What this host dropped, and the journal does not say yet. Whether there is nothing of the kind.
+fn tell_dropped(context: &Context<'_>, source: Option<&str>) -> anyhow::Result<bool> {
+    let mut is_all_told = true;
+    for (_, dropped) in wal_queue::dropped(context)?.list()? {
+        if dropped.is_noted || source.is_some_and(|source| source != dropped.source) {
+            continue;
+        }
+        is_all_told = false;
+        context.terminal.warn(&wal_queue::describe(&dropped));
+        if context.global.json {
+            context.json(&wal_queue::to_json(&dropped));
+        }
+    }
+    Ok(is_all_told)
+}
+
+/// What is wrong with the archives that are written to now: of each source the one in which anything was stored last.
+fn behind(found: &LogArchives, source: Option<&str>, max_lag: Duration, now_ms: i64) -> Vec<String> {
+    let mut written: BTreeMap<&str, &LogArchive> = BTreeMap::new();
+    for log in &found.archives {
+        let known = written.entry(&log.source).or_insert(log);
+        if log.newest_ms() > known.newest_ms() {
+            *known = log;
+        }
+    }
+    if written.is_empty() {
+        let of = source.map(|source| format!(" of source {}", render::safe(source))).unwrap_or_default();
+        return vec![format!("there is no log archive{of}")];
+    }
+    let mut wrong = Vec::new();
+    for (source, log) in written {
+        let of = format!("the log of source {}, system {}", render::safe(source), log.system);
+        let lag_s = age_s(log.newest_ms(), now_ms);
+        if lag_s > max_lag.as_secs() {
+            let (lag, most) = (seconds(lag_s), seconds(max_lag.as_secs()));
+            wrong.push(format!("{of}: nothing was archived for {lag}, and it may be {most}"));
+        }
+        match log.missing_segments() {
+            0 => {}
+            missing => wrong.push(format!("{of}: {missing} segments are missing")),
+        }
+    }
+    wrong
+}
+
+fn age_s(time_ms: u64, now_ms: i64) -> u64 {
+    u64::try_from(now_ms).unwrap_or(0).saturating_sub(time_ms) / 1000
+}
+
+fn seconds(count: u64) -> String {
+    render::age(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn row(log: &LogArchive, line: &LogTimeline, now_ms: i64) -> Vec<String> {
     let place = |segment: Option<strongroom_format::wal_file::Segment>| {
         segment.map_or_else(|| "-".to_owned(), |segment| segment.to_string())
     };
@@ -60,6 +126,8 @@ fn row(log: &LogArchive, line: &LogTimeline) -> Vec<String> {
         line.segments.to_string(),
         line.others.to_string(),
         render::bytes(line.stored_bytes),
+        line.newest.map_or_else(|| "-".into(), |newest| newest.file.to_string()),
+        line.newest.map_or_else(|| "-".into(), |newest| seconds(age_s(newest.time_ms, now_ms))),
         missing(&line.gaps),
     ]
 }
@@ -75,12 +143,15 @@ fn missing(gaps: &[LogGap]) -> String {
     }
 }
 
-fn to_json(log: &LogArchive, line: &LogTimeline) -> serde_json::Value {
+fn to_json(log: &LogArchive, line: &LogTimeline, now_ms: i64) -> serde_json::Value {
     let gap = |gap: &LogGap| json!({ "first": gap.first.to_string(), "last": gap.last.to_string(), "segments": gap.segments });
     json!({
         "type": "wal", "source": log.source, "system_identifier": log.system.to_string(), "timeline": line.timeline,
         "first": line.first.map(|segment| segment.to_string()), "last": line.last.map(|segment| segment.to_string()),
         "segments": line.segments, "others": line.others, "stored_bytes": line.stored_bytes,
+        "newest": line.newest.map(|newest| newest.file.to_string()),
+        "stored_time": line.newest.map(|newest| render::rfc3339_ms(i64::try_from(newest.time_ms).unwrap_or(i64::MAX))),
+        "lag_seconds": line.newest.map(|newest| age_s(newest.time_ms, now_ms)), "missing_segments": line.missing_segments(),
         "gaps": line.gaps.iter().map(gap).collect::<Vec<_>>(),
         "is_branch_known": !log.unread_histories.contains(&line.timeline),
     })

@@ -6,6 +6,7 @@ use strongroom_format::entry::{ExpireBody, SegmentRange};
 use strongroom_format::wal_file::Segment;
 use strongroom_repository::Repository;
 use strongroom_repository::reader::Reader;
+use strongroom_repository::state::Snapshot;
 use strongroom_repository::wal::{LogArchive, unneeded};
 
 use crate::arguments::WalExpire;
@@ -15,15 +16,16 @@ use crate::output::line;
 use crate::render;
 
 /// A base backup: when it was made, and where recovery from it begins.
-struct Base {
-    system: u64,
+pub(super) struct Base {
+    pub(super) system: u64,
     time_ms: i64,
-    first: Segment,
+    pub(super) first: Segment,
 }
 
 pub(crate) fn run(context: &Context<'_>, arguments: &WalExpire) -> anyhow::Result<Outcome> {
     let mut repository = context.open()?;
-    let bases = bases(&repository)?;
+    let physical = repository.snapshots().iter().filter(|snapshot| snapshot.manifest.engine == ENGINE);
+    let bases = bases(&repository, physical)?;
     let within_ms = i64::try_from(arguments.keep_within.as_millis()).unwrap_or(i64::MAX);
     for log in repository.log_archives(arguments.source.as_deref())?.archives {
         let kept = kept(&bases, log.system, within_ms);
@@ -52,10 +54,14 @@ pub(crate) fn run(context: &Context<'_>, arguments: &WalExpire) -> anyhow::Resul
     Ok(Outcome::Done)
 }
 
-fn bases(repository: &Repository) -> anyhow::Result<Vec<Base>> {
+/// Where recovery begins from each of these snapshots, all of [`ENGINE`].
+pub(super) fn bases<'s>(
+    repository: &Repository,
+    physical: impl IntoIterator<Item = &'s Snapshot>,
+) -> anyhow::Result<Vec<Base>> {
     let reader = Reader::new(repository);
     let mut bases = Vec::new();
-    for snapshot in repository.snapshots().iter().filter(|snapshot| snapshot.manifest.engine == ENGINE) {
+    for snapshot in physical {
         let cluster = PhysicalSnapshot::open(&reader, snapshot)?;
         // One that cannot be read as such stops this: what it needs is not known.
         let (system, first) = cluster.system_identifier().zip(cluster.first_segment()).ok_or_else(|| {

@@ -8,13 +8,21 @@ use strongroom_engines::wal_segment;
 use strongroom_format::wal_file::LogFile;
 use strongroom_repository::wal::{ArchivedFile, WalWriter};
 
-use super::wal_agent;
+use super::{wal_agent, wal_queue};
 use crate::arguments::WalPush;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 
 /// Says nothing: a server runs this, and keeps what is said in its log.
 pub(crate) fn run(context: &Context<'_>, arguments: &WalPush) -> anyhow::Result<Outcome> {
+    match arguments.queue_max {
+        Some(limit_bytes) => wal_queue::run(context, arguments, limit_bytes),
+        None => push(context, arguments),
+    }
+}
+
+/// Pushes, through an agent where there is to be one.
+pub(super) fn push(context: &Context<'_>, arguments: &WalPush) -> anyhow::Result<Outcome> {
     if let Some(idle) = arguments.agent
         && let Some(outcome) = wal_agent::push(context, arguments, idle)?
     {

@@ -125,6 +125,22 @@ pub enum PostgresError {
         /// Its name.
         segment: String,
     },
+    /// The server has no such replication slot.
+    #[error(
+        "the server has no replication slot `{slot}`: without it, it does not keep the log until it is received. --create-slot makes it"
+    )]
+    NoSlot {
+        /// Its name.
+        slot: String,
+    },
+    /// The replication slot is for something else.
+    #[error("the replication slot `{slot}` is a {kind} one, and the log is received from a physical one")]
+    SlotKind {
+        /// Its name.
+        slot: String,
+        /// What it is.
+        kind: String,
+    },
     /// A tablespace that is to be restored elsewhere is not in the snapshot.
     #[error("there is no tablespace `{name}` in the snapshot (there are: {})", .there.join(", "))]
     NoTablespace {

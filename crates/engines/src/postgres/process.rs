@@ -50,6 +50,14 @@ impl Process {
         Ok((started, stdin))
     }
 
+    /// Starts it, to work by itself.
+    ///
+    /// # Errors
+    /// `Start`.
+    pub(super) fn alone(name: String, command: &mut Command) -> Result<Self, PostgresError> {
+        Self::spawn(name, command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
     /// Starts it, to be talked with.
     ///
     /// # Errors
@@ -87,6 +95,22 @@ impl Process {
         PostgresError::Start { program: self.name.clone(), source: ErrorKind::BrokenPipe.into() }
     }
 
+    /// Its process ID.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it runs no more.
+    pub(super) fn is_over(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks it to stop, as a terminal does.
+    pub(super) fn interrupt(&self) {
+        // One that has ended needs no asking.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+    }
+
     /// Waits for its end, or ends it when the run is cancelled.
     ///
     /// # Errors
@@ -121,7 +145,7 @@ impl Process {
 impl Process {
     /// Whether it did, by then.
     fn has_ended(&mut self, patience: Timespec) -> bool {
-        if !matches!(self.child.try_wait(), Ok(None)) {
+        if self.is_over() {
             return true;
         }
         // Where the system cannot tell, whoever waits for the process itself learns it.
@@ -133,7 +157,7 @@ impl Process {
     /// be done when a lock is free at last.
     fn end(&mut self) {
         // One that has ended, and was waited for, is no longer there to be asked.
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if !self.is_over() {
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             if !self.has_ended(GRACE) {
                 let _ = self.child.kill();

@@ -127,6 +127,17 @@ impl Target {
         }
     }
 
+    /// The same server, for commands of the replication protocol.
+    pub(super) fn for_replication(&self) -> Self {
+        let mut target = self.clone();
+        match &mut target.form {
+            Form::Environment => target.form = Form::Pairs(vec![("replication".into(), "true".into())]),
+            Form::Url { parameters, .. } => parameters.push("replication=true".into()),
+            Form::Pairs(pairs) => pairs.push(("replication".into(), "true".into())),
+        }
+        target
+    }
+
     /// A program of PostgreSQL's that connects there and asks nobody.
     pub(super) fn connect(&self, command: &mut Command, database: Option<&str>) {
         if let Some(text) = self.to_database(database) {

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom_format::wal_file::LogFile;
-
 use super::message::{Reply, Request, read_line, write_line};
 use super::queue::{Job, Queue, Refusal};
+use crate::wal_queue::ready;
 
 /// Files that are pushed ahead of the one that is asked for.
 const AHEAD: usize = 8;
@@ -19,8 +18,6 @@ const AHEAD: usize = 8;
 const ASKING: Duration = Duration::from_secs(10);
 /// How often the agent looks whether it is to end.
 const LOOKING: Duration = Duration::from_millis(100);
-/// What a server calls a file that is to be archived.
-const READY: &str = ".ready";
 
 /// Why there is no agent.
 #[derive(Debug, thiserror::Error)]
@@ -157,16 +154,9 @@ impl Agent<'_> {
     /// What the server will ask for next. What is wrong with it, it is told then.
     fn push_ahead(&self, request: &Request, queue: &Queue) {
         let Some(folder) = request.path.parent() else { return };
-        let Ok(entries) = folder.join("archive_status").read_dir() else { return };
-        let name_of = |entry: std::fs::DirEntry| {
-            let name = entry.file_name().into_string().ok()?;
-            let name = name.strip_suffix(READY)?;
-            name.parse::<LogFile>().ok().map(|file| (file, name.to_owned()))
-        };
-        let mut ready: Vec<(LogFile, String)> = entries.flatten().filter_map(name_of).collect();
-        ready.sort();
         let own = request.path.file_name().unwrap_or_default();
-        for (_, name) in ready.into_iter().filter(|(_, name)| own != name.as_str()).take(AHEAD) {
+        let names = ready(folder).into_iter().map(|file| file.to_string());
+        for name in names.filter(|name| own != name.as_str()).take(AHEAD) {
             if let Ok(job) = (self.identify)(&Request { path: folder.join(name), ..request.clone() }) {
                 queue.push_ahead(job);
             }

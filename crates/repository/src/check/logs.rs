@@ -114,6 +114,13 @@ impl Checker<'_> {
             }
         };
         let file = ArchivedFile::of(&signed.head.part);
+        if self.repository.came_too_late(&self.state, signed.head.key.id, &info)? {
+            let detail = format!(
+                "{file}: it came after its data key was retired, and nobody was told that it is stored"
+            );
+            wrong.push((id, Severity::Info, FindingKind::Leftover, detail));
+            return Ok(None);
+        }
         let mut is_whole = true;
         if info.length_bytes != signed.head.object_bytes() {
             let expected = signed.head.object_bytes();

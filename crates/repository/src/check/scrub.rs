@@ -1,14 +1,18 @@
 //! Scrubbing: what can be said of a store without any key. Packs and index objects are named by the hash of their bytes;
-//! of all else it is seen whether it is there and well-formed.
+//! of all else it is seen whether it is there and well-formed. Objects of log archives are named by what they are, and the
+//! hash of their bytes is sealed: of them it is seen whether they can be read, are of this repository, and have a length that
+//! such an object has.
 
 use std::collections::BTreeMap;
 
 use strongroom_format::config::{CONFIG_LIMIT_BYTES, Config};
-use strongroom_format::header::Header;
+use strongroom_format::header::{HEADER_LENGTH, Header};
 use strongroom_format::index::INDEX_LIMIT_BYTES;
 use strongroom_format::key_object::{KEY_LIMIT_BYTES, KeyObject, SignedKey};
 use strongroom_format::pack::{PACK_LIMIT_BYTES, TRAILER_LENGTH, decode_trailer};
 use strongroom_format::registry::ObjectKind;
+use strongroom_format::wal::is_object_length;
+use strongroom_format::{RepositoryId, WalId};
 use strongroom_keys::derive::content_hash;
 use strongroom_store::{ObjectName, Store, StoreError};
 
@@ -32,6 +36,8 @@ pub struct ScrubReport {
     pub entries: u64,
     /// Wrapped keys that were looked at.
     pub keys: u64,
+    /// Objects of log archives of which the header was read.
+    pub log_objects: u64,
 }
 
 impl ScrubReport {
@@ -62,9 +68,10 @@ pub fn scrub(
 ) -> Result<ScrubReport, RepositoryError> {
     let mut report = ScrubReport::default();
     let mut findings = Findings::default();
-    config(store, &mut findings)?;
+    let repository = config(store, &mut findings)?;
     journal(store, &mut report, &mut findings)?;
     keys(store, &mut report, &mut findings)?;
+    log_objects(store, repository, readers, monitor, &mut report, &mut findings)?;
     let wanted = wanted(store)?;
     monitor.begin("reading packs and index objects", Some(wanted.iter().map(|one| one.length).sum()));
     for window in wanted.chunks(readers.max(1)) {
@@ -94,14 +101,16 @@ pub fn scrub(
     Ok(report)
 }
 
-fn config(store: &dyn Store, findings: &mut Findings) -> Result<(), RepositoryError> {
+/// Which repository it is, where that can be read.
+fn config(store: &dyn Store, findings: &mut Findings) -> Result<Option<RepositoryId>, RepositoryError> {
     let name = names::config()?;
     match store.get(&name, CONFIG_LIMIT_BYTES) {
         Ok(bytes) => {
-            if let Err(error) = Config::decode(&bytes) {
-                findings.add(Severity::Damage, FindingKind::Undecodable, name.as_str(), describe(&error));
+            let config = Config::decode(&bytes);
+            if let Err(error) = &config {
+                findings.add(Severity::Damage, FindingKind::Undecodable, name.as_str(), describe(error));
             }
-            Ok(())
+            Ok(config.ok().map(|config| config.repository))
         }
         Err(error) if error.is_not_found() => {
             Err(RepositoryError::NotARepository { location: store.location() })
@@ -174,6 +183,77 @@ fn keys(store: &dyn Store, report: &mut ScrubReport, findings: &mut Findings) ->
         findings.add(Severity::Damage, FindingKind::KeyDamaged, name.as_str(), detail);
     }
     Ok(())
+}
+
+fn log_objects(
+    store: &dyn Store,
+    repository: Option<RepositoryId>,
+    readers: usize,
+    monitor: &dyn Monitor,
+    report: &mut ScrubReport,
+    findings: &mut Findings,
+) -> Result<(), RepositoryError> {
+    let mut listed: Vec<(WalId, u64)> = Vec::new();
+    store.list("wal/", &mut |name, info| {
+        match names::log_object_of(&name) {
+            Some(id) => listed.push((id, info.length_bytes)),
+            None => {
+                let detail = "it is no object of a log archive";
+                findings.add(Severity::Suspicious, FindingKind::Stray, name.as_str(), detail);
+            }
+        }
+        Ok(())
+    })?;
+    for window in listed.chunks(readers.max(1)) {
+        if monitor.is_cancelled() {
+            return Err(RepositoryError::Interrupted);
+        }
+        let looked: Vec<_> = std::thread::scope(|scope| {
+            let looking: Vec<_> = window
+                .iter()
+                .map(|(id, length)| scope.spawn(|| look_at_log_object(store, repository, *id, *length)))
+                .collect();
+            looking.into_iter().map(|one| one.join().unwrap_or(Err(RepositoryError::Cancelled))).collect()
+        });
+        for ((id, _), looked) in window.iter().zip(looked) {
+            report.log_objects += 1;
+            if let Some((kind, detail)) = looked? {
+                let severity = if kind == FindingKind::Frozen { Severity::Info } else { Severity::Damage };
+                findings.add(severity, kind, names::log_object(*id)?.as_str(), detail);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look_at_log_object(
+    store: &dyn Store,
+    repository: Option<RepositoryId>,
+    id: WalId,
+    length: u64,
+) -> Result<Option<(FindingKind, String)>, RepositoryError> {
+    let header = match store.get_range(&names::log_object(id)?, 0, HEADER_LENGTH as u64) {
+        Ok(header) => header,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error @ (StoreError::TooLarge { .. } | StoreError::Truncated { .. })) => {
+            return Ok(Some((FindingKind::WrongLength, describe(&error))));
+        }
+        Err(error @ StoreError::Archived { .. }) => return Ok(Some((FindingKind::Frozen, describe(&error)))),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match Header::decode(&header) {
+        _ if !is_object_length(length) => {
+            Some((FindingKind::WrongLength, format!("no object of a log archive has {length} bytes")))
+        }
+        Err(error) => Some((FindingKind::Undecodable, describe(&error))),
+        Ok(header) if header.kind != ObjectKind::Wal => {
+            Some((FindingKind::Undecodable, "it is an object of another kind".into()))
+        }
+        Ok(header) if repository.is_some_and(|repository| repository != header.repository) => {
+            Some((FindingKind::Undecodable, "it is of another repository".into()))
+        }
+        Ok(_) => None,
+    })
 }
 
 fn wanted(store: &dyn Store) -> Result<Vec<Wanted>, RepositoryError> {

@@ -51,7 +51,7 @@ impl Repository {
     }
 
     /// Of the attempts at a part the first that is whole. `None` when there is none at all.
-    fn fetch_part(
+    pub(super) fn fetch_part(
         &self,
         file: &ArchivedFile,
         number: u32,
@@ -67,6 +67,8 @@ impl Repository {
                 Ok(part) => return Ok(Some(part)),
                 Err(RepositoryError::Store(StoreError::NotFound { .. })) => break,
                 // Perhaps under a key that is gone.
+                Err(RepositoryError::DataKey { key, .. })
+                    if self.came_too_late(&self.state, key, &self.origin.stat(&name)?)? => {}
                 Err(error @ RepositoryError::DataKey { .. }) => failures.push(error),
                 Err(error) if error.is_of_content() => failures.push(error),
                 Err(error) => return Err(error),

@@ -10,6 +10,7 @@ use super::object::SignedHead;
 use crate::error::RepositoryError;
 use crate::names;
 use crate::repository::Repository;
+use crate::state::State;
 
 /// Heads that are looked at together.
 const WINDOW: usize = 512;
@@ -84,6 +85,29 @@ impl Repository {
             Ok(())
         })?;
         Ok(keys)
+    }
+
+    /// Whether an object came too late: after its data key was retired, whose wraps are gone. Then nobody was told that it is
+    /// stored, because whoever stores one looks at the journal after.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(crate) fn came_too_late(
+        &self,
+        state: &State,
+        key: KeyId,
+        info: &ObjectInfo,
+    ) -> Result<bool, RepositoryError> {
+        let Some(number) = state.retired_keys.get(&key) else { return Ok(false) };
+        if info.modified_ms < self.entry_time_ms(*number)? {
+            return Ok(false);
+        }
+        let mut has_wraps = false;
+        self.origin.list(&format!("keys/{key}/"), &mut |_, _| {
+            has_wraps = true;
+            Ok(())
+        })?;
+        Ok(!has_wraps)
     }
 
     /// Those that are still there.

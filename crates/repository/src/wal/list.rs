@@ -51,17 +51,33 @@ pub struct LogTimeline {
     pub others: u64,
     /// Bytes that the store holds for all of them.
     pub stored_bytes: u64,
+    /// The file that was stored last.
+    pub newest: Option<StoredFile>,
     /// What is missing.
     pub gaps: Vec<LogGap>,
 }
 
+/// A file, and when it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredFile {
+    /// The file.
+    pub file: LogFile,
+    /// When, by the store's clock, ms since 1970.
+    pub time_ms: u64,
+}
+
+/// The files of each archive, by source and system.
+pub(super) type WholeFiles = BTreeMap<(String, u64), BTreeMap<LogFile, Known>>;
+
 /// What is known of a file.
 #[derive(Default)]
-struct Known {
-    bytes: u64,
+pub(super) struct Known {
+    /// Its length.
+    pub(super) bytes: u64,
     /// A bit for each of its parts that is there.
     parts: u32,
     stored_bytes: u64,
+    stored_ms: u64,
 }
 
 impl Known {
@@ -77,11 +93,22 @@ impl Repository {
     /// # Errors
     /// `Store`.
     pub fn log_archives(&self, source: Option<&str>) -> Result<LogArchives, RepositoryError> {
-        let mut logs: BTreeMap<(String, u64), BTreeMap<LogFile, Known>> = BTreeMap::new();
         let mut found = LogArchives::default();
+        let (logs, unreadable) = self.whole_log_files(source)?;
+        found.unreadable = unreadable;
+        for ((source, system), files) in logs {
+            found.archives.push(self.log_archive(source, system, &files)?);
+        }
+        Ok(found)
+    }
+
+    /// Files of which all parts are there, but for what is expired, of each log archive that has any; and how many objects
+    /// nobody can tell of.
+    pub(super) fn whole_log_files(&self, source: Option<&str>) -> Result<(WholeFiles, u64), RepositoryError> {
+        let (mut logs, mut unreadable) = (WholeFiles::new(), 0);
         self.log_heads(&mut |stored| {
             let Ok(signed) = stored.head else {
-                found.unreadable += 1;
+                unreadable += 1;
                 return Ok(());
             };
             let (head, part) = (&signed.head, &signed.head.part);
@@ -89,20 +116,22 @@ impl Repository {
             if source.is_some_and(|source| source != part.source) || is_expired() {
                 return Ok(());
             }
+            if self.came_too_late(&self.state, head.key.id, &stored.info)? {
+                return Ok(());
+            }
             let files = logs.entry((part.source.clone(), part.system)).or_default();
             let known = files.entry(part.file).or_default();
             known.bytes = head.file_bytes;
             known.parts |= 1 << part.part.min(31);
             known.stored_bytes = known.stored_bytes.saturating_add(stored.info.length_bytes);
+            known.stored_ms = known.stored_ms.max(stored.info.modified_ms);
             Ok(())
         })?;
-        for ((source, system), mut files) in logs {
+        for files in logs.values_mut() {
             files.retain(|_, known| known.is_whole());
-            if !files.is_empty() {
-                found.archives.push(self.log_archive(source, system, &files)?);
-            }
         }
-        Ok(found)
+        logs.retain(|_, files| !files.is_empty());
+        Ok((logs, unreadable))
     }
 
     fn log_archive(
@@ -117,6 +146,12 @@ impl Repository {
             let timeline = file.timeline();
             let line = timelines.entry(timeline).or_insert_with(|| LogTimeline::empty(timeline));
             line.stored_bytes = line.stored_bytes.saturating_add(known.stored_bytes);
+            // Of what was stored in the same moment, the segment furthest on.
+            let is_segment = matches!(file, LogFile::Segment(_));
+            let age = |newest: &StoredFile| (newest.time_ms, matches!(newest.file, LogFile::Segment(_)));
+            if line.newest.is_none_or(|newest| age(&newest) <= (known.stored_ms, is_segment)) {
+                line.newest = Some(StoredFile { file: *file, time_ms: known.stored_ms });
+            }
             // Segments come before other files, and in order.
             let LogFile::Segment(segment) = file else {
                 line.others += 1;
@@ -161,9 +196,38 @@ impl Repository {
     }
 }
 
+impl LogArchive {
+    /// When anything of it was stored last, ms since 1970.
+    #[must_use]
+    pub fn newest_ms(&self) -> u64 {
+        self.timelines.iter().filter_map(|line| line.newest).map(|newest| newest.time_ms).max().unwrap_or(0)
+    }
+
+    /// How many segments are missing.
+    #[must_use]
+    pub fn missing_segments(&self) -> u64 {
+        self.timelines.iter().map(LogTimeline::missing_segments).fold(0, u64::saturating_add)
+    }
+}
+
 impl LogTimeline {
+    /// How many segments are missing.
+    #[must_use]
+    pub fn missing_segments(&self) -> u64 {
+        self.gaps.iter().map(|gap| gap.segments).fold(0, u64::saturating_add)
+    }
+
     fn empty(timeline: u32) -> Self {
-        Self { timeline, first: None, last: None, segments: 0, others: 0, stored_bytes: 0, gaps: Vec::new() }
+        Self {
+            timeline,
+            first: None,
+            last: None,
+            segments: 0,
+            others: 0,
+            stored_bytes: 0,
+            newest: None,
+            gaps: Vec::new(),
+        }
     }
 }
 

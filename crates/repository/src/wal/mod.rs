@@ -6,9 +6,10 @@
 //! the store learns nothing of what it is. What is damaged is stored again as another *attempt*, under another name.
 //!
 //! [`WalWriter`] pushes files, [`Repository::fetch_log_file`] gives one back, [`Repository::log_archives`] tells what
-//! there is and what is missing in between ([`gaps`]). An [expire](Repository::expire_log) entry says what may be
+//! there is and what is missing in between ([`gaps`]), [`Repository::copy_logs_from`] takes over what another repository has. An [expire](Repository::expire_log) entry says what may be
 //! deleted, and prune does when the grace is over.
 
+mod copy;
 mod expire;
 mod fetch;
 pub mod gaps;
@@ -22,7 +23,8 @@ mod unneeded;
 use strongroom_format::wal::WalPart;
 use strongroom_format::wal_file::LogFile;
 
-pub use self::list::{LogArchive, LogArchives, LogTimeline};
+pub use self::copy::{LogCopyOptions, LogCopyReport};
+pub use self::list::{LogArchive, LogArchives, LogTimeline, StoredFile};
 pub(crate) use self::object::SignedHead;
 pub use self::push::{Pushed, WalWriter};
 pub use self::unneeded::unneeded;

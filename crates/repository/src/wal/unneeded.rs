@@ -49,6 +49,7 @@ mod tests {
             segments: last - first + 1,
             others: 0,
             stored_bytes: 0,
+            newest: None,
             gaps: Vec::new(),
         }
     }
