@@ -5,11 +5,12 @@ use jiff::Timestamp;
 use strongroom_engines::postgres::physical::{PhysicalSnapshot, Recovery, Until};
 use strongroom_format::wal_file::Segment;
 use strongroom_repository::Repository;
+use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::RecoveryArguments;
 use crate::context::Context;
 use crate::exit::Usage;
-use crate::{again, credentials, selector};
+use crate::{again, credentials, render, selector};
 
 /// What was asked for; `None` if the cluster is to be as of its backup's end.
 pub(super) fn of(
@@ -48,6 +49,9 @@ pub(super) fn of(
                 "the log archive of source {} reaches without a gap to {reach}",
                 arguments.wal_source
             ));
+            if let Some(why) = out_of_reach(repository, cluster, &arguments.wal_source, &until)? {
+                context.terminal.warn(&why);
+            }
             restore_command(context, repository, cluster, &arguments.wal_source)?
         }
     };
@@ -90,6 +94,30 @@ pub(super) fn reach(
         Some(Segment::at(segment.timeline, start, segment_bytes))
     };
     Ok(gap.and_then(|gap| before(gap.first)).unwrap_or(last))
+}
+
+/// Why recovery would not get to its target, as the log archive is now: a server that finds its end first does not start.
+fn out_of_reach(
+    repository: &Repository,
+    cluster: &PhysicalSnapshot<'_>,
+    source: &str,
+    until: &Until,
+) -> anyhow::Result<Option<String>> {
+    let Until::Time { time_ms, text } = until else { return Ok(None) };
+    let archives = repository.log_archives(Some(source))?;
+    let of_cluster = archives.archives.iter().filter(|log| cluster.system_identifier() == Some(log.system));
+    let newest = of_cluster
+        .flat_map(|log| &log.timelines)
+        .filter_map(|line| line.newest)
+        .max_by_key(|file| file.time_ms);
+    let newest = newest.filter(|newest| i64::try_from(newest.time_ms).is_ok_and(|newest| newest < *time_ms));
+    Ok(newest.map(|newest| {
+        format!(
+            "nothing in the log archive is as late as {text}: {} came last, at {}. Unless more comes, the server ends with `recovery ended before configured recovery target was reached`; --target-latest recovers all there is",
+            newest.file,
+            render::rfc3339_ms(i64::try_from(newest.time_ms).unwrap_or(i64::MAX))
+        )
+    }))
 }
 
 /// This program, told all that it was told: the server's environment is another.
