@@ -111,6 +111,18 @@ fn a_cluster_that_is_made_anew_is_another_and_errors_are_passed_on() {
 }
 
 #[test]
+fn one_whose_folder_is_gone_ends_as_well() {
+    let server = Server::new();
+    server.make_ready(1, SYSTEM);
+    let _ = server.push(1).assert_code(0);
+    let agent = server.agent();
+    std::fs::remove_dir_all(server.sandbox.path("run")).unwrap();
+    wait_for("the end of the agent is waited for", || {
+        std::fs::read_link(format!("/proc/{}/exe", agent.as_raw_nonzero())).is_err()
+    });
+}
+
+#[test]
 fn who_cannot_have_one_pushes_himself() {
     let server = Server::new();
     server.make_ready(1, SYSTEM);

@@ -17,6 +17,7 @@ mod test;
 mod thrash;
 mod tidy;
 mod vectors;
+mod wal_rate;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,8 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Kill writers, a pruner and a checker of one repository at any moment, and restore all in the end
     Thrash(thrash::Arguments),
+    /// Measure how fast a server gets rid of its log
+    WalRate(wal_rate::Arguments),
     /// Write the vectors of the specification, or compare them
     Vectors(vectors::Arguments),
     /// Write a repository with today's build, to be kept in tests/fixtures
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::IndexScale(arguments) => index_scale::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Thrash(arguments) => thrash::run(&arguments),
+        Command::WalRate(arguments) => wal_rate::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),
         Command::Fixture(arguments) => fixture::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),

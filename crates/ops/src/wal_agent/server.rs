@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::message::{Reply, Request, read_line, write_line};
 use super::queue::{Job, Queue, Refusal};
 use crate::wal_queue::ready;
@@ -16,6 +18,8 @@ use crate::wal_queue::ready;
 const AHEAD: usize = 8;
 /// How long somebody who connects may take to say what he wants.
 const ASKING: Duration = Duration::from_secs(10);
+/// How long nobody may come until whoever accepts looks whether all is over.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// How often the agent looks whether it is to end.
 const LOOKING: Duration = Duration::from_millis(100);
 
@@ -90,12 +94,18 @@ impl Agent<'_> {
                 scope.spawn(|| (self.push)(&queue));
             }
             let accepting = || {
-                for stream in listener.incoming() {
+                while !is_over.load(Ordering::Relaxed) {
+                    // Not for ever: when the socket's folder is gone nobody can come to say that it is over.
+                    let mut coming = [PollFd::new(&listener, PollFlags::IN)];
+                    if !matches!(poll(&mut coming, Some(&PATIENCE)), Ok(1..)) {
+                        continue;
+                    }
+                    let accepted = listener.accept();
                     if is_over.load(Ordering::Relaxed) {
                         return;
                     }
                     asked.fetch_add(1, Ordering::Relaxed);
-                    if let Ok(stream) = stream {
+                    if let Ok((stream, _)) = accepted {
                         let queue = &queue;
                         scope.spawn(move || self.answer(&stream, queue));
                     }
