@@ -41,8 +41,9 @@ fn check_text(text: &str) -> Checked {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut look = Look { text, problems: Vec::new(), lines: BTreeMap::new() };
     errors.iter().for_each(|error| look.tell(error));
-    let is_well_formed = errors.is_empty();
-    for (key, value) in table.into_inner() {
+    // What was made of the rest of one that is no TOML says nothing.
+    let fields = Some(table.into_inner()).filter(|_| errors.is_empty());
+    for (key, value) in fields.into_iter().flatten() {
         let span = value.span();
         match (key.get_ref().as_ref(), value.into_inner()) {
             ("sources", DeValue::Table(sources)) => look.sources(sources),
@@ -57,8 +58,7 @@ fn check_text(text: &str) -> Checked {
     let Look { mut problems, lines, .. } = look;
     problems.sort();
     problems.dedup();
-    let is_good = is_well_formed && problems.is_empty();
-    let config = Some(text).filter(|_| is_good).and_then(|text| Config::parse(text).ok());
+    let config = Some(text).filter(|_| problems.is_empty()).and_then(|text| Config::parse(text).ok());
     Checked { config: config.unwrap_or_default(), problems, lines }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_no_toml_is_told_too() {
         let checked = check_text("[retention]\ndays = 30\nkeep_last = = 4\nkeep_tag = [\"x\"\n");
-        assert!(!checked.problems.is_empty() && checked.problems[0].line == 3, "{:?}", checked.problems);
+        assert!(checked.problems.first().is_some_and(|problem| problem.line == 3), "{:?}", checked.problems);
     }
 
     #[test]
