@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Segments that differ: each is pushed again under other names
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1000))]
     different: u64,
+    /// So many are pushed a second, as a server writes its log (default: each as soon as the one before is done)
+    #[arg(long, value_name = "N")]
+    a_second: Option<u32>,
     /// Push without an agent
     #[arg(long)]
     alone: bool,
@@ -52,7 +55,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     output(&mut place.command(&["init"]))?;
     output(&mut Command::new("sync"))?;
     let (mut took, began) = (Vec::new(), Instant::now());
+    let pause = arguments.a_second.map(|rate| Duration::from_secs(1) / rate.max(1));
     for number in 0..arguments.segments {
+        if let Some(due) = pause.and_then(|pause| pause.checked_mul(u32::try_from(number).ok()?)) {
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
         took.push(place.push(number, arguments.alone)?);
     }
     report(&mut took, began.elapsed());

@@ -30,7 +30,7 @@ use crate::zstd::compress_log;
 
 /// How long files are sealed under one data key, ns.
 const KEY_AGE_NS: i64 = 60 * 60 * 1_000_000_000;
-const COMPRESSION_LEVEL: i32 = 3;
+const COMPRESSION_LEVEL: i32 = 2;
 
 /// What became of a file that was pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
