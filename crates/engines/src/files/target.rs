@@ -7,6 +7,7 @@
 //! - Until an entry is finished nobody but its owner has access to it, and it carries no privilege.
 //! - A sync at the end makes it durable; a crash before leaves a partial restore.
 
+#[path = "target_delta.rs"]
 mod delta;
 
 use std::collections::HashSet;
