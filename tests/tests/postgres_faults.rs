@@ -74,14 +74,7 @@ impl<'s> Scene<'s> {
 #[test]
 fn a_server_that_cannot_be_reached_is_said_with_what_to_do() {
     for server in &mut Postgres::start_each().unwrap() {
-        server.psql("CREATE ROLE locked LOGIN PASSWORD 'right'").unwrap();
-        server
-            .restart(|data| {
-                let access = data.join("pg_hba.conf");
-                let others = std::fs::read_to_string(&access).unwrap();
-                std::fs::write(&access, format!("host all locked all scram-sha-256\n{others}")).unwrap();
-            })
-            .unwrap();
+        server.add_role_with_password("locked", "right").unwrap();
         let scene = Scene::new(server);
         let _down = scene.fails("postgres://postgres@127.0.0.1:1/postgres", &[]).assert_says([
             "no snapshot was made",
@@ -144,9 +137,7 @@ fn a_table_that_is_dropped_meanwhile_fails_the_dump() {
     for server in &Postgres::start_each().unwrap() {
         let scene = Scene::new(server);
         server.psql("CREATE TABLE going (n int)").unwrap();
-        let mut other = server.open_session("postgres").unwrap();
-        other.say("BEGIN; LOCK TABLE going").unwrap();
-        server.wait_for_sessions("application_name = 'other' AND state = 'idle in transaction'", 1).unwrap();
+        let mut other = server.hold("postgres", "LOCK TABLE going").unwrap();
         let running = scene.start_waiting();
         other.say("DROP TABLE going; COMMIT").unwrap();
         let _said = scene.failed(running.wait().assert_code(1)).assert_says([
@@ -187,9 +178,7 @@ fn a_connection_that_is_cut_fails_the_backup() {
     for server in &Postgres::start_each().unwrap() {
         let scene = Scene::new(server);
         server.psql("CREATE TABLE taken (n int)").unwrap();
-        let mut other = server.open_session("postgres").unwrap();
-        other.say("BEGIN; LOCK TABLE taken").unwrap();
-        server.wait_for_sessions("application_name = 'other' AND state = 'idle in transaction'", 1).unwrap();
+        let other = server.hold("postgres", "LOCK TABLE taken").unwrap();
         let running = scene.start_waiting();
         server.end_sessions(&format!("{OURS} AND wait_event_type = 'Lock'")).unwrap();
         let _cut = scene.failed(running.wait().assert_code(1)).assert_says([
@@ -225,9 +214,7 @@ fn a_dump_that_has_begun_does_not_need_the_session_of_the_facts() {
     for server in &Postgres::start_each().unwrap() {
         let scene = Scene::new(server);
         server.psql("CREATE TABLE taken (n int)").unwrap();
-        let mut other = server.open_session("postgres").unwrap();
-        other.say("BEGIN; LOCK TABLE taken").unwrap();
-        server.wait_for_sessions("application_name = 'other' AND state = 'idle in transaction'", 1).unwrap();
+        let other = server.hold("postgres", "LOCK TABLE taken").unwrap();
         let running = scene.start_waiting();
         server.end_sessions(&format!("{OURS} AND state = 'idle in transaction'")).unwrap();
         server.psql("INSERT INTO rows VALUES (-1, 'after the snapshot')").unwrap();
@@ -244,11 +231,7 @@ fn an_interrupted_backup_leaves_nothing_on_the_server() {
         let scene = Scene::new(server);
         server.psql("CREATE TABLE taken (n int)").unwrap();
         for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-            let mut other = server.open_session("postgres").unwrap();
-            other.say("BEGIN; LOCK TABLE taken").unwrap();
-            server
-                .wait_for_sessions("application_name = 'other' AND state = 'idle in transaction'", 1)
-                .unwrap();
+            let other = server.hold("postgres", "LOCK TABLE taken").unwrap();
             let running = scene.start_waiting();
             running.signal(signal);
             // The lock is still held: whoever waited for it is gone all the same.

@@ -5,8 +5,9 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::Value;
 use strongroom_tests::archiving::give_to_server;
-use strongroom_tests::sandbox::{Sandbox, id_of};
+use strongroom_tests::sandbox::{Sandbox, id_of, run};
 use strongroom_tests::services::postgres::Postgres;
 
 const BANK: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
@@ -92,6 +93,19 @@ fn a_cluster_comes_back_as_of_the_end_of_its_backup_on(server: &Postgres) {
         ])
         .assert_code(0)
         .assert_prints(["postgres: 4 tables, 11000 rows", "restores as it was"]);
+
+    // Each is asked of the database that it is of.
+    let of = |name: &str, database: &str, sql: &str| {
+        format!(
+            "[[sources.postgres-physical.assertions]]\nname = \"{name}\"\ndatabase = \"{database}\"\nsql = \"{sql}\"\n"
+        )
+    };
+    let config = of("money", "postgres", "SELECT sum(balance) = 1 FROM accounts")
+        + &of("elsewhere", "other", "SELECT false");
+    let config = sandbox.write("strongroom.toml", config);
+    let told = ["verify", &id_of(&second), "--config", config.to_str().unwrap()];
+    let told = sandbox.run(told).assert_code(4).assert_prints(["money: the assertion"]);
+    assert!(!told.text().contains("elsewhere"), "{told}");
 
     // The first day is what it was, and every page of it is whole.
     let again = server.make_folder("restored-space-again").unwrap();
@@ -195,6 +209,85 @@ fn a_cluster_is_sent_from_elsewhere_on(server: &Postgres) {
     let refused = sandbox.run([&["backup"][..], &remote[..]].concat()).assert_code(1);
     let _refused = refused.assert_says(["pg_basebackup failed", "FATAL"]);
     assert_eq!(sandbox.snapshots().len(), count);
+}
+
+#[test]
+fn a_server_sends_what_changed() {
+    for server in &Postgres::start_each().unwrap() {
+        let tells = "SELECT count(*) FROM pg_settings WHERE name = 'summarize_wal'";
+        if server.psql(tells).unwrap() == "1" {
+            a_server_sends_what_changed_on(server);
+        }
+    }
+}
+
+fn a_server_sends_what_changed_on(server: &Postgres) {
+    let sandbox = sandbox_for(server);
+    server.psql("ALTER SYSTEM SET summarize_wal = on").unwrap();
+    server.psql("SELECT pg_reload_conf()").unwrap();
+    server.psql(BANK).unwrap();
+    server
+        .psql("CREATE TABLE shrinks AS SELECT n, repeat('x', 500) AS text FROM generate_series(1, 2000) n")
+        .unwrap();
+    let url = server.url("postgres");
+    let remote = ["postgres", "--physical", "--remote", "--dbname", &url];
+    let is_incremental = |snapshot: &Value| {
+        sandbox.run(["cat", &id_of(snapshot), "manifest"]).assert_code(0).text().contains("INCREMENTAL.")
+    };
+    assert!(!is_incremental(&sandbox.backup(remote)));
+    let texts = || {
+        ["accounts", "notes", "shrinks", "grows"].map(|table| {
+            server
+                .psql(&format!("SELECT count(*), sum(hashtext({table}::text)::bigint) FROM {table}"))
+                .unwrap()
+        })
+    };
+    let mut days = Vec::new();
+    for day in 1..=3 {
+        server
+            .psql(&format!(
+                "UPDATE accounts SET balance = {day} WHERE id % 50 = {day};
+            DELETE FROM shrinks WHERE n > 2000 - 500 * {day}; DELETE FROM notes WHERE id = {day};
+            CREATE TABLE IF NOT EXISTS grows (n int, text text);
+            INSERT INTO grows SELECT n, md5(n::text) FROM generate_series(1, 3000) n"
+            ))
+            .unwrap();
+        server.psql("VACUUM shrinks").unwrap();
+        let sent = sandbox.backup(remote);
+        assert!(is_incremental(&sent), "{sent}");
+        days.push((id_of(&sent), texts()));
+    }
+    for (id, texts) in &days {
+        let mut restored = restore(&sandbox, server, id, &[]);
+        let now = ["accounts", "notes", "shrinks", "grows"].map(|table| {
+            restored
+                .psql(&format!("SELECT count(*), sum(hashtext({table}::text)::bigint) FROM {table}"))
+                .unwrap()
+        });
+        assert_eq!(&now, texts);
+        restored
+            .restart(|data| {
+                let checked = restored_checksums(server, data);
+                assert!(
+                    !checked.contains("Bad checksums") || checked.contains("Bad checksums:  0"),
+                    "{checked}"
+                );
+            })
+            .unwrap();
+    }
+    let _proven = sandbox.run(["verify", &days[2].0]).assert_code(0);
+
+    // One that does not, whyever, sends all.
+    let script =
+        "case \"$*\" in *--incremental*) echo no such summaries >&2; exit 1;; esac; exec \"$REAL\" \"$@\"";
+    let programs = server.programs_but(&sandbox.path("programs"), "pg_basebackup", script).unwrap();
+    let mut again = sandbox.command([&["backup"][..], &remote[..], &["--json"]].concat());
+    let again =
+        run(again.env("STRONGROOM_PG_BIN", &programs)).assert_code(0).assert_says(["no such summaries"]);
+    assert!(!is_incremental(&again.one("backup")));
+    let whole = sandbox.backup([&remote[..], &["--force"]].concat());
+    assert!(!is_incremental(&whole), "{whole}");
+    sandbox.assert_clean();
 }
 
 #[test]

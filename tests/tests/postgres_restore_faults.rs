@@ -65,14 +65,7 @@ impl<'s> Scene<'s> {
 #[test]
 fn a_server_that_cannot_be_restored_into_is_said() {
     for server in &mut Postgres::start_each().unwrap() {
-        server.psql("CREATE ROLE locked LOGIN PASSWORD 'right'").unwrap();
-        server
-            .restart(|data| {
-                let access = data.join("pg_hba.conf");
-                let others = std::fs::read_to_string(&access).unwrap();
-                std::fs::write(&access, format!("host all locked all scram-sha-256\n{others}")).unwrap();
-            })
-            .unwrap();
+        server.add_role_with_password("locked", "right").unwrap();
         let scene = Scene::new(server);
         let locked = server.url("production").replace("postgres@", "locked:geheim@");
         for (to, said, hint) in [
@@ -167,11 +160,7 @@ fn a_target_that_others_use_is_not_dropped_under_them() {
 
         // Somebody holds what is to be dropped: it is waited for, and not dropped later, when nobody waits any more.
         for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-            let mut other = server.open_session("production").unwrap();
-            other.say("BEGIN; SELECT count(*) FROM sales.orders").unwrap();
-            server
-                .wait_for_sessions("application_name = 'other' AND state = 'idle in transaction'", 1)
-                .unwrap();
+            let mut other = server.hold("production", "SELECT count(*) FROM sales.orders").unwrap();
             let to = server.url("production");
             let running = scene.sandbox.start(scene.arguments(&to, &["--drop-existing"]));
             server.wait_for_sessions(&format!("{OURS} AND wait_event_type = 'Lock'"), 1).unwrap();
@@ -183,9 +172,7 @@ fn a_target_that_others_use_is_not_dropped_under_them() {
         }
 
         // And whose connection is cut meanwhile is told.
-        let mut other = server.open_session("production").unwrap();
-        other.say("BEGIN; SELECT count(*) FROM sales.orders").unwrap();
-        server.wait_for_sessions("application_name = 'other' AND state = 'idle in transaction'", 1).unwrap();
+        let other = server.hold("production", "SELECT count(*) FROM sales.orders").unwrap();
         let to = server.url("production");
         let running = scene.sandbox.start(scene.arguments(&to, &["--drop-existing", "--single-transaction"]));
         server.wait_for_sessions(&format!("{OURS} AND wait_event_type = 'Lock'"), 1).unwrap();

@@ -196,7 +196,8 @@ impl Repository {
 
     /// Whether what the source was before may be read to store what differs. A KMS is asked only for those who do more
     /// than write: it refuses the others, and each refusal shows in its log.
-    pub(crate) fn may_read_bases(&self) -> bool {
+    #[must_use]
+    pub fn may_read_bases(&self) -> bool {
         let listed = self.signer.as_ref().and_then(|signer| self.state.policy.signer(signer.id()));
         let does_more = listed
             .is_some_and(|signer| signer.roles.holds(Roles::ADMIN) || signer.roles.holds(Roles::VERIFY));

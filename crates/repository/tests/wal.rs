@@ -299,6 +299,9 @@ fn a_lost_key_is_damage() {
     let structure = open(&gone).check(&CheckOptions::default(), &Silent).unwrap();
     assert_eq!(severity_of(&structure, wrap.as_str()), Some(Severity::Damage));
     assert!(matches!(try_fetch(&open(&gone), &segment(1)), Err(RepositoryError::DataKey { .. })));
+    // Pushed again, it is stored under a key that there are wraps of.
+    assert_eq!(push(&gone, &segment(1), &bytes_of(1)), Pushed::Stored);
+    assert!(fetch(&gone, &segment(1)) == Some(bytes_of(1)));
     flip(&memory, &wrap, 60);
     assert_eq!(severity_of(&check(&open(&store)), wrap.as_str()), Some(Severity::Damage));
 }

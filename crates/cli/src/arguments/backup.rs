@@ -98,9 +98,9 @@ pub(crate) struct BackupPostgres {
     /// The whole cluster as it lies in its data directory, on the server's own host, as its user or as root
     #[arg(long, conflicts_with_all = ["database", "schema", "table", "exclude_schema", "exclude_table", "exclude_table_data", "fingerprints"])]
     pub(crate) physical: bool,
-    /// With --physical: have the server send its files, through `pg_basebackup`. All of them are read, what is known is not stored
-    /// again; the role needs REPLICATION and pg_monitor
-    #[arg(long, requires = "physical", conflicts_with = "force")]
+    /// With --physical: have the server send its files, through `pg_basebackup`; from version 17 on, where summarize_wal is set,
+    /// only what changed since the last snapshot. The role needs REPLICATION and pg_monitor
+    #[arg(long, requires = "physical")]
     pub(crate) remote: bool,
     /// With --physical: read also those files again that seem unchanged since the last snapshot
     #[arg(long, requires = "physical")]

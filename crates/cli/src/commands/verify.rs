@@ -40,9 +40,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
             let text = "a cluster cannot be restored into a server that runs: leave --scratch-url out";
             return Err(Usage(text.into()).into());
         }
-        let queries: Vec<String> = asked.iter().map(|assertion| assertion.sql.clone()).collect();
         let verification =
-            PhysicalVerification { databases: &arguments.database, assertions: &queries, scratch: &folder };
+            PhysicalVerification { databases: &arguments.database, assertions: &asked, scratch: &folder };
         let cluster = PhysicalSnapshot::open(&reader, &snapshot)?;
         cluster.verify(verification, &programs, &context.terminal, workers)?
     } else {

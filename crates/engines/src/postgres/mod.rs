@@ -4,6 +4,7 @@
 //! apart as it streams ([`archive`]), so that a snapshot has an entry a table, and put together again for `pg_restore`.
 
 pub mod archive;
+mod assertion;
 mod backup;
 mod comparison;
 mod conflict;
@@ -25,6 +26,7 @@ mod streams;
 mod target;
 mod verify;
 
+pub use assertion::Assertion;
 pub use backup::{Limits, Postgres, Scope};
 pub use error::PostgresError;
 pub use programs::Programs;
@@ -32,4 +34,4 @@ pub use receive::{Receiver, ServerIdentity, Streaming};
 pub use restore::{Archives, Destination, RestoreSwitches};
 pub use selection::Wanted;
 pub use target::Target;
-pub use verify::{Assertion, DatabaseVerdict, Place, Verification};
+pub use verify::{DatabaseVerdict, Place, Verification};

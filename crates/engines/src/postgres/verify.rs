@@ -18,7 +18,7 @@ use super::process::Process;
 use super::restore::Source;
 use super::scratch::Scratch;
 use super::session::{Session, identifier, literal};
-use super::{Archives, Programs, RestoreSwitches, Target, layout};
+use super::{Archives, Assertion, Programs, RestoreSwitches, Target, layout};
 use crate::engine::EngineError;
 
 /// What `globals.sql` does that a scratch server must not: these are folders of the server it came from.
@@ -44,17 +44,6 @@ pub struct Verification {
     pub place: Place,
     /// What the restored databases are asked.
     pub assertions: Vec<Assertion>,
-}
-
-/// A query that gives true, in the first column of one row or more.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Assertion {
-    /// What people call it.
-    pub name: Option<String>,
-    /// It: one statement.
-    pub sql: String,
-    /// Only of this database of the snapshot.
-    pub database: Option<String>,
 }
 
 /// How a database came back.
@@ -248,15 +237,10 @@ impl Verifier<'_, '_> {
             after.objects.clear();
         }
         differences.extend(comparison::of_contents(&before, &after));
-        let name = &facts.properties.name;
-        let of_this = |of: &Option<String>| of.as_ref().is_none_or(|of| of == name);
-        for assertion in self.assertions.iter().filter(|assertion| of_this(&assertion.database)) {
+        let asked = self.assertions.iter();
+        for assertion in asked.filter(|assertion| assertion.is_for(&facts.properties.name)) {
             let mut session = self.session(Some(&database.name))?;
-            let is_false = is_false(&mut session, &assertion.sql, self.monitor)?;
-            differences.extend(is_false.map(|told| match &assertion.name {
-                Some(name) => format!("{name}: {told}"),
-                None => told,
-            }));
+            differences.extend(assertion.fails(&mut session, self.monitor)?);
         }
         Ok(differences)
     }
@@ -306,28 +290,6 @@ impl Verifier<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// Why an assertion does not hold, if it does not.
-pub(super) fn is_false(
-    session: &mut Session<'_>,
-    assertion: &str,
-    monitor: &dyn Monitor,
-) -> Result<Option<String>, EngineError> {
-    let said = match session.ask(assertion) {
-        Ok(lines) if !lines.is_empty() && lines.iter().all(|line| line.split('|').next() == Some("t")) => {
-            return Ok(None);
-        }
-        Ok(lines) if lines.is_empty() => "nothing".into(),
-        Ok(lines) => lines.join(", "),
-        Err(error @ PostgresError::Failed { .. })
-            if !monitor.is_cancelled() && !error.is_of_surroundings() =>
-        {
-            error.to_string()
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Some(format!("the assertion {assertion:?} gave {said}")))
 }
 
 /// Reads what nobody keeps to its end.

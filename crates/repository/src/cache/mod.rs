@@ -223,6 +223,12 @@ impl Cache {
         self.told(looked.map_err(|error| place.condemn(error)))
     }
 
+    /// Whether chunks count as present in the pack of data that is there.
+    pub(crate) fn is_trusted(&self, location: Location) -> Result<bool, RepositoryError> {
+        let view = self.told(self.place().view())?;
+        Ok(view.packs().is_trusted(location.pack.0, ObjectKind::DataPack))
+    }
+
     /// For each chunk the pack in which this writer may count it as present, and its frame there. Any number of threads
     /// look up at once.
     pub(crate) fn trusted(

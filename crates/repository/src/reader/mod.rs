@@ -227,6 +227,10 @@ impl<'a> Reader<'a> {
         frames: &mut BTreeSet<(PackId, u32)>,
     ) -> Result<Option<u8>, RepositoryError> {
         let pack = self.pack(self.cache, false, location)?;
+        // What is known to be damaged is not built on, though this frame of it may be good.
+        if !self.cache.is_trusted(location)? || self.broken().contains(&pack.id) {
+            return Ok(None);
+        }
         let record = pack.footer.frames.get(location.frame as usize).filter(|record| record.depth < below);
         let Some(record) = record.filter(|record| self.may_open(&pack, record)) else { return Ok(None) };
         if !frames.insert((pack.id, location.frame)) {

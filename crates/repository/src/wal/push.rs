@@ -181,11 +181,24 @@ impl<'a> WalWriter<'a> {
     fn look_at(&self, part: &Part<'_>, name: &ObjectName) -> Result<Found, RepositoryError> {
         match self.repository.verified_object(name) {
             Ok((signed, _)) if signed.head.file_hash != part.file_hash => Ok(Found::Other),
-            Ok((signed, _)) if signed.head.part_hash == part.part_hash => Ok(Found::Same(signed.head.key.id)),
+            Ok((signed, _)) if signed.head.part_hash == part.part_hash => {
+                let key = signed.head.key.id;
+                // Without any of its wraps nobody opens it.
+                Ok(if self.has_wraps(key)? { Found::Same(key) } else { Found::Damaged })
+            }
             Ok(_) => Ok(Found::Damaged),
             Err(error) if error.is_of_content() => Ok(Found::Damaged),
             Err(error) => Err(error),
         }
+    }
+
+    fn has_wraps(&self, key: KeyId) -> Result<bool, RepositoryError> {
+        let mut has = false;
+        self.repository.origin.list(&format!("keys/{key}/"), &mut |_, _| {
+            has = true;
+            Ok(())
+        })?;
+        Ok(has)
     }
 
     fn seal(

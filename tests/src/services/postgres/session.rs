@@ -32,6 +32,33 @@ impl Postgres {
         Ok(Session { client, stdin })
     }
 
+    /// Opens one that does this in a transaction, and holds until it is dropped what that takes.
+    ///
+    /// # Errors
+    /// When it does not get it.
+    pub fn hold(&self, database: &str, sql: &str) -> Result<Session> {
+        let mut session = self.open_session(database)?;
+        session.say(&format!("BEGIN; {sql}"))?;
+        self.wait_for_sessions("application_name = 'other' AND state = 'idle in transaction'", 1)?;
+        Ok(session)
+    }
+
+    /// Makes a role that has to give a password, and restarts the server.
+    ///
+    /// # Errors
+    /// When it does not start again.
+    pub fn add_role_with_password(&mut self, role: &str, password: &str) -> Result<()> {
+        self.psql(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'"))?;
+        let mut written = Ok(());
+        self.restart(|data| {
+            let access = data.join("pg_hba.conf");
+            written = std::fs::read_to_string(&access).and_then(|others| {
+                std::fs::write(&access, format!("host all {role} all scram-sha-256\n{others}"))
+            });
+        })?;
+        written.context("cannot write pg_hba.conf")
+    }
+
     /// Sessions of which this holds, as `pg_stat_activity` tells them.
     ///
     /// # Errors

@@ -6,12 +6,14 @@
 //! space/OID/...      a tablespace
 //! stop/backup_label  what must lie in the data directory when it is started, as of the end of the backup:
 //! stop/global/pg_control, stop/pg_wal/..., stop/tablespace_map
+//! manifest           what the server sent, as it says itself: it sends what changed since by that
 //! ```
 //! The rules are in the manual's "Making a Base Backup Using the Low Level API"
 //! (<https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP>).
 
 mod backup;
 mod facts;
+mod incremental;
 mod label;
 mod manifest;
 mod page;

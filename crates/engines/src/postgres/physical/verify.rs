@@ -10,8 +10,8 @@ use super::super::dump::{self, Dump};
 use super::super::error::PostgresError;
 use super::super::scratch::Scratch;
 use super::super::session::Session;
-use super::super::verify::{READ_BYTES, drain, is_false};
-use super::super::{DatabaseVerdict, Programs};
+use super::super::verify::{READ_BYTES, drain};
+use super::super::{Assertion, DatabaseVerdict, Programs};
 use super::PhysicalSnapshot;
 use crate::engine::EngineError;
 use crate::files::TargetOptions;
@@ -21,8 +21,8 @@ use crate::files::TargetOptions;
 pub struct PhysicalVerification<'a> {
     /// Which databases are read; none is all of them.
     pub databases: &'a [String],
-    /// Queries that give true in each of them, in the first column of one row or more.
-    pub assertions: &'a [String],
+    /// What they are asked.
+    pub assertions: &'a [Assertion],
     /// The folder below which the cluster is restored.
     pub scratch: &'a Path,
 }
@@ -92,7 +92,7 @@ impl PhysicalSnapshot<'_> {
         &self,
         database: &str,
         scratch: &Scratch,
-        assertions: &[String],
+        assertions: &[Assertion],
         programs: &Programs,
         monitor: &dyn Monitor,
     ) -> Result<DatabaseVerdict, EngineError> {
@@ -123,9 +123,9 @@ impl PhysicalSnapshot<'_> {
             }
             Err(error) => return Err(error),
         }
-        for assertion in assertions {
+        for assertion in assertions.iter().filter(|assertion| assertion.is_for(database)) {
             let mut session = Session::open(programs, &target, Some(database), monitor)?;
-            verdict.differences.extend(is_false(&mut session, assertion, monitor)?);
+            verdict.differences.extend(assertion.fails(&mut session, monitor)?);
         }
         Ok(verdict)
     }
