@@ -135,7 +135,7 @@ impl<'env> Since<'env> {
         if !reader.repository().may_read_bases() || system_of(reader, parent).as_deref() != Some(system) {
             return Ok(None);
         }
-        let tree = parent.manifest.tree.clone();
+        let tree = parent.manifest.tree;
         let Some(entry) = EntryCursor::new(reader, &tree)?.seek(&path_of(MANIFEST.into())?)? else {
             return Ok(None);
         };
