@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use strongroom_tests::archiving::{command_of_server, give_to_server, program_of_server, wait_for};
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of, run};
@@ -22,6 +22,49 @@ fn restore(sandbox: &Sandbox, id: &str, data: &Path, more: &[&str]) -> Ran {
     let ran = run(&mut command);
     give_to_server(&sandbox.path(""));
     ran
+}
+
+/// A client that writes all the time, until it is dropped or its server ends.
+struct Load(Child);
+
+impl Load {
+    /// One connection: what it commits is in the log in the order of its times.
+    fn start(server: &Postgres) -> Self {
+        let initialize = ["--initialize", "--quiet", "--scale=1", "postgres"];
+        let _made = run(server.client("pgbench").args(initialize)).assert_code(0);
+        let mut pgbench = server.client("pgbench");
+        pgbench.args(["--no-vacuum", "--client=1", "--rate=100", "--time=3600", "postgres"]);
+        Self(pgbench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Waits until the client has committed something later than that.
+fn wait_for_load(server: &Postgres, after: &str) {
+    let later = "SELECT count(*) > 0 FROM pgbench_history WHERE pg_xact_commit_timestamp(xmin) >";
+    wait_for("the load is waited for", || server.psql(&format!("{later} '{after}'")).unwrap() == "t");
+}
+
+/// What the client had committed by then: how often, and how much.
+fn load_until(server: &Postgres, moment: &str) -> String {
+    let known = "SELECT count(*), sum(delta) FROM pgbench_history WHERE pg_xact_commit_timestamp(xmin) <=";
+    server.psql(&format!("{known} '{moment}'")).unwrap()
+}
+
+/// What it committed, in each of the tables that a transaction of its changes.
+fn load(server: &Postgres) -> String {
+    let sums =
+        "SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM pgbench_tellers),
+        (SELECT sum(bbalance) FROM pgbench_branches)";
+    let balance = server.psql("SELECT sum(delta) FROM pgbench_history").unwrap();
+    assert_eq!(server.psql(sums).unwrap(), format!("{balance}|{balance}|{balance}"));
+    server.psql("SELECT count(*), sum(delta) FROM pgbench_history").unwrap()
 }
 
 fn insert(server: &Postgres, what: &str) {
@@ -82,16 +125,23 @@ fn recover_on(binaries: &Path) {
     std::fs::create_dir(sandbox.path("cache-of-server")).unwrap();
     let archive = command_of_server(&sandbox, "wal-push %p");
     give_to_server(&sandbox.path(""));
-    let settings = [("archive_mode", "on"), ("archive_command", &*archive)];
+    let settings = [("archive_mode", "on"), ("archive_command", &*archive), ("track_commit_timestamp", "on")];
     let server = Postgres::start_of(binaries, &settings).unwrap();
     server.psql("CREATE TABLE log (what text, at timestamptz DEFAULT clock_timestamp())").unwrap();
+    let running = Load::start(&server);
     let early = moment(&server);
+    wait_for_load(&server, &early);
     insert(&server, "a");
     let base = id_of(&sandbox.backup(["postgres", "--physical", "--dbname", &server.url("postgres")]));
     give_to_server(&sandbox.path(""));
     insert(&server, "b");
     let wanted = moment(&server);
+    wait_for_load(&server, &wanted);
     insert(&server, "c");
+    let behind = moment(&server);
+    wait_for_load(&server, &behind);
+    let committed = load_until(&server, &wanted);
+    assert_ne!(committed, load_until(&server, &behind));
     archive_all(&server);
     let late = moment(&server);
 
@@ -112,6 +162,7 @@ fn recover_on(binaries: &Path) {
 
     // The server is gone, and its disk.
     server.stop("immediate").unwrap();
+    drop(running);
     std::fs::remove_dir_all(server.data_directory()).unwrap();
     let recovered = |more: &[&str]| {
         server.start_restored(|data| {
@@ -121,7 +172,7 @@ fn recover_on(binaries: &Path) {
     };
     let first = recovered(&["--target-time", &wanted]).unwrap();
     wait_until_promoted(&first);
-    assert_eq!(contents(&first), "a1000,b1000");
+    assert_eq!((contents(&first), load(&first)), ("a1000,b1000".into(), committed.clone()));
 
     // It writes on in a timeline of its own, which a second recovery follows.
     insert(&first, "d");
@@ -132,7 +183,7 @@ fn recover_on(binaries: &Path) {
     drop(first);
     let second = recovered(&["--target-name", "before the mistake"]).unwrap();
     wait_until_promoted(&second);
-    assert_eq!(contents(&second), "a1000,b1000,d1000");
+    assert_eq!((contents(&second), load(&second)), ("a1000,b1000,d1000".into(), committed));
     assert_eq!(second.psql("SELECT timeline_id FROM pg_control_checkpoint()").unwrap(), "3");
     drop(second);
     let first_timeline = recovered(&["--target-latest", "--timeline", "1"]).unwrap();

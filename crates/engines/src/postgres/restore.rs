@@ -1,7 +1,7 @@
 //! An archive put together again, for `pg_restore` or for a file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::Command;
 
 use strongroom_format::path::EntryPath;
@@ -190,7 +190,11 @@ impl<'r> Archives<'r> {
         };
         let only: Option<BTreeSet<i64>> =
             selection.as_ref().map(|selection| selection.ids.iter().copied().collect());
-        let paths = self.paths(database, only.as_ref())?;
+        let mut paths = self.paths(database, only.as_ref())?;
+        if switches.schema_only {
+            // The table of contents has all that makes the objects.
+            paths.truncate(1);
+        }
         let head =
             switches.drop_existing.then(|| self.head_to_drop(database, monitor, workers)).transpose()?;
         let source = Source { database, head: head.as_deref(), paths: &paths };
@@ -217,7 +221,7 @@ impl<'r> Archives<'r> {
         if switches.jobs > 1 {
             return self.restore_file(source, &mut command, switches.jobs, monitor, workers);
         }
-        self.feed(source, &mut command, &mut std::io::sink(), monitor, workers)
+        self.feed(source, &mut command, None, monitor, workers)
     }
 
     /// With connections side by side: for that, `pg_restore` goes back and forth in the archive.
@@ -245,24 +249,29 @@ impl<'r> Archives<'r> {
         Ok(bytes)
     }
 
-    /// Runs a `pg_restore` that reads these parts of the archive; `beside` is given the same bytes.
+    /// Runs a `pg_restore` that reads these parts of the archive; `beside` is given the same bytes, all of them.
     pub(super) fn feed(
         &self,
         source: Source<'_>,
         command: &mut Command,
-        beside: &mut dyn Write,
+        beside: Option<&mut dyn Write>,
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<u64, EngineError> {
         let (process, stdin) = Process::fed(format!("pg_restore of {}", source.database), command)?;
-        let mut both = Both { one: input_of(stdin, monitor)?, other: beside };
+        let needs_all = beside.is_some();
+        let mut both = Both { one: input_of(stdin, monitor)?, other: beside, bytes: 0 };
         let written = self.write_source(source, &mut both, monitor, workers);
+        let bytes = both.bytes;
         drop(both);
         match written {
-            // It stopped reading: it says itself why.
+            // It stopped reading: it says itself why, unless it had all that it was asked for.
             Err(EngineError::Repository(RepositoryError::Write { source })) => {
                 process.finish(monitor)?;
-                Err(RepositoryError::Write { source }.into())
+                match source.kind() == ErrorKind::BrokenPipe && !needs_all {
+                    true => Ok(bytes),
+                    false => Err(RepositoryError::Write { source }.into()),
+                }
             }
             written => {
                 let bytes = written?;
@@ -385,22 +394,27 @@ impl RestoreSwitches {
     }
 }
 
-/// Writes the same to two.
+/// Writes the same to one or two.
 struct Both<'w, W> {
     one: W,
-    other: &'w mut dyn Write,
+    other: Option<&'w mut dyn Write>,
+    /// That the first took.
+    bytes: u64,
 }
 
 impl<W: Write> Write for Both<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.one.write(bytes)?;
-        self.other.write_all(bytes.get(..written).unwrap_or_default())?;
+        self.bytes += written as u64;
+        if let Some(other) = &mut self.other {
+            other.write_all(bytes.get(..written).unwrap_or_default())?;
+        }
         Ok(written)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.one.flush()?;
-        self.other.flush()
+        self.other.as_mut().map_or(Ok(()), |other| other.flush())
     }
 }
 

@@ -186,7 +186,7 @@ impl Verifier<'_, '_> {
         let (reader, mut writer) = pipe().map_err(PostgresError::List)?;
         std::thread::scope(|scope| {
             let counted = scope.spawn(|| self.read(name, reader));
-            let fed = self.archives.feed(source, &mut command, &mut writer, self.monitor, self.workers);
+            let fed = self.archives.feed(source, &mut command, Some(&mut writer), self.monitor, self.workers);
             drop(writer);
             let counted = counted.join().unwrap_or(Err(RepositoryError::Cancelled.into()));
             fed?;
