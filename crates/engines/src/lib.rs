@@ -11,12 +11,15 @@
 mod command;
 mod engine;
 pub mod files;
+pub mod http;
 mod patient_reader;
 mod patient_writer;
 pub mod postgres;
 mod stdin;
+mod verdict;
 pub mod wal_segment;
 
 pub use command::{Command, CommandStream};
 pub use engine::{Engine, EngineError};
 pub use stdin::Stdin;
+pub use verdict::Verdict;

@@ -116,17 +116,17 @@ pub(crate) struct Restore {
 /// Restoring into a server.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreToServer {
-    /// PostgreSQL: the server to restore into, as libpq takes it: a URL, or `key=value` pairs
-    #[arg(long, value_name = "CONNINFO", hide_env_values = true, conflicts_with_all = ["target", "subtree", "include", "exclude", "dry_run"])]
+    /// The server to restore into: a URL of the snapshot's kind (PostgreSQL also takes `key=value` pairs)
+    #[arg(long, value_name = "URL", hide_env_values = true, conflicts_with_all = ["target", "subtree", "dry_run"])]
     pub(crate) to: Option<String>,
     /// PostgreSQL: write the archive of a database to this file (`-` is standard output), for pg_restore
     #[arg(long, value_name = "FILE", value_parser = super::parsers::path_parser(), conflicts_with_all = ["to", "target", "subtree", "include", "exclude", "dry_run"])]
     pub(crate) to_archive: Option<PathBuf>,
-    /// PostgreSQL: which database of the snapshot, where it has several
+    /// Which database of the snapshot, where it has several
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Option<String>,
-    /// PostgreSQL: only this table (`TABLE` or `SCHEMA.TABLE`), with its partitions, sequences, keys, indexes, triggers and
-    /// rights; may be repeated
+    /// Only this table (`TABLE`, `SCHEMA.TABLE`), with its partitions, sequences, keys, indexes, triggers and rights; may be
+    /// repeated
     #[arg(long, value_name = "TABLE", requires = "to", conflicts_with = "create")]
     pub(crate) table: Vec<String>,
     /// PostgreSQL: only what lies in this schema; may be repeated
@@ -135,13 +135,13 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL: all but this table (`TABLE` or `SCHEMA.TABLE`) and what is nothing without it; may be repeated
     #[arg(long, value_name = "TABLE", requires = "to", conflicts_with = "create")]
     pub(crate) exclude_table: Vec<String>,
-    /// PostgreSQL: into the database of this name (default: that of --to)
+    /// Into the database of this name, or number (default: that of --to)
     #[arg(long, value_name = "NAME", requires = "to")]
     pub(crate) into: Option<String>,
     /// PostgreSQL: make the database first, of the name it had
     #[arg(long, requires = "to", conflicts_with = "into")]
     pub(crate) create: bool,
-    /// PostgreSQL: drop what is there before it is made again
+    /// Drop what is there before it is made again
     #[arg(long, requires = "to")]
     pub(crate) drop_existing: bool,
     /// PostgreSQL: all or nothing

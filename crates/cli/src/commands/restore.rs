@@ -50,6 +50,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;
     }
     if let Some(to) = &arguments.server.to {
+        refuse(&snapshot, &[("--include or --exclude", selection.is_some())])?;
         return restore_postgres::to_server(context, &mut repository, &snapshot, to, arguments);
     }
     if let Some(file) = &arguments.server.to_archive {
@@ -202,4 +203,15 @@ fn dry_run(
         return Ok(Outcome::Code(PARTLY));
     }
     Ok(Outcome::Done)
+}
+
+/// What was given and is not for snapshots of this kind.
+fn refuse(snapshot: &Snapshot, given: &[(&str, bool)]) -> Result<(), Usage> {
+    let engine = &snapshot.manifest.engine;
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => {
+            Err(Usage(format!("{flag} is not for restoring a snapshot of {engine} into a server")))
+        }
+        None => Ok(()),
+    }
 }

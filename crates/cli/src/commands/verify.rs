@@ -1,16 +1,17 @@
 //! `verify`: a restore test.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
+use strongroom_engines::Verdict;
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
-use strongroom_engines::postgres::{
-    Archives, Assertion, DatabaseVerdict, Place, Programs, Target, Verification,
-};
+use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
+use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
@@ -27,31 +28,16 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         .map_or_else(|| arguments.snapshot.clone(), |source| format!("latest:{source}"));
     let snapshot = context.select(&repository, &wanted)?.clone();
     repository.require_read_access()?;
-    let programs = Programs { folder: arguments.pg_bin.clone() };
     // How old what one gets back is.
     let age_seconds = Timestamp::now().as_millisecond().saturating_sub(snapshot.time_ms()).max(0) / 1000;
     let reader = Reader::new(&repository);
     context.terminal.begin("verifying", None);
     let workers = context.readers(arguments.jobs);
-    let folder = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
     let asked = assertions(arguments, &snapshot.manifest.source)?;
-    let verdicts = if snapshot.manifest.engine == ENGINE {
-        if arguments.scratch_url.is_some() {
-            let text = "a cluster cannot be restored into a server that runs: leave --scratch-url out";
-            return Err(Usage(text.into()).into());
-        }
-        let verification =
-            PhysicalVerification { databases: &arguments.database, assertions: &asked, scratch: &folder };
-        let cluster = PhysicalSnapshot::open(&reader, &snapshot)?;
-        cluster.verify(verification, &programs, &context.terminal, workers)?
-    } else {
-        let place = match &arguments.scratch_url {
-            Some(url) => Place::Server(Target::parse(url)?),
-            None => Place::Scratch(folder),
-        };
-        let verification =
-            Verification { databases: arguments.database.clone(), place, assertions: asked.clone() };
-        Archives::open(&reader, &snapshot)?.verify(&verification, &programs, &context.terminal, workers)?
+    let test = RestoreTest { context, reader: &reader, snapshot: &snapshot, arguments, workers };
+    let verdicts = match snapshot.manifest.engine.as_str() {
+        ENGINE => test.cluster(&asked)?,
+        _ => test.databases(&asked)?,
     };
     context.terminal.finish();
     let healed_packs = tell_healed(&reader);
@@ -60,7 +46,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let restore_seconds: f64 = verdicts.iter().map(|verdict| verdict.seconds).sum();
     let detail = json!({
         "result": if is_good { "good" } else { "differs" }, "host": host_name(), "user": user_name(),
-        "databases": verdicts.iter().map(of_database).collect::<Vec<_>>(), "assertions": asked.len(),
+        "databases": verdicts.iter().map(of_part).collect::<Vec<_>>(), "assertions": asked.len(),
         "restore_seconds": restore_seconds, "age_seconds": age_seconds, "seconds": began.elapsed().as_secs_f64(),
     });
     context.note(&mut repository, "verify", Some(snapshot.id()), &detail);
@@ -84,6 +70,47 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     Ok(if is_good { Outcome::Done } else { Outcome::Code(DAMAGE) })
 }
 
+/// A restore that is made to be looked at.
+struct RestoreTest<'t, 'r> {
+    context: &'t Context<'t>,
+    reader: &'r Reader<'r>,
+    snapshot: &'r Snapshot,
+    arguments: &'t Verify,
+    workers: usize,
+}
+
+impl RestoreTest<'_, '_> {
+    fn scratch_folder(&self) -> PathBuf {
+        self.arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    fn programs(&self) -> Programs {
+        Programs { folder: self.arguments.pg_bin.clone() }
+    }
+
+    fn cluster(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if self.arguments.scratch_url.is_some() {
+            let text = "a cluster cannot be restored into a server that runs: leave --scratch-url out";
+            return Err(Usage(text.into()).into());
+        }
+        let (databases, scratch) = (&self.arguments.database, &self.scratch_folder());
+        let verification = PhysicalVerification { databases, assertions: asked, scratch };
+        let cluster = PhysicalSnapshot::open(self.reader, self.snapshot)?;
+        Ok(cluster.verify(verification, &self.programs(), &self.context.terminal, self.workers)?)
+    }
+
+    fn databases(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        let place = match &self.arguments.scratch_url {
+            Some(url) => Place::Server(Target::parse(url)?),
+            None => Place::Scratch(self.scratch_folder()),
+        };
+        let databases = self.arguments.database.clone();
+        let verification = Verification { databases, place, assertions: asked.to_vec() };
+        let archives = Archives::open(self.reader, self.snapshot)?;
+        Ok(archives.verify(&verification, &self.programs(), &self.context.terminal, self.workers)?)
+    }
+}
+
 /// Those that were given, and those that the configuration has of the source.
 fn assertions(arguments: &Verify, source: &str) -> anyhow::Result<Vec<Assertion>> {
     let given = arguments.assertions.iter().map(|sql| Assertion { sql: sql.clone(), ..Assertion::default() });
@@ -99,19 +126,22 @@ fn assertions(arguments: &Verify, source: &str) -> anyhow::Result<Vec<Assertion>
     Ok(all)
 }
 
-fn of_database(verdict: &DatabaseVerdict) -> serde_json::Value {
-    json!({
-        "name": verdict.name, "bytes": verdict.bytes, "tables": verdict.tables, "rows": verdict.rows,
-        "restore_seconds": verdict.seconds, "differences": verdict.differences,
-    })
+fn of_part(verdict: &Verdict) -> serde_json::Value {
+    let mut told = json!({
+        "name": verdict.name, "bytes": verdict.bytes, "restore_seconds": verdict.seconds,
+        "differences": verdict.differences,
+    });
+    for (what, number) in &verdict.counts {
+        told[*what] = (*number).into();
+    }
+    told
 }
 
-fn tell(verdict: &DatabaseVerdict) {
+fn tell(verdict: &Verdict) {
+    let counts: String = verdict.counts.iter().map(|(what, number)| format!("{number} {what}, ")).collect();
     line!(
-        "{}: {} tables, {} rows, {}{}: {}",
+        "{}: {counts}{}{}: {}",
         render::safe(&verdict.name),
-        verdict.tables,
-        verdict.rows,
         render::bytes(verdict.bytes),
         if verdict.seconds > 0.0 { format!(", restored in {:.1} s", verdict.seconds) } else { String::new() },
         if verdict.differences.is_empty() { "as it was" } else { "NOT as it was" }

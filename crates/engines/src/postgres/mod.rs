@@ -34,4 +34,4 @@ pub use receive::{Receiver, ServerIdentity, Streaming};
 pub use restore::{Archives, Destination, RestoreSwitches};
 pub use selection::Wanted;
 pub use target::Target;
-pub use verify::{DatabaseVerdict, Place, Verification};
+pub use verify::{Place, Verification};

@@ -20,6 +20,7 @@ use super::scratch::Scratch;
 use super::session::{Session, identifier, literal};
 use super::{Archives, Assertion, Programs, RestoreSwitches, Target, layout};
 use crate::engine::EngineError;
+use crate::verdict::Verdict;
 
 /// What `globals.sql` does that a scratch server must not: these are folders of the server it came from.
 const TABLESPACES: &str = " TABLESPACE ";
@@ -44,23 +45,6 @@ pub struct Verification {
     pub place: Place,
     /// What the restored databases are asked.
     pub assertions: Vec<Assertion>,
-}
-
-/// How a database came back.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DatabaseVerdict {
-    /// It.
-    pub name: String,
-    /// Of its archive.
-    pub bytes: u64,
-    /// Tables that have rows of their own.
-    pub tables: u64,
-    /// In all of them.
-    pub rows: u64,
-    /// How long the restore took, without what was looked at afterwards.
-    pub seconds: f64,
-    /// What is otherwise than it was, in words; none if all is well.
-    pub differences: Vec<String>,
 }
 
 /// Who looks.
@@ -88,7 +72,7 @@ impl Archives<'_> {
         programs: &Programs,
         monitor: &dyn Monitor,
         workers: usize,
-    ) -> Result<Vec<DatabaseVerdict>, EngineError> {
+    ) -> Result<Vec<Verdict>, EngineError> {
         let mut databases = Vec::new();
         for name in &verification.databases {
             databases.push(self.facts_of(name)?);
@@ -135,18 +119,21 @@ impl Archives<'_> {
 }
 
 impl Verifier<'_, '_> {
-    fn verify(&self, facts: &DatabaseFacts, number: usize) -> Result<DatabaseVerdict, EngineError> {
+    fn verify(&self, facts: &DatabaseFacts, number: usize) -> Result<Verdict, EngineError> {
         let id = self.archives.snapshot.id().short();
         let database = Made::new(self, &format!("strongroom_verify_{id}_{number}"), &facts.properties)?;
         let began = Instant::now();
         let restored = self.restore(facts, &database);
         let seconds = began.elapsed().as_secs_f64();
         let count = |of: fn(&super::facts::BlockFacts) -> u64| facts.archive.blocks.iter().map(of).sum();
-        let mut verdict = DatabaseVerdict {
+        let mut verdict = Verdict {
             name: facts.properties.name.clone(),
             bytes: count(|block| block.bytes),
-            tables: count(|block| u64::from(block.rows.is_some())),
-            rows: count(|block| block.rows.unwrap_or_default()),
+            counts: [
+                ("tables", count(|block| u64::from(block.rows.is_some()))),
+                ("rows", count(|block| block.rows.unwrap_or_default())),
+            ]
+            .into(),
             seconds,
             differences: Vec::new(),
         };

@@ -8,13 +8,15 @@ use strongroom_repository::monitor::Monitor;
 
 use super::super::dump::{self, Dump};
 use super::super::error::PostgresError;
+use super::super::facts::BlockFacts;
 use super::super::scratch::Scratch;
 use super::super::session::Session;
 use super::super::verify::{READ_BYTES, drain};
-use super::super::{Assertion, DatabaseVerdict, Programs};
+use super::super::{Assertion, Programs};
 use super::PhysicalSnapshot;
 use crate::engine::EngineError;
 use crate::files::TargetOptions;
+use crate::verdict::Verdict;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,7 @@ impl PhysicalSnapshot<'_> {
         programs: &Programs,
         monitor: &dyn Monitor,
         workers: usize,
-    ) -> Result<Vec<DatabaseVerdict>, EngineError> {
+    ) -> Result<Vec<Verdict>, EngineError> {
         let there = &self.facts.databases;
         if let Some(missing) = verification.databases.iter().find(|name| !there.contains(name)) {
             return Err(PostgresError::NoDatabase { database: missing.clone(), there: there.clone() }.into());
@@ -52,11 +54,10 @@ impl PhysicalSnapshot<'_> {
         let spaces =
             spaces.map(|space| (space.name.clone(), scratch.beside(&format!("space-{}", space.oid))));
         let restored = self.restore(&scratch.data(), options, &spaces.collect(), None, monitor, workers)?;
-        let mut cluster = DatabaseVerdict {
+        let mut cluster = Verdict {
             name: "the cluster".into(),
             bytes: restored.bytes,
-            tables: 0,
-            rows: 0,
+            counts: Vec::new(),
             seconds: 0.0,
             differences: restored.troubles,
         };
@@ -95,28 +96,27 @@ impl PhysicalSnapshot<'_> {
         assertions: &[Assertion],
         programs: &Programs,
         monitor: &dyn Monitor,
-    ) -> Result<DatabaseVerdict, EngineError> {
+    ) -> Result<Verdict, EngineError> {
         let target = scratch.target_of(&self.facts.superuser)?;
         let dump = Dump { programs, target: &target, major: self.facts.server_major, database };
         let mut buffer = vec![0; READ_BYTES];
         let read = dump.read(None, &[], monitor, |mut archive| {
             dump::read_blocks(&mut archive, database, |path, block| drain(path, block, &mut buffer))
         });
-        let mut verdict = DatabaseVerdict {
+        let mut verdict = Verdict {
             name: database.to_owned(),
             bytes: 0,
-            tables: 0,
-            rows: 0,
+            counts: Vec::new(),
             seconds: 0.0,
             differences: Vec::new(),
         };
         match read {
             Ok(facts) => {
-                for block in &facts.blocks {
-                    verdict.bytes += block.bytes;
-                    verdict.tables += u64::from(block.rows.is_some());
-                    verdict.rows += block.rows.unwrap_or_default();
-                }
+                let count = |of: fn(&BlockFacts) -> u64| facts.blocks.iter().map(of).sum();
+                verdict.bytes = count(|block| block.bytes);
+                let tables = count(|block| u64::from(block.rows.is_some()));
+                verdict.counts =
+                    vec![("tables", tables), ("rows", count(|block| block.rows.unwrap_or_default()))];
             }
             Err(EngineError::Postgres(error @ PostgresError::Failed { .. })) if !monitor.is_cancelled() => {
                 verdict.differences.push(error.to_string());
