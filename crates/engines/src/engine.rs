@@ -9,6 +9,7 @@ use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
 
 use crate::files::{TargetError, WalkError};
+use crate::opensearch::OpensearchError;
 use crate::postgres::PostgresError;
 
 /// Reads one kind of data.
@@ -39,6 +40,9 @@ pub enum EngineError {
     /// PostgreSQL could not be read.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// OpenSearch could not be read.
+    #[error(transparent)]
+    Opensearch(#[from] OpensearchError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

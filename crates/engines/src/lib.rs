@@ -11,11 +11,14 @@
 mod command;
 mod engine;
 pub mod files;
+mod fingerprint;
 pub mod http;
+pub mod opensearch;
 mod patient_reader;
 mod patient_writer;
 pub mod postgres;
 mod stdin;
+mod stop;
 mod verdict;
 pub mod wal_segment;
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::opensearch::BackupOpensearch;
+
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     #[command(subcommand)]
@@ -18,6 +20,8 @@ pub(crate) enum Engine {
     Stdin(BackupStdin),
     /// PostgreSQL: databases, an entry a table, with roles and tablespaces
     Postgres(BackupPostgres),
+    /// OpenSearch: indices with their settings and aliases, a stream of documents a shard; templates and pipelines
+    Opensearch(BackupOpensearch),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }

@@ -6,6 +6,7 @@ mod config;
 mod copy;
 mod hold;
 mod maintenance;
+mod opensearch;
 mod parsers;
 mod reading;
 mod store;
@@ -28,6 +29,7 @@ pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
 };
+pub(crate) use self::opensearch::BackupOpensearch;
 use self::parsers::{parse_memory, path_parser};
 pub(crate) use self::reading::{
     Cat, Diff, Find, Ls, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,

@@ -165,6 +165,11 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL, physical: this tablespace into that folder (default: where it was); may be repeated
     #[arg(long, value_name = "NAME=DIR", value_parser = super::parsers::parse_tablespace, conflicts_with_all = ["to", "to_archive"])]
     pub(crate) tablespace: Vec<(String, PathBuf)>,
+    /// Certificates to trust in place of the system's, in PEM form (PostgreSQL: `sslrootcert` in the URL)
+    #[arg(long, value_name = "FILE", requires = "to", value_parser = super::parsers::path_parser())]
+    pub(crate) ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) opensearch: super::opensearch::RestoreToOpensearch,
     /// PostgreSQL: folder of pg_restore (default: that of the server's version)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,

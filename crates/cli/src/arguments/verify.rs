@@ -12,7 +12,7 @@ pub(crate) struct Verify {
     /// The latest of this source
     #[arg(long, value_name = "NAME", conflicts_with = "snapshot")]
     pub(crate) source: Option<String>,
-    /// Only this database of the snapshot; may be repeated
+    /// Only this database of the snapshot (OpenSearch: this index, or a pattern); may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,
     /// A query that must give true, in the first column of one row or more; may be repeated
@@ -21,10 +21,13 @@ pub(crate) struct Verify {
     /// Configuration with queries of the snapshot's source (`[[sources.NAME.assertions]]`) that must give true, too
     #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE", value_parser = super::parsers::path_parser())]
     pub(crate) config: Option<PathBuf>,
-    /// Restore into databases that are made and dropped on this server (default: a server that is started for it, and that
-    /// nobody else reaches)
-    #[arg(long, value_name = "CONNINFO", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]
+    /// Restore into databases or indices that are made and dropped on this server (default: a server that is started for it,
+    /// and that nobody else reaches; there is none for OpenSearch)
+    #[arg(long, value_name = "URL", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]
     pub(crate) scratch_url: Option<String>,
+    /// Certificates to trust in place of the system's, in PEM form
+    #[arg(long, value_name = "FILE", requires = "scratch_url", value_parser = super::parsers::path_parser())]
+    pub(crate) ca_file: Option<PathBuf>,
     /// Folder for the files of that server; they need as much room as the databases (default: the system's for temporary
     /// files)
     #[arg(long, value_name = "DIR", env = "STRONGROOM_SCRATCH_DIR", conflicts_with = "scratch_url")]

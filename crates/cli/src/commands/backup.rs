@@ -1,4 +1,4 @@
-//! `backup files | stdin | command | postgres`.
+//! `backup files | stdin | command | postgres | opensearch`.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
@@ -6,13 +6,16 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
+use strongroom_engines::opensearch::{self, Opensearch, Selection};
 use strongroom_engines::postgres::physical::PhysicalPostgres;
 use strongroom_engines::postgres::{Limits, Postgres, Programs, Scope, Target};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
 
-use crate::arguments::{BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin};
+use crate::arguments::{
+    BackupCommand, BackupCommon, BackupFiles, BackupOpensearch, BackupPostgres, BackupStdin,
+};
 use crate::context::{Context, TOOL, host_name, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
 use crate::render;
@@ -87,6 +90,27 @@ pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> any
     run(context, &engine, &arguments.common, &source, asked, false).context("no snapshot was made")
 }
 
+/// Shards that are read side by side, where nobody says how many.
+const SHARDS: usize = 2;
+
+pub(crate) fn opensearch(context: &Context<'_>, arguments: &BackupOpensearch) -> anyhow::Result<Outcome> {
+    let engine = Opensearch {
+        target: super::restore_opensearch::target(&arguments.url, arguments.ca_file.as_ref())?,
+        selection: Selection {
+            include: arguments.index.clone(),
+            exclude: arguments.exclude.clone(),
+            hidden: arguments.hidden,
+        },
+        by_scroll: arguments.scroll,
+        jobs: arguments.common.jobs.unwrap_or(SHARDS).clamp(1, MOST_JOBS),
+    };
+    let names = &arguments.index;
+    let source =
+        if names.is_empty() { engine.name().into() } else { format!("opensearch:{}", names.join(",")) };
+    let asked = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    run(context, &engine, &arguments.common, &source, asked, arguments.force).context("no snapshot was made")
+}
+
 pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyhow::Result<Outcome> {
     let mut streams: Vec<CommandStream> = arguments
         .stream
@@ -142,8 +166,9 @@ fn run(
         delta: !common.no_delta,
         keep_base_keys: common.keep_base_keys,
         compression_level: common.compression,
-        // That of `backup postgres` means connections.
-        workers: context.workers(common.jobs.filter(|_| engine.name() != "postgres")),
+        // That of these means connections.
+        workers: context
+            .workers(common.jobs.filter(|_| !["postgres", opensearch::ENGINE].contains(&engine.name()))),
         uploads: context.uploads(),
     };
     context.terminal.begin("backing up", None);

@@ -22,6 +22,7 @@ mod quickstart;
 mod recovery;
 mod repair;
 mod restore;
+mod restore_opensearch;
 mod restore_postgres;
 mod show;
 mod snapshots;
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Files(files) => backup::files(&context, files),
             Engine::Stdin(stdin) => backup::stdin(&context, stdin),
             Engine::Postgres(postgres) => backup::postgres(&context, postgres),
+            Engine::Opensearch(opensearch) => backup::opensearch(&context, opensearch),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
+use strongroom_engines::opensearch;
 use strongroom_engines::postgres::physical::ENGINE;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
@@ -14,7 +15,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
-use super::restore_postgres;
+use super::{restore_opensearch, restore_postgres};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
@@ -50,8 +51,38 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;
     }
     if let Some(to) = &arguments.server.to {
-        refuse(&snapshot, &[("--include or --exclude", selection.is_some())])?;
-        return restore_postgres::to_server(context, &mut repository, &snapshot, to, arguments);
+        let asked = &arguments.server;
+        let of_opensearch =
+            asked.opensearch.rename.is_some() || asked.opensearch.switch_aliases || asked.ca_file.is_some();
+        let of_postgres = !asked.table.is_empty()
+            || !asked.schema.is_empty()
+            || asked.database.is_some()
+            || asked.into.is_some()
+            || asked.create
+            || asked.single_transaction
+            || asked.data_only;
+        return match snapshot.manifest.engine.as_str() {
+            opensearch::ENGINE => {
+                refuse(
+                    &snapshot,
+                    &[(
+                        "--table, --schema, --database, --into, --create, --single-transaction or --data-only",
+                        of_postgres,
+                    )],
+                )?;
+                restore_opensearch::to_server(context, &mut repository, &snapshot, to, arguments)
+            }
+            _ => {
+                refuse(
+                    &snapshot,
+                    &[
+                        ("--include or --exclude", selection.is_some()),
+                        ("--rename, --switch-aliases or --ca-file", of_opensearch),
+                    ],
+                )?;
+                restore_postgres::to_server(context, &mut repository, &snapshot, to, arguments)
+            }
+        };
     }
     if let Some(file) = &arguments.server.to_archive {
         return restore_postgres::to_archive(context, &mut repository, &snapshot, file, arguments);

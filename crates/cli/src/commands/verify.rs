@@ -6,6 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use strongroom_engines::Verdict;
+use strongroom_engines::opensearch::{self, Indices};
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
 use strongroom_ops::config::Config;
@@ -13,6 +14,7 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
+use super::restore_opensearch;
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{DAMAGE, Outcome, Usage};
@@ -37,6 +39,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let test = RestoreTest { context, reader: &reader, snapshot: &snapshot, arguments, workers };
     let verdicts = match snapshot.manifest.engine.as_str() {
         ENGINE => test.cluster(&asked)?,
+        opensearch::ENGINE => test.indices(&asked)?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -97,6 +100,19 @@ impl RestoreTest<'_, '_> {
         let verification = PhysicalVerification { databases, assertions: asked, scratch };
         let cluster = PhysicalSnapshot::open(self.reader, self.snapshot)?;
         Ok(cluster.verify(verification, &self.programs(), &self.context.terminal, self.workers)?)
+    }
+
+    fn indices(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() {
+            return Err(Usage("--assert is SQL: OpenSearch is not asked in it".into()).into());
+        }
+        let url = self.arguments.scratch_url.as_deref().ok_or_else(|| {
+            let text = "a restore test of OpenSearch needs a cluster: give --scratch-url; indices strongroom-verify-* are made and dropped there";
+            Usage(text.into())
+        })?;
+        let target = restore_opensearch::target(url, self.arguments.ca_file.as_ref())?;
+        let indices = Indices::open(self.reader, self.snapshot)?;
+        Ok(indices.verify(&target, &self.arguments.database, &self.context.terminal, self.workers)?)
     }
 
     fn databases(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

@@ -16,10 +16,10 @@ use super::error::PostgresError;
 use super::facts::{ArchiveFacts, DatabaseFacts, Facts, Properties};
 use super::process::{Process, output_of};
 use super::session::Session;
-use super::stop::Stop;
 use super::streams::Streams;
 use super::{Programs, Target, layout};
 use crate::engine::{Engine, EngineError, read_stream, stream_entry};
+use crate::stop::Stop;
 
 /// What of a server is backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]

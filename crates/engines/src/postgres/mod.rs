@@ -21,7 +21,6 @@ mod restore;
 mod scratch;
 mod selection;
 mod session;
-mod stop;
 mod streams;
 mod target;
 mod verify;

@@ -21,8 +21,8 @@ use super::error::PostgresError;
 use super::facts::{ArchiveFacts, BlockFacts};
 use super::layout;
 use super::session::{Session, identifier};
-use super::stop::Stop;
 use crate::engine::EngineError;
+use crate::stop::Stop;
 
 /// Most tables that are dealt out: they are named in arguments, which have a limit. All others are the rest.
 const MOST_DEALT: usize = 500;

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, Read};
 
 use super::ArchiveError;
-use super::fingerprint::Fingerprint;
 use super::integer::Integers;
+use crate::fingerprint::Fingerprint;
 
 /// Newlines behind the last row of a table: `\.`, and two empty lines.
 const NEWLINES_BEHIND_ROWS: u64 = 3;

@@ -7,7 +7,6 @@
 
 mod block;
 mod error;
-mod fingerprint;
 mod integer;
 mod reader;
 mod toc;

@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use strongroom_repository::monitor::Monitor;
 
 /// Cancelled when the run is, or when one of them fails.
-pub(super) struct Stop<'m> {
+pub(crate) struct Stop<'m> {
     run: &'m dyn Monitor,
     is_stopped: AtomicBool,
 }
 
 impl<'m> Stop<'m> {
-    pub(super) fn new(run: &'m dyn Monitor) -> Self {
+    pub(crate) fn new(run: &'m dyn Monitor) -> Self {
         Self { run, is_stopped: AtomicBool::new(false) }
     }
 
     /// Tells the others.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 }

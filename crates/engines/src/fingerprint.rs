@@ -1,9 +1,9 @@
-//! What the rows of a table, or large objects, come to, in whatever order they were read.
+//! What the rows of a table, large objects or documents come to, in whatever order they were read.
 
 /// The sum of the hashes of all items, each BLAKE3 cut to 128 bits: equal for equal items in any order, and no other items
 /// by accident. It protects against nobody: what is stored is protected by its chunk IDs.
 #[derive(Debug, Default)]
-pub(super) struct Fingerprint {
+pub(crate) struct Fingerprint {
     sum: u128,
     hasher: blake3::Hasher,
     is_within: bool,
@@ -11,13 +11,13 @@ pub(super) struct Fingerprint {
 
 impl Fingerprint {
     /// More of the item.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.is_within = true;
     }
 
     /// The rows that these bytes end, and the beginning of another; each ends with a newline.
-    pub(super) fn add_rows(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn add_rows(&mut self, mut bytes: &[u8]) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (row, rest) = bytes.split_at(end);
             if self.is_within {
@@ -34,7 +34,7 @@ impl Fingerprint {
     }
 
     /// The item is complete.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let hash = self.hasher.finalize();
         self.hasher.reset();
         self.is_within = false;
@@ -46,8 +46,13 @@ impl Fingerprint {
         self.sum = self.sum.wrapping_add(u128::from_le_bytes(half));
     }
 
+    /// The items of another one, too.
+    pub(crate) fn merge(&mut self, hex: &str) {
+        self.sum = self.sum.wrapping_add(u128::from_str_radix(hex, 16).unwrap_or_default());
+    }
+
     /// Of all items so far: 32 hex digits.
-    pub(super) fn to_hex(&self) -> String {
+    pub(crate) fn to_hex(&self) -> String {
         format!("{:032x}", self.sum)
     }
 }

@@ -1,0 +1,86 @@
+//! `restore --to`: a snapshot of OpenSearch, into a cluster.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::json;
+use strongroom_engines::http::{HttpError, HttpTarget};
+use strongroom_engines::opensearch::{DEFAULT_PORT, IndexSwitches, Indices, Selection};
+use strongroom_repository::Repository;
+use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::state::Snapshot;
+
+use crate::arguments::Restore;
+use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::exit::Outcome;
+use crate::output::line;
+use crate::render;
+
+/// Connections over which documents are loaded, where nobody says how many.
+const JOBS: usize = 2;
+
+/// The cluster, with the login of the environment where the URL has none.
+pub(super) fn target(url: &str, ca_file: Option<&PathBuf>) -> Result<HttpTarget, HttpError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("OPENSEARCH_USERNAME").or_else(|| variable("OPENSEARCH_USER"));
+    let mut target = HttpTarget::parse(url, DEFAULT_PORT)?.with_login(user, variable("OPENSEARCH_PASSWORD"));
+    target.ca_file = ca_file.filter(|file| !file.as_os_str().is_empty()).cloned();
+    Ok(target)
+}
+
+pub(super) fn to_server(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    to: &str,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let asked = &arguments.server;
+    let to = target(to, asked.ca_file.as_ref())?;
+    let switches = IndexSwitches {
+        selection: Selection {
+            include: arguments.include.clone(),
+            exclude: arguments.exclude.clone(),
+            hidden: true,
+        },
+        rename: asked.opensearch.rename.clone(),
+        drop_existing: asked.drop_existing,
+        switch_aliases: asked.opensearch.switch_aliases,
+        schema_only: asked.schema_only,
+        jobs: arguments.jobs.unwrap_or(JOBS).max(1),
+    };
+    let reader = Reader::new(repository);
+    let indices = Indices::open(&reader, snapshot)?;
+    context.terminal.begin("restoring", None);
+    let done = indices.restore(&to, &switches, &context.terminal, context.readers(None))?;
+    context.terminal.finish();
+    let healed_packs = tell_healed(&reader);
+    drop(indices);
+    drop(reader);
+    let seconds = began.elapsed().as_secs_f64();
+    let mut detail = json!({
+        "server": to.to_string(), "indices": done.indices, "documents": done.documents, "bytes": done.bytes,
+        "templates_and_pipelines": done.parts, "aliases": done.aliases, "seconds": seconds,
+    });
+    if context.global.json {
+        let mut report = detail.clone();
+        report["type"] = "restore".into();
+        report["snapshot"] = snapshot.id().to_hex().into();
+        report["healed_packs"] = healed_packs.into();
+        context.json(&report);
+    } else {
+        line!(
+            "restored {} indices ({} documents, {}) of snapshot {} in {seconds:.1} s",
+            done.indices.len(),
+            done.documents,
+            render::bytes(done.bytes),
+            snapshot.id().short()
+        );
+    }
+    detail["host"] = host_name().into();
+    detail["user"] = user_name().into();
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,45 @@
+//! What to do next when OpenSearch refused.
+
+use strongroom_engines::http::HttpError;
+use strongroom_engines::opensearch::OpensearchError;
+
+pub(crate) fn hint(error: &OpensearchError) -> Option<&'static str> {
+    Some(match error {
+        OpensearchError::Http(error) => return http_hint(error),
+        OpensearchError::InTheWay { .. } => {
+            "--drop-existing deletes indices first and replaces templates and pipelines; --rename restores under other names"
+        }
+        OpensearchError::NoSource { .. } => "leave it out with --exclude",
+        OpensearchError::Shard { .. } => {
+            "no snapshot was made; run it again, or leave the index out with --exclude"
+        }
+        OpensearchError::Older { .. } => "restore into a server of that version or a newer one",
+        OpensearchError::Partial { .. } => {
+            "delete the index that is there in part, or run it again with --drop-existing (--include names single indices)"
+        }
+        OpensearchError::NotSupported { .. } => "is this the URL of OpenSearch's HTTP port (9200)?",
+        _ => return None,
+    })
+}
+
+fn http_hint(error: &HttpError) -> Option<&'static str> {
+    Some(match (error.status(), error) {
+        (Some(401), _) => {
+            "give user and password: in OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or in the URL"
+        }
+        (Some(403), _) => {
+            "give the role the right to it (docs/engines.md has a list), or leave the index out with --exclude"
+        }
+        (Some(404), _) => "it may have been deleted meanwhile; run it again",
+        (None, HttpError::Unreachable { source, .. }) if is_tls(source) => {
+            "--ca-file names the certificates to trust; a server without TLS is reached with http://"
+        }
+        (None, HttpError::Unreachable { .. }) => "is the server up, and are scheme, host and port right?",
+        _ => return None,
+    })
+}
+
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let text = format!("{error:?}").to_lowercase();
+    ["certificate", "tls", "corrupt message"].iter().any(|word| text.contains(word))
+}

@@ -1,0 +1,248 @@
+//! `backup opensearch`: indices, a stream a shard.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+use strongroom_chunker::ChunkerParams;
+use strongroom_format::node::TreeRef;
+use strongroom_format::path::EntryPath;
+use strongroom_format::tree_entry::TreeEntry;
+use strongroom_repository::RepositoryError;
+use strongroom_repository::backup::Sink;
+use strongroom_repository::monitor::Monitor;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::tree::EntryCursor;
+
+use super::catalog::{Catalog, Position, Selection, positions};
+use super::cluster::Cluster;
+use super::documents;
+use super::error::OpensearchError;
+use super::facts::{ENGINE, Facts, IndexFacts, ShardFacts};
+use super::layout;
+use super::moment::Moment;
+use super::session::Session;
+use crate::engine::{Engine, EngineError, stream_entry};
+use crate::http::{HttpTarget, encoded};
+use crate::stop::Stop;
+
+/// Reads a cluster.
+#[derive(Debug, Clone)]
+pub struct Opensearch {
+    /// Which.
+    pub target: HttpTarget,
+    /// What of it.
+    pub selection: Selection,
+    /// By scroll, also where the server could keep a point in time.
+    pub by_scroll: bool,
+    /// Shards that are read side by side, at least 1.
+    pub jobs: usize,
+}
+
+impl Engine for Opensearch {
+    fn name(&self) -> &'static str {
+        ENGINE
+    }
+
+    fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
+        match self.back_up(sink) {
+            // Whatever it looked like to those who were reading.
+            Err(_) if sink.monitor().is_cancelled() => Err(RepositoryError::Interrupted.into()),
+            done => done,
+        }
+    }
+}
+
+/// A shard that is to be read.
+struct Task<'t> {
+    index: &'t str,
+    shard: u32,
+    /// Where its changes had come to before they were made visible.
+    before: Option<Position>,
+    /// What the last snapshot has of it, if nothing changed since.
+    unchanged: Option<(TreeEntry, ShardFacts)>,
+}
+
+impl Opensearch {
+    fn back_up(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
+        let session = Session::open(&self.target, sink.monitor())?;
+        let catalog = Catalog::of(&session, &self.selection)?;
+        for (name, definition) in &catalog.open {
+            if let Some(why) = definition.without_source() {
+                return Err(OpensearchError::NoSource { index: name.clone(), why: why.into() }.into());
+            }
+        }
+        for name in &catalog.closed {
+            sink.monitor()
+                .warn(&format!("index {name} is closed: it cannot be read and is not in the snapshot"));
+            sink.count_unreadable();
+        }
+        let cluster = Cluster::of(&session)?;
+        put_json(sink, layout::CLUSTER, &cluster)?;
+        let mut tasks = VecDeque::new();
+        let parent = Parent::of(sink);
+        for (name, definition) in &catalog.open {
+            put_json(sink, &layout::definition(name), definition)?;
+            let mut positions = positions(&session, name)?;
+            // What was written up to here is seen by what reads now.
+            let _: serde_json::Value = session.ask("POST", &format!("/{}/_refresh", encoded(name)), None)?;
+            for shard in 0..definition.shards() {
+                let before = positions.remove(&shard);
+                let unchanged = parent.unchanged(name, definition.uuid(), shard, before.as_ref());
+                tasks.push_back(Task { index: name, shard, before, unchanged });
+            }
+        }
+        let mut read = self.read_all(sink, tasks)?;
+        let mut indices = Vec::new();
+        for (name, definition) in &catalog.open {
+            indices.push(IndexFacts {
+                name: name.clone(),
+                uuid: definition.uuid().to_owned(),
+                data_stream: definition.data_stream.clone(),
+                shards: read.remove(name.as_str()).unwrap_or_default().into_values().collect(),
+            });
+        }
+        let facts = Facts {
+            engine: ENGINE.into(),
+            server: session.server,
+            indices,
+            closed: catalog.closed,
+            cluster: true,
+        };
+        sink.facts(json_of(&facts)?);
+        Ok(())
+    }
+
+    /// Some side by side; the first that fails stops the others.
+    fn read_all<'t>(
+        &self,
+        sink: &Sink<'_, '_>,
+        tasks: VecDeque<Task<'t>>,
+    ) -> Result<BTreeMap<&'t str, BTreeMap<u32, ShardFacts>>, EngineError> {
+        let stop = Stop::new(sink.monitor());
+        let threads = self.jobs.clamp(1, tasks.len().max(1));
+        let (left, read, failure) = (Mutex::new(tasks), Mutex::new(BTreeMap::new()), Mutex::new(None));
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let work = || -> Result<(), EngineError> {
+            let session = Session::open(&self.target, &stop)?;
+            while let Some(mut task) = next().filter(|_| !stop.is_cancelled()) {
+                let facts = match task.unchanged.take() {
+                    Some((entry, facts)) => {
+                        take_over(sink, entry)?;
+                        facts
+                    }
+                    None => self.read(sink, &session, &task)?,
+                };
+                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                let _first: Option<ShardFacts> =
+                    read.entry(task.index).or_insert_with(BTreeMap::new).insert(task.shard, facts);
+            }
+            Ok(())
+        };
+        let run = || {
+            if let Err(error) = work() {
+                stop.stop();
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(run);
+            }
+            run();
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(read.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    fn read(
+        &self,
+        sink: &Sink<'_, '_>,
+        session: &Session<'_>,
+        task: &Task<'_>,
+    ) -> Result<ShardFacts, EngineError> {
+        let path = layout::documents(task.index, task.shard);
+        let parameters = ChunkerParams::default();
+        let entry = stream_entry(&path)?;
+        let moment = Moment::new(session, task.index, task.shard, self.by_scroll)?;
+        let mut lane = sink.stream_lane(parameters)?;
+        lane.against(sink.base(&entry.path))?;
+        let read = documents::read(moment, task.index, task.shard, |stream| {
+            Ok::<u64, EngineError>(lane.content(&path, stream)?)
+        })?;
+        sink.cut(path.into_bytes(), parameters, read.bytes);
+        lane.end(entry)?;
+        lane.finish()?;
+        // Nobody wrote while it was read: the same position means the same documents.
+        let after = positions(session, task.index)?.remove(&task.shard);
+        let position = task.before.clone().filter(|before| after.as_ref() == Some(before));
+        Ok(ShardFacts {
+            documents: read.documents,
+            bytes: read.bytes,
+            fingerprint: read.fingerprint,
+            position,
+        })
+    }
+}
+
+/// What the last snapshot of the source has.
+struct Parent<'p>(Option<(Facts, &'p Reader<'p>, &'p TreeRef)>);
+
+impl<'p> Parent<'p> {
+    fn of(sink: &Sink<'_, 'p>) -> Self {
+        let Some(parent) = sink.parent() else { return Self(None) };
+        match Facts::of(sink.reader(), parent) {
+            Ok(facts) => Self(Some((facts, sink.reader(), &parent.manifest.tree))),
+            Err(error) => {
+                sink.monitor()
+                    .warn(&format!("the last snapshot cannot be read ({error}): all is read again"));
+                Self(None)
+            }
+        }
+    }
+
+    /// A shard's documents, if nothing changed since: same index, same history, same last change.
+    fn unchanged(
+        &self,
+        index: &str,
+        uuid: &str,
+        shard: u32,
+        position: Option<&Position>,
+    ) -> Option<(TreeEntry, ShardFacts)> {
+        let (facts, reader, tree) = self.0.as_ref()?;
+        let index_facts = facts.index(index).filter(|facts| facts.uuid == uuid)?;
+        let facts = index_facts.shards.get(usize::try_from(shard).ok()?)?;
+        if position.is_none() || facts.position.as_ref() != position {
+            return None;
+        }
+        // What cannot be read of the repository is read from the server.
+        let path = EntryPath::new(layout::documents(index, shard)).ok()?;
+        let entry = EntryCursor::new(*reader, tree).ok()?.seek(&path).ok()??;
+        (entry.bytes() == facts.bytes).then(|| (entry, facts.clone()))
+    }
+}
+
+fn take_over(sink: &Sink<'_, '_>, entry: TreeEntry) -> Result<(), EngineError> {
+    sink.monitor().advance(entry.bytes());
+    sink.cut(entry.path.as_bytes().to_vec(), ChunkerParams::default(), entry.bytes());
+    let mut lane = sink.stream_lane(ChunkerParams::default())?;
+    lane.entry(entry)?;
+    Ok(lane.finish()?)
+}
+
+fn json_of(value: &impl Serialize) -> Result<Vec<u8>, EngineError> {
+    let json = serde_json::to_vec_pretty(value);
+    let wrong = |error: serde_json::Error| OpensearchError::Answer {
+        server: "the server".into(),
+        what: "what it has".into(),
+        why: error.to_string(),
+    };
+    Ok(json.map_err(wrong)?)
+}
+
+fn put_json(sink: &Sink<'_, '_>, path: &str, value: &impl Serialize) -> Result<(), EngineError> {
+    let json = json_of(value)?;
+    crate::engine::read_stream(sink, path, &mut &json[..], |_| Ok(()))
+}
