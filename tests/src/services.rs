@@ -15,6 +15,7 @@ pub mod azurite;
 pub mod gcs;
 pub mod minio;
 pub mod moto;
+pub mod opensearch;
 pub mod postgres;
 mod process;
 pub mod redis;

@@ -155,6 +155,36 @@ impl NodePackage {
     }
 }
 
+/// A package of Maven Central with what it depends on, in `NAME-VERSION/lib/` of the tools folder.
+pub(crate) struct MavenPackage {
+    /// `GROUP:ARTIFACT`
+    pub(crate) name: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+}
+
+impl MavenPackage {
+    /// Installs it, unless another run does so meanwhile.
+    pub(crate) fn install(&self) -> Result<()> {
+        let (group, artifact) = self.name.split_once(':').context("a package of Maven has a group")?;
+        let what = format!("Maven's {} {}", self.name, self.version);
+        install_versioned(artifact, self.version, &what, |folder| {
+            if on_path("mvn").is_none() {
+                debian(&["maven"])?;
+            }
+            let project = format!(
+                "<project><modelVersion>4.0.0</modelVersion><groupId>tools</groupId><artifactId>tools</artifactId><version>1</version>\
+                <dependencies><dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{}</version></dependency></dependencies></project>",
+                self.version
+            );
+            std::fs::write(folder.join("pom.xml"), project).context("cannot write a project for Maven")?;
+            let mut maven = Command::new("mvn");
+            maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+            output(maven.arg("-DoutputDirectory=lib").current_dir(folder)).map(drop)
+        })
+    }
+}
+
 /// Makes `NAME-VERSION/` of the tools folder by `install`, which gets a folder of another name: what is there under
 /// the right name is whole.
 fn install_versioned(

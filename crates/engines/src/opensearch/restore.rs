@@ -187,7 +187,8 @@ impl<'r> Indices<'r> {
         }
         // A data stream is counted when all of its parts are in.
         for target in &targets {
-            let parts = tasks.iter().filter(|task| task.target == *target && task.facts.data_stream.is_some());
+            let parts =
+                tasks.iter().filter(|task| task.target == *target && task.facts.data_stream.is_some());
             let should: u64 = parts.map(|task| task.facts.documents()).sum();
             if should > 0 && !switches.schema_only {
                 let there = count(&session, target)?;

@@ -68,7 +68,9 @@ impl<'m> Session<'m> {
         let nobody =
             Server { distribution: String::new(), version: String::new(), cluster_uuid: String::new() };
         let mut session = Self { http: Http::new(target, PATIENCE)?, name, server: nobody, monitor };
-        let said: Value = session.get("/")?;
+        // Once: a server that is away is told at once.
+        let said = session.send_once("GET", "/", b"", JSON)?.bytes(MOST_BYTES)?;
+        let said: Value = serde_json::from_slice(&said).unwrap_or_default();
         let text = |pointer: &str| said.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let version = text("/version/number").unwrap_or_default();
         // Elasticsearch does not say its name.
