@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use serde_json::{Value, json};
+use strongroom_tests::proxy::fault::{Fault, FaultProxy, Rule};
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of};
 use strongroom_tests::services::opensearch::{NEWER, OLDER, Opensearch, Version};
 
@@ -80,6 +81,7 @@ fn on(version: Version) {
     let sandbox = Sandbox::new();
     make_all(&server);
     days(&sandbox, &mut server);
+    a_bad_day(&sandbox, &server);
     parts(&sandbox, &server);
     faults(&sandbox, &server);
     a_wrong_document_is_told(&sandbox, &server);
@@ -219,6 +221,46 @@ fn faults(sandbox: &Sandbox, server: &Opensearch) {
     for path in ["/refused", "/_index_template/refusing", "/_ingest/pipeline/refuse"] {
         server.ask("DELETE", path, "").unwrap();
     }
+}
+
+/// Behind a proxy that fails.
+fn a_bad_day(sandbox: &Sandbox, server: &Opensearch) {
+    let proxy = FaultProxy::start(server.address()).unwrap();
+    let url = proxy.endpoint();
+    let back_up = |more: &[&str]| {
+        let ran = sandbox.run(
+            [&["backup", "opensearch", "--url", &url, "--source", "search", "--force"][..], more].concat(),
+        );
+        assert!(proxy.faults() > 0, "nothing went wrong");
+        proxy.heal();
+        proxy.forget();
+        ran
+    };
+    let before = sandbox.snapshots().len();
+    // A page is asked for again, one of a scroll would be another.
+    for fault in [Fault::CutInBody, Fault::ShortBody, Fault::AnswerLost, Fault::SlowDown] {
+        proxy.add(Rule::new(fault).at("/_search").after(4));
+        let _repeated = back_up(&[]).assert_code(0);
+        proxy.add(Rule::new(fault).at("/_search/scroll").forever());
+        let _no_snapshot = back_up(&["--scroll"]).assert_code(1).assert_says(["no snapshot was made"]);
+    }
+    // Half a page that says it is whole.
+    proxy.add(Rule::new(Fault::HalfBody).at("/_search").after(1).forever());
+    let _half = back_up(&["--jobs", "1"]).assert_code(1).assert_says(["was not read whole"]);
+    proxy.add(Rule::new(Fault::AccessDenied).at("/_search").forever());
+    let _denied = back_up(&[]).assert_code(1).assert_says(["403", "give the role the right"]);
+    assert_eq!(sandbox.snapshots().len(), before + 4);
+    proxy.heal();
+
+    proxy.add(Rule::new(Fault::AnswerLost).at("/_bulk"));
+    let renamed = ["--include", "logs-*", "--rename", "(.+)=cut-$1"];
+    let cut = sandbox.run([&["restore", "latest", "--to", &url][..], &renamed].concat()).assert_code(1);
+    let _cut = cut.assert_says(["index cut-logs-2026 is restored in part only", "--drop-existing"]);
+    proxy.heal();
+    let again = [&["restore", "latest", "--drop-existing", "--to", &url][..], &renamed].concat();
+    let _whole = sandbox.run(again).assert_code(0);
+    assert!(server.documents("cut-logs-2026").unwrap() == server.documents("logs-2026").unwrap());
+    server.ask("DELETE", "/cut-logs-2026", "").unwrap();
 }
 
 fn a_wrong_document_is_told(sandbox: &Sandbox, server: &Opensearch) {

@@ -149,10 +149,15 @@ impl HttpError {
         }
     }
 
-    /// Whether it may work the next time: a server that is busy, or starts.
+    /// Whether it may work the next time: a server that is busy or starts, a connection that broke.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Refused { status: 429 | 502 | 503 | 504, .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Broken { .. }
+                | Self::Refused { status: 429 | 502 | 503 | 504, .. }
+        )
     }
 }
 

@@ -78,21 +78,26 @@ impl<'s, 'm> Moment<'s, 'm> {
         let mut ask = json!({
             "size": size, "sort": [{ "_seq_no": "asc" }], "track_total_hits": true, "timeout": KEEP,
         });
-        let path = match (self.way, &self.id) {
+        match (self.way, &self.id) {
             (Way::Scroll, None) => {
-                format!("/{}/_search?scroll={KEEP}&preference=_shards:{}", encoded(&self.index), self.shard)
+                let path = format!(
+                    "/{}/_search?scroll={KEEP}&preference=_shards:{}",
+                    encoded(&self.index),
+                    self.shard
+                );
+                self.session.send_again("POST", &path, &ask, MOST_BYTES)
             }
+            // It goes on with every time that it is asked.
             (Way::Scroll, Some(id)) => {
-                ask = json!({ "scroll": KEEP, "scroll_id": id });
-                "/_search/scroll".into()
+                let ask = json!({ "scroll": KEEP, "scroll_id": id }).to_string();
+                self.session.send("POST", "/_search/scroll", ask.as_bytes(), JSON, MOST_BYTES)
             }
             (_, id) => {
                 ask["pit"] = json!({ "id": id, "keep_alive": KEEP });
                 ask["search_after"] = json!([self.last]);
-                "/_search".into()
+                self.session.send_again("POST", "/_search", &ask, MOST_BYTES)
             }
-        };
-        self.session.send("POST", &path, ask.to_string().as_bytes(), JSON, MOST_BYTES)
+        }
     }
 
     /// Whether the size of a page can be chosen again: a scroll keeps that of its first.

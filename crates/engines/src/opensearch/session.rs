@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The largest answer that is no page of documents, bytes.
 const MOST_BYTES: u64 = 256 << 20;
 /// How often a server that is busy is asked again, and how long is waited before the first time; then twice as long each time.
-const ATTEMPTS: u32 = 8;
+const ATTEMPTS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(250);
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -126,7 +126,7 @@ impl<'m> Session<'m> {
         serde_json::from_slice(&bytes).map_err(|error| self.nonsense(method, path, &error.to_string()))
     }
 
-    /// The bytes of an answer.
+    /// The bytes of an answer. What changes something, or goes on, is done once only, unless the server says that it did nothing.
     ///
     /// # Errors
     /// `Http`.
@@ -138,22 +138,43 @@ impl<'m> Session<'m> {
         kind: (&str, &str),
         most: u64,
     ) -> Result<Vec<u8>, OpensearchError> {
+        self.attempt(method == "GET", || self.send_once(method, path, body, kind)?.bytes(most))
+    }
+
+    /// As [`Session::send`], of JSON, where it may be done again.
+    ///
+    /// # Errors
+    /// `Http`.
+    pub(super) fn send_again(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        most: u64,
+    ) -> Result<Vec<u8>, OpensearchError> {
+        let text = body.to_string();
+        self.attempt(true, || self.send_once(method, path, text.as_bytes(), JSON)?.bytes(most))
+    }
+
+    fn attempt(
+        &self,
+        may_repeat: bool,
+        mut send: impl FnMut() -> Result<Vec<u8>, HttpError>,
+    ) -> Result<Vec<u8>, OpensearchError> {
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS {
-            match self.send_once(method, path, body, kind) {
-                Ok(answer) => return Ok(answer.bytes(most)?),
-                // What changes something is done once only, unless the server says that it did nothing.
-                Err(error) if error.status() == Some(429) || (error.is_passing() && method == "GET") => {
+            match send() {
+                Err(error) if error.status() == Some(429) || (may_repeat && error.is_passing()) => {
                     if self.monitor.is_cancelled() {
                         return Err(error.into());
                     }
                     std::thread::sleep(pause);
                     pause *= 2;
                 }
-                Err(error) => return Err(error.into()),
+                sent => return Ok(sent?),
             }
         }
-        Ok(self.send_once(method, path, body, kind)?.bytes(most)?)
+        Ok(send()?)
     }
 
     fn send_once(
