@@ -10,6 +10,7 @@ mod commands;
 mod context;
 mod credentials;
 mod exit;
+mod hooks;
 mod opensearch_hint;
 mod output;
 mod postgres_hint;

@@ -29,6 +29,7 @@ pub(crate) fn listen() -> std::io::Result<()> {
             eprintln!("\ninterrupted, stopping ...");
             std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
+                crate::hooks::finish_interrupted();
                 std::process::exit(128 + signal);
             });
         }

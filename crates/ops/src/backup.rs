@@ -19,10 +19,15 @@ pub fn backup(
     if let Err(error) = &result
         && !matches!(error, EngineError::Repository(RepositoryError::Interrupted))
     {
-        let detail = serde_json::json!({ "source": options.source, "engine": options.engine, "host": options.host, "error": error.to_string() });
-        if let Err(error) = repository.note("backup-failed", None, &detail.to_string()) {
-            tracing::debug!(%error, "the failed backup could not be noted in the journal");
-        }
+        note_failure(repository, options, &error.to_string());
     }
     result
+}
+
+/// Notes in the journal why there is no snapshot, where that is still possible.
+pub fn note_failure(repository: &mut Repository, options: &BackupOptions, why: &str) {
+    let detail = serde_json::json!({ "source": options.source, "engine": options.engine, "host": options.host, "error": why });
+    if let Err(error) = repository.note("backup-failed", None, &detail.to_string()) {
+        tracing::debug!(%error, "the failed backup could not be noted in the journal");
+    }
 }

@@ -9,10 +9,11 @@
 
 mod backup;
 pub mod config;
+pub mod hook;
 mod quickstart;
 pub mod wal_agent;
 pub mod wal_queue;
 pub mod wal_receive;
 
-pub use backup::backup;
+pub use backup::{backup, note_failure};
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::hooks::HookArguments;
 use super::opensearch::BackupOpensearch;
 
 #[derive(Debug, Args)]
@@ -52,6 +53,8 @@ pub(crate) struct BackupCommon {
     /// Threads that hash, compress and encrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+    #[command(flatten)]
+    pub(crate) hooks: HookArguments,
 }
 
 #[derive(Debug, Args)]

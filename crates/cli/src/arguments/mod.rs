@@ -5,6 +5,7 @@ mod backup;
 mod config;
 mod copy;
 mod hold;
+mod hooks;
 mod maintenance;
 mod opensearch;
 mod parsers;
@@ -26,6 +27,7 @@ pub(crate) use self::backup::{
 pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
 pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
 pub(crate) use self::hold::{Hold, HoldAction};
+pub(crate) use self::hooks::HookArguments;
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
 };

@@ -111,6 +111,8 @@ pub(crate) struct Restore {
     /// Threads (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+    #[command(flatten)]
+    pub(crate) hooks: super::hooks::HookArguments,
 }
 
 /// Restoring into a server.

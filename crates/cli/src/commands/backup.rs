@@ -1,5 +1,6 @@
 //! `backup files | stdin | command | postgres | opensearch`.
 
+use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::arguments::{
 };
 use crate::context::{Context, TOOL, host_name, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
-use crate::render;
+use crate::{hooks, render};
 
 pub(crate) fn files(context: &Context<'_>, arguments: &BackupFiles) -> anyhow::Result<Outcome> {
     let options = WalkOptions {
@@ -148,7 +149,7 @@ fn run(
 ) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     super::tag::check(common.tag.iter())?;
-    let mut repository = context.open()?;
+    let repository = context.open()?;
     let options = BackupOptions {
         source: common
             .source
@@ -171,11 +172,23 @@ fn run(
             .workers(common.jobs.filter(|_| !["postgres", opensearch::ENGINE].contains(&engine.name()))),
         uploads: context.uploads(),
     };
-    context.terminal.begin("backing up", None);
-    let report = strongroom_ops::backup(&mut repository, engine, &options, &context.terminal)?;
-    context.terminal.finish();
-    show(context, &options, &report, began);
-    Ok(if report.totals.unreadable > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+    let variables = vec![
+        ("STRONGROOM_OPERATION", "backup".to_owned()),
+        ("STRONGROOM_SOURCE", options.source.clone()),
+        ("STRONGROOM_ENGINE", options.engine.clone()),
+    ];
+    let repository = RefCell::new(repository);
+    let failed = |error: &anyhow::Error| {
+        strongroom_ops::note_failure(&mut repository.borrow_mut(), &options, &error.to_string());
+    };
+    hooks::around(&common.hooks, variables, failed, || {
+        context.terminal.begin("backing up", None);
+        let report =
+            strongroom_ops::backup(&mut repository.borrow_mut(), engine, &options, &context.terminal)?;
+        context.terminal.finish();
+        show(context, &options, &report, began);
+        Ok(if report.totals.unreadable > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+    })
 }
 
 fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, began: Instant) {

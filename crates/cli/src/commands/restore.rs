@@ -19,9 +19,20 @@ use super::{restore_opensearch, restore_postgres};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
-use crate::{render, thawing};
+use crate::{hooks, render, thawing};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
+    if arguments.dry_run {
+        return run_alone(context, arguments);
+    }
+    let variables = vec![
+        ("STRONGROOM_OPERATION", "restore".to_owned()),
+        ("STRONGROOM_SNAPSHOT", arguments.snapshot.clone()),
+    ];
+    hooks::around(&arguments.hooks, variables, |_| {}, || run_alone(context, arguments))
+}
+
+fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let mut repository = context.open_to_read()?;
     let snapshot = context.select(&repository, &arguments.snapshot)?.clone();

@@ -1,0 +1,24 @@
+//! Commands around an operation.
+
+use std::time::Duration;
+
+use clap::Args;
+use strongroom_ops::config::parse_duration;
+
+/// Of a backup or a restore.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hooks")]
+pub(crate) struct HookArguments {
+    /// Shell command that runs first: to pause a service, or look whether it is well. When it fails, nothing else is done
+    #[arg(long, value_name = "CMD")]
+    pub(crate) pre: Option<String>,
+    /// Shell command that runs at the end, whatever happened: to go on. STRONGROOM_RESULT is `done` or `failed`
+    #[arg(long, value_name = "CMD")]
+    pub(crate) post: Option<String>,
+    /// Shell command that runs after a failure, before --post; STRONGROOM_ERROR says what failed
+    #[arg(long, value_name = "CMD")]
+    pub(crate) on_failure: Option<String>,
+    /// How long each hook may take until it is ended
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    pub(crate) hook_timeout: Duration,
+}
