@@ -3,9 +3,10 @@
 //! A test that finds its server missing returns early, and cargo counts it as passed; it leaves a line in a file,
 //! though ([`SKIPPED_FILE_VARIABLE`]), and the last line printed here tells the skipped from the passed.
 
+mod binaries;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -40,6 +41,9 @@ const NEEDED: [(&Service, &str); 9] = [
 pub(crate) struct Arguments {
     /// Run only tests whose names contain one of these
     filters: Vec<String>,
+    /// Test programs that run at once
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
 }
 
 /// What cargo's `test result:` lines add up to.
@@ -50,11 +54,12 @@ struct Counts {
     ignored: u64,
 }
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.ignored += other.ignored;
+impl Counts {
+    fn add_line(&mut self, line: &[u8]) {
+        let of_line = counts_of(&String::from_utf8_lossy(line)).unwrap_or_default();
+        self.passed += of_line.passed;
+        self.failed += of_line.failed;
+        self.ignored += of_line.ignored;
     }
 }
 
@@ -66,19 +71,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !built.context("cannot run cargo")?.success() {
         return Ok(ExitCode::FAILURE);
     }
-    let mut test = cargo()?;
-    test.args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]).args(&arguments.filters);
-    test.env(SKIPPED_FILE_VARIABLE, &skipped_file).env(BINARY_VARIABLE, binary()?);
+    let Some(built) = binaries::build()? else { return Ok(ExitCode::FAILURE) };
+    let binary = binary()?;
+    let mut variables = vec![(SKIPPED_FILE_VARIABLE, skipped_file.clone()), (BINARY_VARIABLE, binary)];
     for (variable, ensured) in ensure_all() {
         match ensured {
-            Ok(path) => {
-                test.env(variable, path);
-            }
+            Ok(path) => variables.push((variable, path)),
             Err(error) if in_ci() => return Err(error),
             Err(error) => eprintln!("SKIPPING what needs it: {error:#}"),
         }
     }
-    let (success, counts) = run_and_count(&mut test)?;
+    let mut counts = Counts::default();
+    let prepare = |command: &mut Command| {
+        command.args(&arguments.filters).envs(variables.iter().cloned());
+    };
+    let of_binaries = binaries::run(built, arguments.jobs, prepare, |printed| {
+        printed.split(|byte| *byte == b'\n').for_each(|line| counts.add_line(line));
+        std::io::stdout().lock().write_all(printed).context("cannot write to standard output")
+    })?;
+    let mut examples = cargo()?;
+    examples
+        .args(["test", "--workspace", "--locked", "--no-fail-fast", "--doc", "--"])
+        .args(&arguments.filters);
+    let of_examples = run_and_count(&mut examples, &mut counts)?;
+    let success = of_binaries && of_examples;
     let skipped = skipped_tests(&skipped_file)?;
     for line in &skipped {
         println!("SKIPPED {line}");
@@ -109,22 +125,20 @@ fn binary() -> Result<PathBuf> {
     Ok(root()?.join(target).join("debug/strongroom"))
 }
 
-/// Passes on what the command prints, line by line, and adds up the results in it.
-fn run_and_count(test: &mut Command) -> Result<(bool, Counts)> {
+/// Passes on what the command prints, line by line, and adds up the results in it. Whether it ended well.
+fn run_and_count(test: &mut Command, counts: &mut Counts) -> Result<bool> {
     let mut child =
         test.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no standard output")?;
-    let mut counts = Counts::default();
     let mut ours = std::io::stdout().lock();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.context("cannot read what cargo test prints")?;
         ours.write_all(&line)
             .and_then(|()| ours.write_all(b"\n"))
             .context("cannot write to standard output")?;
-        counts += counts_of(&String::from_utf8_lossy(&line)).unwrap_or_default();
+        counts.add_line(&line);
     }
-    let status = child.wait().context("cannot wait for cargo test")?;
-    Ok((status.success(), counts))
+    Ok(child.wait().context("cannot wait for cargo test")?.success())
 }
 
 /// `test result: ok. 9 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.20s`
