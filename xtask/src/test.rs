@@ -11,18 +11,21 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
-use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, azurite, gcs, in_ci, minio, moto, postgres};
+use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, azurite, gcs, in_ci, minio, moto, postgres, redis};
 
 use crate::checkout::{cargo, root};
-use crate::services::{AZURITE, GCS, MINIO, MOTO, NEWER_POSTGRES, POSTGRES, PYTHON, Service};
+use crate::services::{AZURITE, GCS, MINIO, MOTO, NEWER_POSTGRES, NEWER_REDIS, POSTGRES, PYTHON, REDIS, Service, VALKEY};
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 7] = [
+const NEEDED: [(&Service, &str); 10] = [
     (&POSTGRES, postgres::BINARIES_VARIABLE),
     (&NEWER_POSTGRES, postgres::NEWER_BINARIES_VARIABLE),
+    (&REDIS, redis::BINARY_VARIABLE),
+    (&NEWER_REDIS, redis::NEWER_BINARIES_VARIABLE),
+    (&VALKEY, redis::VALKEY_BINARIES_VARIABLE),
     (&MINIO, minio::BINARY_VARIABLE),
     (&MOTO, moto::BINARY_VARIABLE),
     (&AZURITE, azurite::BINARY_VARIABLE),

@@ -10,6 +10,7 @@ use strongroom_repository::backup::Sink;
 
 use crate::files::{TargetError, WalkError};
 use crate::postgres::PostgresError;
+use crate::redis::RedisError;
 
 /// Reads one kind of data.
 pub trait Engine {
@@ -39,6 +40,9 @@ pub enum EngineError {
     /// PostgreSQL could not be read.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// Redis could not be read.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

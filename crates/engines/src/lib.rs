@@ -15,6 +15,7 @@ pub mod http;
 mod patient_reader;
 mod patient_writer;
 pub mod postgres;
+pub mod redis;
 mod stdin;
 mod verdict;
 pub mod wal_segment;

@@ -14,6 +14,11 @@ use super::started_or_unavailable;
 /// Names the program `redis-server`; `redis-cli` lies beside it.
 pub const BINARY_VARIABLE: &str = "STRONGROOM_TEST_REDIS";
 
+/// Names the folder of the programs of a newer Redis.
+pub const NEWER_BINARIES_VARIABLE: &str = "STRONGROOM_TEST_REDIS8_BIN";
+/// Names the folder of the programs of Valkey.
+pub const VALKEY_BINARIES_VARIABLE: &str = "STRONGROOM_TEST_VALKEY_BIN";
+
 const NAME: &str = "Redis";
 const DUMP: &str = "dump.rdb";
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);

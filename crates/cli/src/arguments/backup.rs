@@ -18,6 +18,8 @@ pub(crate) enum Engine {
     Stdin(BackupStdin),
     /// PostgreSQL: databases, an entry a table, with roles and tablespaces
     Postgres(BackupPostgres),
+    /// Redis or Valkey: all keys of a server or cluster, an entry a database
+    Redis(super::BackupRedis),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }

@@ -51,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Files(files) => backup::files(&context, files),
             Engine::Stdin(stdin) => backup::stdin(&context, stdin),
             Engine::Postgres(postgres) => backup::postgres(&context, postgres),
+            Engine::Redis(redis) => backup::redis(&context, redis),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),

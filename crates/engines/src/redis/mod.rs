@@ -1,0 +1,32 @@
+//! Redis and Valkey: the dump that a server sends to a replica, brought into one order, an entry a database.
+//!
+//! A server is asked for its dump as a replica asks ([`psync`]), over a connection of one's own ([`connection`]). The dump
+//! is read to its checksum ([`rdb`]), sorted by key through a sealed temporary file ([`sort`]), and stored so that the
+//! entries are a dump again when a head and an end are put around them.
+
+mod backup;
+mod body;
+mod cluster;
+mod connection;
+mod digest;
+mod error;
+mod facts;
+mod info;
+mod intake;
+mod layout;
+mod pipe;
+mod psync;
+pub mod rdb;
+mod resp;
+mod sentinel;
+mod sort;
+mod spill;
+mod target;
+mod tls;
+
+pub use backup::Redis;
+pub use error::RedisError;
+pub use target::Target;
+
+/// In snapshots.
+pub const ENGINE: &str = "redis";
