@@ -23,6 +23,7 @@ mod recovery;
 mod repair;
 mod restore;
 mod restore_postgres;
+mod restore_redis;
 mod show;
 mod snapshots;
 mod stats;

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use strongroom_repository::monitor::Monitor;
 
-use super::rdb::{Kind, Members, Part, RdbError, RdbReader, copy_value, op, write_string};
-use super::sort::{Body, LARGE_BYTES, Sorted, Sorter};
-use super::spill::{Spill, SpillWriter};
+use super::rdb::{Kind, Part, RdbError, RdbReader, copy_value, op, write_string};
+use super::record::{Held, Record, SortedMembers};
+use super::sort::{Sorted, Sorter};
+use super::spill::Spill;
 
 /// Of the sort of all keys, bytes; two are held.
 const RUN_BYTES: usize = 32 << 20;
-/// Of the sort of the members of one value, bytes.
-const MEMBERS_BYTES: usize = 8 << 20;
 /// Between two looks at whether somebody gave up.
 const KEYS_AT_ONCE: u64 = 4096;
 
@@ -59,7 +58,7 @@ impl Intake {
         Ok(Self {
             folder: folder.to_owned(),
             sorter: Sorter::new(&spill, RUN_BYTES),
-            members: SortedMembers { sorter: Sorter::new(&spill, MEMBERS_BYTES), body: Vec::new() },
+            members: SortedMembers::new(&spill),
             spill,
             databases: BTreeMap::new(),
             functions: BTreeSet::new(),
@@ -129,18 +128,18 @@ impl Intake {
         reader.key(sort_key)?;
         // Behind its database.
         sort_key.splice(..0, database.to_be_bytes());
-        let mut record = Record { spill: &self.spill, small: Vec::new(), large: None };
+        let mut record = Record::new(&self.spill);
         record.put(&[u8::from(expires_ms.is_some())])?;
         if let Some(expires_ms) = expires_ms {
             record.put(&expires_ms.to_le_bytes())?;
         }
         record.put(&[code])?;
         copy_value(reader.input(), code, &mut self.members, &mut record)?;
-        match record.large {
-            None => self.sorter.push(sort_key, &record.small),
-            Some(large) => large.finish().and_then(|large| self.sorter.push_large(sort_key, large)),
-        }
-        .map_err(RdbError::Write)?;
+        let pushed = match record.finish().map_err(RdbError::Write)? {
+            Held::Small(body) => self.sorter.push(sort_key, &body),
+            Held::Large(body) => self.sorter.push_large(sort_key, body),
+        };
+        pushed.map_err(RdbError::Write)?;
         let counts = self.databases.entry(database).or_default();
         counts.keys += 1;
         counts.expires += u64::from(expires_ms.is_some());
@@ -156,73 +155,6 @@ impl Intake {
     /// When the temporary file cannot be written or read.
     pub(super) fn finish(&mut self) -> io::Result<Keys> {
         Ok(Keys { sorted: self.sorter.finish()?, last: Vec::new() })
-    }
-}
-
-/// What follows a key: in memory until it is large.
-struct Record<'s> {
-    spill: &'s Arc<Spill>,
-    small: Vec<u8>,
-    large: Option<SpillWriter>,
-}
-
-impl Record<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), RdbError> {
-        self.write_all(bytes).map_err(RdbError::Write)
-    }
-}
-
-impl Write for Record<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(large) = &mut self.large {
-            return large.write(bytes);
-        }
-        if self.small.len() + bytes.len() <= LARGE_BYTES {
-            self.small.extend_from_slice(bytes);
-            return Ok(bytes.len());
-        }
-        let mut large = SpillWriter::new(self.spill);
-        large.write_all(&self.small)?;
-        self.small = Vec::new();
-        self.large.insert(large).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Members of hash tables, however many.
-struct SortedMembers {
-    sorter: Sorter,
-    body: Vec<u8>,
-}
-
-impl Members for SortedMembers {
-    fn add(&mut self, member: &[u8], body: &[u8], split: usize) -> Result<(), RdbError> {
-        self.body.clear();
-        self.body.push(u8::try_from(split).map_err(|error| RdbError::Write(io::Error::other(error)))?);
-        self.body.extend_from_slice(body);
-        self.sorter.push(member, &self.body).map_err(RdbError::Write)
-    }
-
-    fn drain(&mut self, give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>) -> Result<(), RdbError> {
-        let mut sorted = self.sorter.finish().map_err(RdbError::Write)?;
-        while let Some((member, body)) = sorted.next_record().map_err(RdbError::Write)? {
-            let held;
-            let body = match body {
-                Body::Whole(body) => body,
-                Body::Large(mut reader) => {
-                    let mut whole = Vec::new();
-                    reader.read_to_end(&mut whole).map_err(RdbError::Write)?;
-                    held = whole;
-                    &held
-                }
-            };
-            let (split, body) = body.split_first().ok_or_else(|| RdbError::Write(io::ErrorKind::InvalidData.into()))?;
-            give(member, body, usize::from(*split))?;
-        }
-        Ok(())
     }
 }
 

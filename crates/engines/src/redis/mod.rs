@@ -13,20 +13,30 @@ mod error;
 mod facts;
 mod info;
 mod intake;
+mod into;
 mod layout;
+mod load;
 mod pipe;
 mod psync;
 pub mod rdb;
+mod record;
 mod resp;
+mod restore;
 mod sentinel;
 mod sort;
 mod spill;
 mod target;
 mod tls;
+mod wanted;
+mod write;
 
 pub use backup::Redis;
 pub use error::RedisError;
+pub use into::{Loaded, RestoreInto};
+pub use restore::Dumps;
 pub use target::Target;
+pub use wanted::Wanted;
+pub use write::AofFolder;
 
 /// In snapshots.
 pub const ENGINE: &str = "redis";

@@ -158,6 +158,12 @@ impl Target {
         self
     }
 
+    /// The database that the URL names, if it names one.
+    #[must_use]
+    pub fn named_database(&self) -> Option<u64> {
+        self.database
+    }
+
     /// Another server that takes the same credentials.
     pub(super) fn at(&self, host: &str, port: u16) -> Self {
         Self { place: Place::Tcp { host: host.to_owned(), port }, ..self.clone() }

@@ -79,6 +79,27 @@ pub fn copy_value<R: Read>(
     }
 }
 
+/// Reads over a value of this type.
+///
+/// # Errors
+/// As [`copy_value`].
+pub(crate) fn skip_value<R: Read>(input: &mut Input<R>, code: u8) -> Result<(), RdbError> {
+    copy_value(input, code, &mut Nobody, &mut std::io::sink())
+}
+
+/// Keeps no members.
+struct Nobody;
+
+impl Members for Nobody {
+    fn add(&mut self, _: &[u8], _: &[u8], _: usize) -> Result<(), RdbError> {
+        Ok(())
+    }
+
+    fn drain(&mut self, _: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>) -> Result<(), RdbError> {
+        Ok(())
+    }
+}
+
 /// What a module wrote, up to its end.
 pub(super) fn copy_module<R: Read>(input: &mut Input<R>, out: &mut impl Write) -> Result<(), RdbError> {
     loop {

@@ -17,13 +17,13 @@ mod reader;
 mod value;
 
 pub use copy::copy_value;
-pub use crc64::crc64;
 pub use error::RdbError;
 pub use input::Input;
 pub use members::Members;
 pub use reader::{Dump, Part, RdbReader};
 
-pub(super) use code::{Kind, NEWEST_VERSION, op};
+pub(super) use code::{Kind, op};
+pub(super) use copy::skip_value;
 pub(super) use crc64::Crc64;
 pub(super) use output::{write_length, write_string};
 pub(super) use value::{read_expiry, read_string};
