@@ -8,11 +8,14 @@ use serde_json::json;
 use strongroom_engines::Verdict;
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
+use strongroom_engines::redis;
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
+use super::backup::redis_password;
+use super::restore_redis::numbers;
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{DAMAGE, Outcome, Usage};
@@ -37,6 +40,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let test = RestoreTest { context, reader: &reader, snapshot: &snapshot, arguments, workers };
     let verdicts = match snapshot.manifest.engine.as_str() {
         ENGINE => test.cluster(&asked)?,
+        redis::ENGINE => test.redis(&asked)?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -97,6 +101,21 @@ impl RestoreTest<'_, '_> {
         let verification = PhysicalVerification { databases, assertions: asked, scratch };
         let cluster = PhysicalSnapshot::open(self.reader, self.snapshot)?;
         Ok(cluster.verify(verification, &self.programs(), &self.context.terminal, self.workers)?)
+    }
+
+    fn redis(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() {
+            return Err(Usage("--assert is SQL, and Redis knows none".into()).into());
+        }
+        let folder = self.scratch_folder();
+        let place = match &self.arguments.scratch_url {
+            Some(url) => redis::Place::Server(redis::Target::parse(url)?.or_password(redis_password())),
+            None => redis::Place::Scratch { folder: folder.clone(), programs: self.arguments.redis_bin.clone() },
+        };
+        let databases = numbers(&self.arguments.database)?;
+        let verification = redis::Verification { databases, place, temporary: folder };
+        let dumps = redis::Dumps::open(self.reader, self.snapshot)?;
+        Ok(dumps.verify(&verification, &self.context.terminal, self.workers)?)
     }
 
     fn databases(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

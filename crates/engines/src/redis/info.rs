@@ -68,6 +68,13 @@ impl Info {
         }
     }
 
+    /// Databases that have keys, with how many.
+    pub(super) fn databases(&self) -> Vec<(u64, u64)> {
+        let number = |name: &str| name.strip_prefix("db")?.parse().ok();
+        let keys = |value: &str| value.strip_prefix("keys=")?.split(',').next()?.parse().ok();
+        self.fields.iter().filter_map(|(name, value)| Some((number(name)?, keys(value)?))).collect()
+    }
+
     /// That all of its data is there: it has read its own, and has all of its master's.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod backup;
 mod body;
 mod cluster;
+mod comparison;
 mod connection;
 mod digest;
 mod error;
@@ -22,11 +23,13 @@ pub mod rdb;
 mod record;
 mod resp;
 mod restore;
+mod scratch;
 mod sentinel;
 mod sort;
 mod spill;
 mod target;
 mod tls;
+mod verify;
 mod wanted;
 mod write;
 
@@ -35,6 +38,7 @@ pub use error::RedisError;
 pub use into::{Loaded, RestoreInto};
 pub use restore::Dumps;
 pub use target::Target;
+pub use verify::{Place, Verification};
 pub use wanted::Wanted;
 pub use write::AofFolder;
 
