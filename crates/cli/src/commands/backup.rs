@@ -8,7 +8,7 @@ use serde_json::json;
 use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
 use strongroom_engines::postgres::physical::PhysicalPostgres;
 use strongroom_engines::postgres::{Limits, Postgres, Programs, Scope, Target};
-use strongroom_engines::redis::{self, Redis};
+use strongroom_engines::redis::{self, AofFiles, Redis};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
@@ -91,6 +91,11 @@ pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> any
 pub(crate) fn redis(context: &Context<'_>, arguments: &BackupRedis) -> anyhow::Result<Outcome> {
     let mut target = redis::Target::parse(&arguments.url)?.or_password(redis_password());
     target.ca_file = arguments.ca_file.clone().or(target.ca_file);
+    if arguments.aof {
+        let engine = AofFiles { target, folder: arguments.dir.clone() };
+        let ran = run(context, &engine, &arguments.common, engine.name(), Vec::new(), false);
+        return ran.context("no snapshot was made");
+    }
     let temporary = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
     let engine = Redis { target, temporary };
     run(context, &engine, &arguments.common, engine.name(), Vec::new(), false).context("no snapshot was made")

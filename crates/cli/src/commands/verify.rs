@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let verdicts = match snapshot.manifest.engine.as_str() {
         ENGINE => test.cluster(&asked)?,
         redis::ENGINE => test.redis(&asked)?,
+        redis::AOF_ENGINE => test.append_only(&asked)?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -101,6 +102,16 @@ impl RestoreTest<'_, '_> {
         let verification = PhysicalVerification { databases, assertions: asked, scratch };
         let cluster = PhysicalSnapshot::open(self.reader, self.snapshot)?;
         Ok(cluster.verify(verification, &self.programs(), &self.context.terminal, self.workers)?)
+    }
+
+    fn append_only(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() || self.arguments.scratch_url.is_some() || !self.arguments.database.is_empty() {
+            let text = "append-only files are tested as a whole, by a server that is started on them";
+            return Err(Usage(text.into()).into());
+        }
+        let snapshot = redis::AofSnapshot::open(self.reader, self.snapshot)?;
+        let programs = self.arguments.redis_bin.as_deref();
+        Ok(vec![snapshot.verify(&self.scratch_folder(), programs, &self.context.terminal, self.workers)?])
     }
 
     fn redis(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

@@ -4,6 +4,7 @@
 //! is read to its checksum ([`rdb`]), sorted by key through a sealed temporary file ([`sort`]), and stored so that the
 //! entries are a dump again when a head and an end are put around them.
 
+mod aof;
 mod backup;
 mod body;
 mod cluster;
@@ -33,6 +34,7 @@ mod verify;
 mod wanted;
 mod write;
 
+pub use aof::{AOF_ENGINE, AofFiles, AofSnapshot};
 pub use backup::Redis;
 pub use error::RedisError;
 pub use into::{Loaded, RestoreInto};

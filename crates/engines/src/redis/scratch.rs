@@ -14,9 +14,17 @@ use super::target::Target;
 
 const POLL: Duration = Duration::from_millis(20);
 /// What of its log an error repeats, lines.
-const LINES_KEPT: usize = 8;
+const LINES_KEPT: usize = 3;
 const SOCKET: &str = "socket";
 const LOG: &str = "log";
+
+/// Files that it starts from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AppendOnly<'a> {
+    /// None before 7.0, when there was one file.
+    pub(super) folder: Option<&'a str>,
+    pub(super) name: &'a str,
+}
 
 /// It runs until it is dropped.
 pub(super) struct Scratch {
@@ -48,14 +56,26 @@ impl Scratch {
     ///
     /// # Errors
     /// `Scratch` with what it said.
-    pub(super) fn serve(&mut self, databases: u64, has_aof: bool, monitor: &dyn Monitor) -> Result<(), RedisError> {
+    pub(super) fn serve(
+        &mut self,
+        databases: u64,
+        append_only: Option<AppendOnly<'_>>,
+        monitor: &dyn Monitor,
+    ) -> Result<(), RedisError> {
         let log = self.folder.path().join(LOG);
         let output = std::fs::File::create(&log).map_err(|source| failed(&log, source.to_string()))?;
         let mut command = Command::new(&self.program);
         command.current_dir(self.data()).stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
         command.args(["--port", "0", "--daemonize", "no", "--save", "", "--repl-diskless-sync", "yes"]);
         command.args(["--repl-diskless-sync-delay", "0", "--unixsocketperm", "700", "--dbfilename", "dump.rdb"]);
-        command.args(["--appendonly", if has_aof { "yes" } else { "no" }, "--appendfsync", "no"]);
+        match append_only {
+            None => command.args(["--appendonly", "no"]),
+            Some(AppendOnly { folder, name }) => {
+                command.args(["--appendonly", "yes", "--appendfsync", "no", "--aof-load-truncated", "no"]);
+                command.args(["--appendfilename", name, "--auto-aof-rewrite-percentage", "0"]);
+                command.args(folder.map(|folder| ["--appenddirname", folder]).into_iter().flatten())
+            }
+        };
         command.args(["--databases", &databases.max(16).to_string()]);
         command.arg("--dir").arg(self.data()).arg("--unixsocket").arg(self.folder.path().join(SOCKET));
         let child = command.spawn().map_err(|source| failed(&self.program, source.to_string()))?;
@@ -78,6 +98,11 @@ impl Scratch {
         }
     }
 
+    /// Whether it ended by itself.
+    pub(super) fn has_refused(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+    }
+
     /// How to reach it.
     pub(super) fn target(&self) -> Target {
         Target::socket(self.folder.path().join(SOCKET))
@@ -85,7 +110,9 @@ impl Scratch {
 
     fn said(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        // What it warns of stands behind a `#`.
+        let said = log.lines().filter_map(|line| Some(line.split_once(" # ")?.1));
+        let lines: Vec<&str> = said.filter(|line| !line.contains("WARNING")).collect();
         lines[lines.len().saturating_sub(LINES_KEPT)..].join(" / ")
     }
 }

@@ -104,7 +104,7 @@ impl Target {
                 let sentinels: Result<Vec<_>, _> =
                     hosts.split(',').map(|host| host_and_port(host, SENTINEL_PORT)).collect();
                 let place = Place::Sentinel { sentinels: sentinels?, master: decoded(master)? };
-                (place, scheme.contains("s-"), database.to_owned())
+                (place, scheme.starts_with("rediss") || scheme.starts_with("valkeys"), database.to_owned())
             }
             _ => return Err(wrong("it begins with redis://, rediss://, unix:// or redis-sentinel://")),
         };
@@ -236,6 +236,7 @@ mod tests {
         let target = Target::parse("redis-sentinel://a:1,b/main/2").unwrap();
         let sentinels = vec![("a".into(), 1), ("b".into(), 26379)];
         assert_eq!(target.place, Place::Sentinel { sentinels, master: "main".into() });
+        assert!(!target.has_tls && Target::parse("rediss-sentinel://a/main").unwrap().has_tls);
         assert!(Target::parse("valkeys://x").unwrap().has_tls && !Target::parse("valkey://x").unwrap().has_tls);
     }
 

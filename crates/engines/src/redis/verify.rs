@@ -110,7 +110,7 @@ impl Dumps<'_> {
                 let mut scratch = Scratch::prepare(programs.as_deref(), &self.facts.server, folder)?;
                 self.write_files(&scratch.data(), AofFolder::No, numbers, monitor, workers)?;
                 let most = numbers.iter().max().map_or(1, |most| most + 1);
-                scratch.serve(most, false, monitor)?;
+                scratch.serve(most, None, monitor)?;
                 let target = scratch.target();
                 Ok(Restored { target, _scratch: Some(scratch), to_empty: Vec::new() })
             }

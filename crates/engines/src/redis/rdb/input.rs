@@ -81,7 +81,7 @@ impl<R: Read> Input<R> {
     }
 
     /// The next byte.
-    pub(super) fn byte(&mut self) -> Result<u8, RdbError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, RdbError> {
         self.need()?;
         let byte = self.buffer[self.start];
         self.start += 1;
@@ -89,7 +89,7 @@ impl<R: Read> Input<R> {
     }
 
     /// The next bytes.
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], RdbError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], RdbError> {
         let mut out = [0; N];
         self.exact(&mut out)?;
         Ok(out)
@@ -110,7 +110,7 @@ impl<R: Read> Input<R> {
     }
 
     /// Passes the next `length` bytes on, piece by piece.
-    pub(super) fn pass(&mut self, length: u64, out: &mut dyn FnMut(&[u8]) -> Result<(), RdbError>) -> Result<(), RdbError> {
+    pub(crate) fn pass(&mut self, length: u64, out: &mut dyn FnMut(&[u8]) -> Result<(), RdbError>) -> Result<(), RdbError> {
         let mut left = length;
         while left > 0 {
             self.need()?;
@@ -128,7 +128,7 @@ impl<R: Read> Input<R> {
     }
 
     /// Appends the next `length` bytes.
-    pub(super) fn append(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), RdbError> {
+    pub(crate) fn append(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), RdbError> {
         self.pass(length, &mut |piece| {
             out.extend_from_slice(piece);
             Ok(())
@@ -136,7 +136,7 @@ impl<R: Read> Input<R> {
     }
 
     /// That it makes no sense.
-    pub(super) fn malformed(&self, what: &'static str) -> RdbError {
+    pub(crate) fn malformed(&self, what: &'static str) -> RdbError {
         RdbError::Malformed { what, offset: self.offset() }
     }
 

@@ -14,6 +14,8 @@ mod input;
 pub mod normal;
 mod output;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use copy::copy_value;
