@@ -95,14 +95,24 @@ fn everything_comes_back_by_id_and_a_restart_stores_nothing_on(server: &Redis) {
         let from_aof = Redis::start_in(server.program(), &aof.join("appendonlydir"), &DEBUG).unwrap();
         assert_eq!(from_aof.digest().unwrap(), *digest);
         let running = empty_of(server);
-        let restored = sandbox.run(["restore", &id, "--to", &running.url(), "--json"]).assert_code(0).one("restore");
+        let restored =
+            sandbox.run(["restore", &id, "--to", &running.url(), "--json"]).assert_code(0).one("restore");
         assert_eq!((running.digest().unwrap(), restored["functions"].as_u64()), (digest.clone(), Some(1)));
         assert_eq!(running.ask(&["FCALL", "one", "0"]).unwrap(), "1");
         let verified = sandbox.run(["verify", &id, "--json"]).assert_code(0).one("verify");
-        assert_eq!((verified["result"].as_str(), verified["databases"].as_array().unwrap().len()), (Some("good"), 3));
+        assert_eq!(
+            (verified["result"].as_str(), verified["databases"].as_array().unwrap().len()),
+            (Some("good"), 3)
+        );
     }
     // A server that already has its files keeps them.
-    let again = ["restore", &id_of(&first), "--target", sandbox.path(format!("{}-dump", id_of(&first))).to_str().unwrap()].map(str::to_owned);
+    let again = [
+        "restore",
+        &id_of(&first),
+        "--target",
+        sandbox.path(format!("{}-dump", id_of(&first))).to_str().unwrap(),
+    ]
+    .map(str::to_owned);
     let _kept = sandbox.run(again).assert_code(1).assert_says(["is there already"]);
     let archive = sandbox.run(["restore", &id_of(&first), "--to-archive", "-"]).assert_code(0).stdout;
     assert!(archive.starts_with(b"REDIS00"));
@@ -129,13 +139,16 @@ fn parts_come_back_on(server: &Redis) {
     let _number = restore(&["--database", "x"]).assert_code(2).assert_says(["is a number"]);
     let _one = restore(&["--database", "3", "--into", "5"]).assert_code(0).assert_prints(["200 keys"]);
     assert_eq!(target.run(target.client().args(["-n", "5", "DBSIZE"])).unwrap(), "200");
-    let by_pattern = restore(&["--database", "0", "--include", "session:1?", "--exclude", "*9"]).assert_code(0);
+    let by_pattern =
+        restore(&["--database", "0", "--include", "session:1?", "--exclude", "*9"]).assert_code(0);
     let _told = by_pattern.assert_prints(["restored 9 keys"]);
     assert_eq!(target.ask(&["GET", "session:10"]).unwrap(), "user 10");
 
     // What is there is in the way: all of it, or those keys.
     let before = keys(&target);
-    let _full = restore(&[]).assert_code(1).assert_says(["has 9 keys already; nothing was changed", "--drop-existing"]);
+    let _full = restore(&[])
+        .assert_code(1)
+        .assert_says(["has 9 keys already; nothing was changed", "--drop-existing"]);
     let in_the_way = restore(&["--database", "0", "--include", "session:1*"]).assert_code(1);
     let _one = in_the_way.assert_says(["`session:10` is in database 0", "nothing was changed"]);
     assert_eq!(keys(&target), before);
@@ -143,7 +156,10 @@ fn parts_come_back_on(server: &Redis) {
     target.ask(&["SET", "own", "stays"]).unwrap();
     let _beside = restore(&["--database", "0", "--include", "session:2*"]).assert_code(0);
     let _over = restore(&["--database", "0", "--include", "session:1*", "--drop-existing"]).assert_code(0);
-    assert_eq!((target.ask(&["GET", "session:10"]).unwrap(), target.ask(&["GET", "own"]).unwrap()), ("user 10".into(), "stays".into()));
+    assert_eq!(
+        (target.ask(&["GET", "session:10"]).unwrap(), target.ask(&["GET", "own"]).unwrap()),
+        ("user 10".into(), "stays".into())
+    );
 
     let _whole = restore(&["--drop-existing"]).assert_code(0);
     assert_eq!(target.ask(&["EXISTS", "own"]).unwrap(), "0");
@@ -178,7 +194,10 @@ fn a_wrong_value_is_told_on(server: &Redis) {
     let _sql = sandbox.run(["verify", &id, "--assert", "SELECT 1"]).assert_code(2);
     // In a server that runs, and is empty again.
     let empty = Redis::start_of(server.program(), None, &[]).unwrap();
-    let _good = sandbox.run(["verify", &id, "--scratch-url", &empty.url()]).assert_code(0).assert_prints(["as it was"]);
+    let _good = sandbox
+        .run(["verify", &id, "--scratch-url", &empty.url()])
+        .assert_code(0)
+        .assert_prints(["as it was"]);
     assert_eq!(empty.ask(&["DBSIZE"]).unwrap(), "0");
     let busy = sandbox.run(["verify", &id, "--scratch-url", &server.url()]).assert_code(1);
     let _busy = busy.assert_says(["keys already"]);

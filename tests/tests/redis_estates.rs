@@ -18,7 +18,9 @@ fn all_masters_of_a_cluster_are_one_snapshot_and_come_back_to_theirs() {
         let key = format!("{{t{tag}}}");
         nodes[0].run(nodes[0].client().args(["-c", "EVAL", FILL, "1", &key])).unwrap();
     }
-    let sizes = || nodes.iter().map(|node| node.ask(&["DBSIZE"]).unwrap().parse::<u64>().unwrap()).collect::<Vec<_>>();
+    let sizes = || {
+        nodes.iter().map(|node| node.ask(&["DBSIZE"]).unwrap().parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
     let before = sizes();
     assert!(before.iter().sum::<u64>() == 12_000 && before.iter().all(|keys| *keys > 0), "{before:?}");
     let id = id_of(&sandbox.backup(["redis", "--url", &nodes[1].url()]));
@@ -27,11 +29,16 @@ fn all_masters_of_a_cluster_are_one_snapshot_and_come_back_to_theirs() {
     let masters = facts["masters"].as_array().unwrap();
     assert_eq!(masters.iter().map(|master| master["keys"].as_u64().unwrap()).collect::<Vec<_>>(), before);
 
-    let _full = sandbox.run(["restore", &id, "--to", &nodes[0].url()]).assert_code(1).assert_says(["keys already"]);
+    let _full =
+        sandbox.run(["restore", &id, "--to", &nodes[0].url()]).assert_code(1).assert_says(["keys already"]);
     nodes.iter().for_each(|node| drop(node.ask(&["FLUSHALL"]).unwrap()));
-    let _restored = sandbox.run(["restore", &id, "--to", &nodes[0].url()]).assert_code(0).assert_prints(["12000 keys"]);
+    let _restored =
+        sandbox.run(["restore", &id, "--to", &nodes[0].url()]).assert_code(0).assert_prints(["12000 keys"]);
     assert_eq!(sizes(), before);
-    let _part = sandbox.run(["restore", &id, "--to", &nodes[1].url(), "--include", "{t7}*", "--drop-existing"]).assert_code(0).assert_prints(["300 keys"]);
+    let _part = sandbox
+        .run(["restore", &id, "--to", &nodes[1].url(), "--include", "{t7}*", "--drop-existing"])
+        .assert_code(0)
+        .assert_prints(["300 keys"]);
     // It fits a server that is alone as well, which is how it is tested.
     let mut alone = sandbox.command(["verify", &id]);
     alone.env("STRONGROOM_REDIS_BIN", nodes[0].binaries());
@@ -50,7 +57,8 @@ fn sentinels_say_who_is_the_master() {
         let sandbox = Sandbox::new();
         server.ask(&["SET", "a", "1"]).unwrap();
         let sentinel = Redis::start_sentinel(server, "main").unwrap();
-        let url = |master: &str| format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{}/{master}", sentinel.port());
+        let url =
+            |master: &str| format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{}/{master}", sentinel.port());
         let id = id_of(&sandbox.backup(["redis", "--url", &url("main")]));
         server.ask(&["DEL", "a"]).unwrap();
         let _restored = sandbox.run(["restore", &id, "--to", &url("main")]).assert_code(0);
@@ -79,7 +87,11 @@ fn append_only_files_are_taken_while_they_grow_on(server: &Redis) {
         scope.spawn(|| {
             let mut number = 0;
             while !stop.load(Ordering::Relaxed) {
-                server.eval(&format!("for i = {number}, {number} + 99 do redis.call('RPUSH', 'list', i) end return 1")).unwrap();
+                server
+                    .eval(&format!(
+                        "for i = {number}, {number} + 99 do redis.call('RPUSH', 'list', i) end return 1"
+                    ))
+                    .unwrap();
                 number += 100;
                 let _under_way = server.ask(&["BGREWRITEAOF"]);
             }
@@ -92,7 +104,9 @@ fn append_only_files_are_taken_while_they_grow_on(server: &Redis) {
     for (number, id) in ids.iter().enumerate() {
         let folder = sandbox.path(format!("aof-{number}"));
         let _restored = sandbox.run(["restore", id, "--target", folder.to_str().unwrap()]).assert_code(0);
-        let again = Redis::start_in(server.program(), &folder.join("appendonlydir"), &["--aof-load-truncated", "no"]).unwrap();
+        let again =
+            Redis::start_in(server.program(), &folder.join("appendonlydir"), &["--aof-load-truncated", "no"])
+                .unwrap();
         assert_eq!(again.ask(&["GET", "before:500"]).unwrap(), "500");
         // As of one moment: each script whole or not at all, and nothing left out.
         let length: u64 = again.ask(&["LLEN", "list"]).unwrap().parse().unwrap();

@@ -14,7 +14,9 @@ use strongroom_tests::binary::BINARY_VARIABLE;
 use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, azurite, gcs, in_ci, minio, moto, postgres, redis};
 
 use crate::checkout::{cargo, root};
-use crate::services::{AZURITE, GCS, MINIO, MOTO, NEWER_POSTGRES, NEWER_REDIS, POSTGRES, PYTHON, REDIS, Service, VALKEY};
+use crate::services::{
+    AZURITE, GCS, MINIO, MOTO, NEWER_POSTGRES, NEWER_REDIS, POSTGRES, PYTHON, REDIS, Service, VALKEY,
+};
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";

@@ -93,7 +93,9 @@ impl Redis {
             let to = folder.join("appendonlydir");
             let copied = std::fs::create_dir(&to).and_then(|()| {
                 let files = append_only.read_dir()?;
-                files.flatten().try_for_each(|file| std::fs::copy(file.path(), to.join(file.file_name())).map(drop))
+                files
+                    .flatten()
+                    .try_for_each(|file| std::fs::copy(file.path(), to.join(file.file_name())).map(drop))
             });
             let mut command = Command::new(program);
             command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--daemonize", "no"]);
@@ -126,7 +128,8 @@ impl Redis {
         );
         let path = folder.join(name);
         std::fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).context("cannot make it run")?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+            .context("cannot make it run")?;
         Ok(folder.to_owned())
     }
 
@@ -269,8 +272,11 @@ pub fn programs() -> Result<Vec<PathBuf>> {
 fn default_folder(name: &str) -> Result<PathBuf> {
     let folders = [Some(PathBuf::from("/opt/strongroom-tools")), super::tools::tools_folder()];
     let place = format!("{name}-trixie/usr/bin/{name}");
-    let found = folders.into_iter().flatten().map(|folder| folder.join(&place)).find(|program| program.is_file());
-    found.with_context(|| format!("{name} of Debian 13 is not in the tools folder (`cargo xtask test` installs it)"))
+    let found =
+        folders.into_iter().flatten().map(|folder| folder.join(&place)).find(|program| program.is_file());
+    found.with_context(|| {
+        format!("{name} of Debian 13 is not in the tools folder (`cargo xtask test` installs it)")
+    })
 }
 
 /// It says `LOADING` until it has read its dump.

@@ -11,7 +11,15 @@ pub(crate) struct BackupRedis {
     /// The server: redis://[USER[:PASSWORD]@]HOST[:PORT], rediss:// with TLS, unix:///SOCKET, or
     /// redis-sentinel://HOST,HOST/MASTER. Of a cluster any node: all masters are read. The password may also be in
     /// REDISCLI_AUTH
-    #[arg(long, short = 'u', env = "REDIS_URL", hide_env_values = true, value_name = "URL", default_value = "redis://127.0.0.1:6379", hide_default_value = true)]
+    #[arg(
+        long,
+        short = 'u',
+        env = "REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379",
+        hide_default_value = true
+    )]
     pub(crate) url: String,
     /// With TLS: believe the certificates of this PEM file, not the system's
     #[arg(long, value_name = "FILE")]

@@ -34,7 +34,9 @@ pub(super) fn to_server(
     let dumps = Dumps::open(&reader, snapshot)?;
     let databases = numbers(arguments.server.database.as_slice())?;
     let into = match &arguments.server.into {
-        Some(number) => Some(numbers(std::slice::from_ref(number))?).and_then(|numbers| numbers.first().copied()),
+        Some(number) => {
+            Some(numbers(std::slice::from_ref(number))?).and_then(|numbers| numbers.first().copied())
+        }
         None => target.named_database(),
     };
     let several = if databases.is_empty() { dumps.databases() } else { databases.clone() };

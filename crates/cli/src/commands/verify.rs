@@ -121,7 +121,9 @@ impl RestoreTest<'_, '_> {
         let folder = self.scratch_folder();
         let place = match &self.arguments.scratch_url {
             Some(url) => redis::Place::Server(redis::Target::parse(url)?.or_password(redis_password())),
-            None => redis::Place::Scratch { folder: folder.clone(), programs: self.arguments.redis_bin.clone() },
+            None => {
+                redis::Place::Scratch { folder: folder.clone(), programs: self.arguments.redis_bin.clone() }
+            }
         };
         let databases = numbers(&self.arguments.database)?;
         let verification = redis::Verification { databases, place, temporary: folder };

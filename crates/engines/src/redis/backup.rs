@@ -55,7 +55,11 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// `NotReady`, `Dump`, `Cluster`, `Temporary`; what connecting fails with.
-pub(super) fn read(target: &Target, intake: &mut Intake, monitor: &dyn Monitor) -> Result<Source, RedisError> {
+pub(super) fn read(
+    target: &Target,
+    intake: &mut Intake,
+    monitor: &dyn Monitor,
+) -> Result<Source, RedisError> {
     let target = match &target.place {
         Place::Sentinel { sentinels, master } => sentinel::master_of(target, sentinels, master, monitor)?,
         _ => target.clone(),
@@ -67,6 +71,7 @@ pub(super) fn read(target: &Target, intake: &mut Intake, monitor: &dyn Monitor) 
         true => cluster::masters(&mut connection, &target)?,
         false => vec![Master { target, slots: Vec::new() }],
     };
+    drop(connection);
     let mut masters = Vec::new();
     for Master { target, slots } in all {
         let keys = receive(&target, intake, monitor)?;
@@ -74,7 +79,9 @@ pub(super) fn read(target: &Target, intake: &mut Intake, monitor: &dyn Monitor) 
         masters.push(MasterFacts { address: target.to_string(), keys, slots });
     }
     if !intake.is_summed {
-        monitor.warn("the server makes no checksums of its dumps (rdbchecksum no): what it sent was taken as it came");
+        monitor.warn(
+            "the server makes no checksums of its dumps (rdbchecksum no): what it sent was taken as it came",
+        );
     }
     Ok(Source { info, masters, is_cluster })
 }
@@ -131,7 +138,8 @@ impl Redis {
             cluster: source.is_cluster,
         };
         let json = serde_json::to_vec(&facts);
-        let wrong = |error: serde_json::Error| RedisError::Disagreement { database: 0, what: error.to_string() };
+        let wrong =
+            |error: serde_json::Error| RedisError::Disagreement { database: 0, what: error.to_string() };
         sink.facts(json.map_err(wrong)?);
         Ok(())
     }
@@ -175,8 +183,10 @@ impl Redis {
                 }
             }
             storing?;
-            let unreadable =
-                |error: RdbError| RedisError::Disagreement { database: number, what: format!("what is stored cannot be read: {error}") };
+            let unreadable = |error: RdbError| RedisError::Disagreement {
+                database: number,
+                what: format!("what is stored cannot be read: {error}"),
+            };
             Ok((bytes, digest.map_err(|_| broke_down())?.map_err(unreadable)?))
         })
     }
@@ -195,7 +205,14 @@ fn facts_of(
         return Err(RedisError::Disagreement { database: number, what });
     }
     let kinds = counts.kinds.into_iter().map(|(kind, keys)| (kind.name().to_owned(), keys)).collect();
-    Ok(DatabaseFacts { number, keys: digest.keys, expires: digest.expires, kinds, bytes, digest: digest.digest })
+    Ok(DatabaseFacts {
+        number,
+        keys: digest.keys,
+        expires: digest.expires,
+        kinds,
+        bytes,
+        digest: digest.digest,
+    })
 }
 
 fn aux_of(fields: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {

@@ -44,7 +44,8 @@ pub(super) fn masters(connection: &mut Connection<'_>, target: &Target) -> Resul
         masters.push(Master { target: target.at(&host, port), slots });
     }
     masters.sort_by_key(|master| master.slots.first().map(|slots| *slots.start()));
-    let covered: usize = masters.iter().flat_map(|master| &master.slots).map(|slots| slots.clone().count()).sum();
+    let covered: usize =
+        masters.iter().flat_map(|master| &master.slots).map(|slots| slots.clone().count()).sum();
     if covered != usize::from(SLOTS) {
         return Err(wrong(format!("{covered} of its {SLOTS} slots have a master")));
     }
@@ -61,7 +62,9 @@ fn host_of(target: &Target) -> String {
 /// `HOST:PORT@BUS,NAME`
 fn address_of(text: &str) -> Option<(String, u16)> {
     let (address, name) = match text.split_once(',') {
-        Some((address, rest)) => (address, rest.split(',').next().filter(|name| !name.is_empty() && !name.contains('='))),
+        Some((address, rest)) => {
+            (address, rest.split(',').next().filter(|name| !name.is_empty() && !name.contains('=')))
+        }
         None => (text, None),
     };
     let (host, port) = address.split('@').next()?.rsplit_once(':')?;
@@ -87,7 +90,10 @@ pub(super) fn slot_of(key: &[u8]) -> u16 {
 /// That of XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 })
+        (0..8).fold(
+            crc ^ u16::from(*byte) << 8,
+            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 },
+        )
     })
 }
 

@@ -83,7 +83,9 @@ impl Comparison {
                 (None, None) => found.expired += 1,
                 (Some(_), None) => found.differs(name, "is missing"),
                 (None, Some(_)) => found.differs(name, "was not backed up"),
-                (Some(stored), Some(restored)) if stored != restored => found.differs(name, "has another value"),
+                (Some(stored), Some(restored)) if stored != restored => {
+                    found.differs(name, "has another value")
+                }
                 _ => {}
             }
             if order.is_le() {
@@ -133,13 +135,30 @@ mod tests {
 
     #[test]
     fn what_differs_is_named_and_what_expired_is_not() {
-        let stored = database(&[("a", "1", None), ("b", "2", None), ("c", "3", Some(5)), ("d", "4", Some(50)), ("e", "5", None)]);
-        let restored = database(&[("a", "1", None), ("b", "x", None), ("d", "4", Some(51)), ("f", "6", None), ("g", "7", Some(9))]);
+        let stored = database(&[
+            ("a", "1", None),
+            ("b", "2", None),
+            ("c", "3", Some(5)),
+            ("d", "4", Some(50)),
+            ("e", "5", None),
+        ]);
+        let restored = database(&[
+            ("a", "1", None),
+            ("b", "x", None),
+            ("d", "4", Some(51)),
+            ("f", "6", None),
+            ("g", "7", Some(9)),
+        ]);
         let found = Comparison::of(&stored[..], &restored[..], 10).unwrap();
         assert_eq!((found.keys, found.expired), (5, 2));
         assert_eq!(
             found.differences(),
-            ["key `b` has another value", "key `d` has another value", "key `e` is missing", "key `f` was not backed up"]
+            [
+                "key `b` has another value",
+                "key `d` has another value",
+                "key `e` is missing",
+                "key `f` was not backed up"
+            ]
         );
     }
 }

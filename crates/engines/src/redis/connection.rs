@@ -115,7 +115,10 @@ impl<'m> Connection<'m> {
         let stream = match &target.place {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).map_err(wrong)?;
-                stream.set_read_timeout(Some(POLL)).and_then(|()| stream.set_write_timeout(Some(POLL))).map_err(wrong)?;
+                stream
+                    .set_read_timeout(Some(POLL))
+                    .and_then(|()| stream.set_write_timeout(Some(POLL)))
+                    .map_err(wrong)?;
                 Stream::Unix(stream)
             }
             Place::Tcp { host, port } => {
@@ -141,7 +144,9 @@ impl<'m> Connection<'m> {
 
     fn authenticate(&mut self, target: &Target) -> Result<(), RedisError> {
         match (&target.user, &target.password) {
-            (Some(user), Some(password)) => self.ask(&[b"AUTH", user.as_bytes(), password.as_bytes()]).map(drop),
+            (Some(user), Some(password)) => {
+                self.ask(&[b"AUTH", user.as_bytes(), password.as_bytes()]).map(drop)
+            }
             (None, Some(password)) => self.ask(&[b"AUTH", password.as_bytes()]).map(drop),
             (Some(_), None) => Err(RedisError::Url { why: "it names a user, and there is no password" }),
             (None, None) => Ok(()),
@@ -164,7 +169,8 @@ impl<'m> Connection<'m> {
 
     pub(super) fn refused(&self, words: &[&[u8]], said: String) -> RedisError {
         // The words behind it may be a password.
-        let command = words.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
+        let command =
+            words.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
         RedisError::Refused { server: self.server.clone(), command, said }
     }
 

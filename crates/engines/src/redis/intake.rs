@@ -19,8 +19,18 @@ const KEYS_AT_ONCE: u64 = 4096;
 
 /// What of a dump's own fields changes by itself, or is said anew when one is made.
 const PASSING: [&[u8]; 12] = [
-    b"redis-ver", b"valkey-ver", b"redis-bits", b"ctime", b"used-mem", b"aof-preamble", b"aof-base", b"repl-stream-db",
-    b"repl-id", b"repl-offset", b"cluster-asm-task", b"mvcc-tstamp",
+    b"redis-ver",
+    b"valkey-ver",
+    b"redis-bits",
+    b"ctime",
+    b"used-mem",
+    b"aof-preamble",
+    b"aof-base",
+    b"repl-stream-db",
+    b"repl-id",
+    b"repl-offset",
+    b"cluster-asm-task",
+    b"mvcc-tstamp",
 ];
 
 /// What a database holds.

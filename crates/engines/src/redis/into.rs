@@ -103,7 +103,8 @@ impl Dumps<'_> {
 
 impl Restoring<'_, '_> {
     fn run(&mut self) -> Result<(), EngineError> {
-        let databases: Vec<DatabaseFacts> = self.dumps.chosen(&self.into.databases)?.into_iter().cloned().collect();
+        let databases: Vec<DatabaseFacts> =
+            self.dumps.chosen(&self.into.databases)?.into_iter().cloned().collect();
         let target = match &self.into.target.place {
             Place::Sentinel { sentinels, master } => {
                 sentinel::master_of(&self.into.target, sentinels, master, self.monitor)?
@@ -136,7 +137,12 @@ impl Restoring<'_, '_> {
         self.into.into.unwrap_or(database.number)
     }
 
-    fn require_fit(&self, info: &Info, databases: &[DatabaseFacts], has_functions: bool) -> Result<(), RedisError> {
+    fn require_fit(
+        &self,
+        info: &Info,
+        databases: &[DatabaseFacts],
+        has_functions: bool,
+    ) -> Result<(), RedisError> {
         let (has, reads) = (self.dumps.facts.rdb_version, info.reads_dumps_of());
         let unfit = |why: &str| Err(RedisError::Unfit { server: self.server.clone(), why: why.to_owned() });
         if has > reads {
@@ -161,7 +167,9 @@ impl Restoring<'_, '_> {
             return unfit("a cluster has database 0 only; --into 0 restores into that");
         }
         if has_functions && info.compatible() < (7, 0) {
-            return unfit("there are functions in the snapshot, and it knows none before 7.0; --database restores keys alone");
+            return unfit(
+                "there are functions in the snapshot, and it knows none before 7.0; --database restores keys alone",
+            );
         }
         Ok(())
     }
@@ -187,7 +195,9 @@ impl Restoring<'_, '_> {
         let mut loader = self.loader(number)?;
         let mut answer = |name: &[u8], value: Value| match value {
             Value::Number(0) => Ok(()),
-            Value::Error(said) => Err(RedisError::Refused { server: server.clone(), command: "EXISTS".into(), said }),
+            Value::Error(said) => {
+                Err(RedisError::Refused { server: server.clone(), command: "EXISTS".into(), said })
+            }
             _ => Err(RedisError::InTheWay {
                 server: server.clone(),
                 database: number,
@@ -287,7 +297,9 @@ impl Restoring<'_, '_> {
         }
         for path in [layout::MODULES_BEFORE, layout::MODULES_AFTER] {
             if !self.dumps.small(path, self.monitor)?.is_empty() {
-                self.monitor.warn("what modules keep beside keys is only restored as a file (--target, --to-archive)");
+                self.monitor.warn(
+                    "what modules keep beside keys is only restored as a file (--target, --to-archive)",
+                );
             }
         }
         self.dumps.small(layout::FUNCTIONS, self.monitor)

@@ -54,7 +54,14 @@ pub(super) type Answer<'a> = dyn FnMut(&[u8], Value) -> Result<(), RedisError> +
 
 impl<'m> Pipeline<'m> {
     fn new(connection: Connection<'m>, slots: Vec<RangeInclusive<u16>>) -> Self {
-        Self { connection, slots, batch: Vec::new(), commands: 0, sent: VecDeque::new(), names: VecDeque::new() }
+        Self {
+            connection,
+            slots,
+            batch: Vec::new(),
+            commands: 0,
+            sent: VecDeque::new(),
+            names: VecDeque::new(),
+        }
     }
 
     fn push(&mut self, name: &[u8], answer: &mut Answer<'_>) -> Result<(), RedisError> {

@@ -12,7 +12,10 @@ const PIECES: usize = 4;
 /// so that what broke off is never taken for the whole.
 pub(super) fn pipe() -> (PipeWriter, PipeReader) {
     let (sender, receiver) = sync_channel(PIECES);
-    (PipeWriter { sender, piece: Vec::new() }, PipeReader { receiver, piece: Vec::new(), at: 0, has_ended: false })
+    (
+        PipeWriter { sender, piece: Vec::new() },
+        PipeReader { receiver, piece: Vec::new(), at: 0, has_ended: false },
+    )
 }
 
 pub(super) struct PipeWriter {

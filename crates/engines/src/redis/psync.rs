@@ -43,7 +43,11 @@ pub(super) fn ask(connection: &mut Connection<'_>) -> Result<Transfer, RedisErro
         });
     }
     let announced = line(connection)?;
-    let wrong = |what: &str| RedisError::Answer { server: connection.server.clone(), command: "PSYNC", what: what.to_owned() };
+    let wrong = |what: &str| RedisError::Answer {
+        server: connection.server.clone(),
+        command: "PSYNC",
+        what: what.to_owned(),
+    };
     if let Some(mark) = announced.strip_prefix("$EOF:") {
         let mark = mark.as_bytes().try_into().map_err(|_| wrong("the mark of its end is no 40 bytes"))?;
         return Ok(Transfer::Mark(mark));
@@ -78,7 +82,9 @@ impl Transfer {
         let offset = input.offset();
         match self {
             Self::Length(length) if *length == offset => Ok(()),
-            Self::Length(_) => Err(RdbError::Malformed { what: "a dump of another length than announced", offset }),
+            Self::Length(_) => {
+                Err(RdbError::Malformed { what: "a dump of another length than announced", offset })
+            }
             Self::Mark(mark) => {
                 let mut found = [0; MARK_BYTES];
                 let mut filled = 0;
@@ -88,7 +94,11 @@ impl Transfer {
                         read => filled += read,
                     }
                 }
-                if found == *mark { Ok(()) } else { Err(RdbError::Malformed { what: "the mark behind a dump", offset }) }
+                if found == *mark {
+                    Ok(())
+                } else {
+                    Err(RdbError::Malformed { what: "the mark behind a dump", offset })
+                }
             }
         }
     }

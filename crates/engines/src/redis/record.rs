@@ -80,7 +80,10 @@ impl Members for SortedMembers {
         self.sorter.push(member, &self.body).map_err(RdbError::Write)
     }
 
-    fn drain(&mut self, give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>) -> Result<(), RdbError> {
+    fn drain(
+        &mut self,
+        give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>,
+    ) -> Result<(), RdbError> {
         let mut sorted = self.sorter.finish().map_err(RdbError::Write)?;
         while let Some((member, body)) = sorted.next_record().map_err(RdbError::Write)? {
             let held;
@@ -93,7 +96,8 @@ impl Members for SortedMembers {
                     &held
                 }
             };
-            let (split, body) = body.split_first().ok_or_else(|| RdbError::Write(io::ErrorKind::InvalidData.into()))?;
+            let (split, body) =
+                body.split_first().ok_or_else(|| RdbError::Write(io::ErrorKind::InvalidData.into()))?;
             give(member, body, usize::from(*split))?;
         }
         Ok(())

@@ -43,7 +43,10 @@ impl Scratch {
         let folder = tempfile::Builder::new().prefix("strongroom-scratch-").tempdir_in(parent);
         let folder = folder.map_err(|source| failed(parent, source.to_string()))?;
         let data = folder.path().join("data");
-        std::fs::DirBuilder::new().mode(0o700).create(&data).map_err(|source| failed(&data, source.to_string()))?;
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&data)
+            .map_err(|source| failed(&data, source.to_string()))?;
         Ok(Self { folder, program, child: None })
     }
 
@@ -67,7 +70,14 @@ impl Scratch {
         let mut command = Command::new(&self.program);
         command.current_dir(self.data()).stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
         command.args(["--port", "0", "--daemonize", "no", "--save", "", "--repl-diskless-sync", "yes"]);
-        command.args(["--repl-diskless-sync-delay", "0", "--unixsocketperm", "700", "--dbfilename", "dump.rdb"]);
+        command.args([
+            "--repl-diskless-sync-delay",
+            "0",
+            "--unixsocketperm",
+            "700",
+            "--dbfilename",
+            "dump.rdb",
+        ]);
         match append_only {
             None => command.args(["--appendonly", "no"]),
             Some(AppendOnly { folder, name }) => {
@@ -87,7 +97,8 @@ impl Scratch {
                 return Err(failed(&self.program, format!("{status}: {}", self.said())));
             }
             // It says LOADING until it has read all of it.
-            let answers = Connection::open(&target, monitor).and_then(|mut connection| connection.ask(&[b"PING"]));
+            let answers =
+                Connection::open(&target, monitor).and_then(|mut connection| connection.ask(&[b"PING"]));
             if answers.is_ok() {
                 return Ok(());
             }
@@ -132,14 +143,20 @@ fn failed(what: &Path, why: String) -> RedisError {
 
 /// The one of that name, or else the other.
 fn find(programs: Option<&Path>, server: &str) -> Result<PathBuf, RedisError> {
-    let names = if server == "valkey" { ["valkey-server", "redis-server"] } else { ["redis-server", "valkey-server"] };
+    let names = if server == "valkey" {
+        ["valkey-server", "redis-server"]
+    } else {
+        ["redis-server", "valkey-server"]
+    };
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = match programs {
         Some(folder) => vec![folder.to_owned()],
         None => std::env::split_paths(&path).collect(),
     };
     for name in names {
-        if let Some(program) = folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file()) {
+        if let Some(program) =
+            folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file())
+        {
             return Ok(program);
         }
     }

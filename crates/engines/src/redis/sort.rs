@@ -51,7 +51,13 @@ impl Batch {
 
     fn push(&mut self, key: &[u8], body: &[u8], is_large: bool) -> io::Result<()> {
         let narrow = |length: usize| u32::try_from(length).map_err(|_| io::Error::other("too long a key"));
-        let item = Item { prefix: 0, at: narrow(self.bytes.len())?, key: narrow(key.len())?, body: narrow(body.len())?, is_large };
+        let item = Item {
+            prefix: 0,
+            at: narrow(self.bytes.len())?,
+            key: narrow(key.len())?,
+            body: narrow(body.len())?,
+            is_large,
+        };
         narrow(self.bytes.len() + key.len() + body.len())?;
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(body);
@@ -334,7 +340,10 @@ impl Body<'_> {
     ///
     /// # Errors
     /// As `give` does, and when the temporary file cannot be read.
-    pub(super) fn pass<E: From<io::Error>>(self, give: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(super) fn pass<E: From<io::Error>>(
+        self,
+        give: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         match self {
             Self::Whole(body) => give(body),
             Self::Large(mut reader) => {
@@ -358,7 +367,11 @@ mod tests {
 
     use super::*;
 
-    fn sort(records: &BTreeMap<Vec<u8>, Vec<u8>>, order: &[Vec<u8>], run_bytes: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn sort(
+        records: &BTreeMap<Vec<u8>, Vec<u8>>,
+        order: &[Vec<u8>],
+        run_bytes: usize,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let folder = tempfile::tempdir().unwrap();
         let mut sorter = Sorter::new(&Spill::new(folder.path()).unwrap(), run_bytes);
         for key in order {
@@ -401,7 +414,9 @@ mod tests {
         let records: BTreeMap<Vec<u8>, Vec<u8>> = order
             .iter()
             .enumerate()
-            .map(|(number, key)| (key.clone(), if number % 100 == 7 { large.clone() } else { key.repeat(number) }))
+            .map(|(number, key)| {
+                (key.clone(), if number % 100 == 7 { large.clone() } else { key.repeat(number) })
+            })
             .collect();
         // More runs than are merged at once.
         assert!(sort(&records, &order, 100) == records.into_iter().collect::<Vec<_>>());

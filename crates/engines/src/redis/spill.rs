@@ -97,7 +97,8 @@ impl Spill {
         let tag: [u8; TAG_BYTES] =
             out.split_off(out.len() - TAG_BYTES).try_into().map_err(|_| io::ErrorKind::InvalidData)?;
         let nonce = nonce(block.nonce);
-        let opened = self.cipher.decrypt_inout_detached(&nonce.into(), &[], (&mut out[..]).into(), &tag.into());
+        let opened =
+            self.cipher.decrypt_inout_detached(&nonce.into(), &[], (&mut out[..]).into(), &tag.into());
         opened.map_err(|_| io::Error::other("what was written to the temporary file is not what is read"))?;
         self.state.lock().unwrap_or_else(PoisonError::into_inner).free.push(block.slot);
         Ok(())
@@ -123,7 +124,11 @@ pub(super) struct SpillWriter {
 
 impl SpillWriter {
     pub(super) fn new(spill: &Arc<Spill>) -> Self {
-        Self { spill: Arc::clone(spill), buffer: Vec::with_capacity(BLOCK_BYTES), spilled: Spilled::default() }
+        Self {
+            spill: Arc::clone(spill),
+            buffer: Vec::with_capacity(BLOCK_BYTES),
+            spilled: Spilled::default(),
+        }
     }
 
     fn seal(&mut self) -> io::Result<()> {

@@ -13,10 +13,16 @@ const SENTINEL_PORT: u16 = 26379;
 /// Where it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Place {
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Unix(PathBuf),
     /// Whoever these sentinels say is the master of this name.
-    Sentinel { sentinels: Vec<(String, u16)>, master: String },
+    Sentinel {
+        sentinels: Vec<(String, u16)>,
+        master: String,
+    },
 }
 
 /// A server, and how it is reached.
@@ -133,7 +139,8 @@ impl Target {
         let wrong = |why| RedisError::Url { why };
         let (mut certificate, mut key) = (None, None);
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').ok_or_else(|| wrong("write name=value behind the ?"))?;
+            let (name, value) =
+                parameter.split_once('=').ok_or_else(|| wrong("write name=value behind the ?"))?;
             let value = decoded(value)?;
             match name {
                 "ca_file" => self.ca_file = Some(value.into()),
@@ -237,12 +244,22 @@ mod tests {
         let sentinels = vec![("a".into(), 1), ("b".into(), 26379)];
         assert_eq!(target.place, Place::Sentinel { sentinels, master: "main".into() });
         assert!(!target.has_tls && Target::parse("rediss-sentinel://a/main").unwrap().has_tls);
-        assert!(Target::parse("valkeys://x").unwrap().has_tls && !Target::parse("valkey://x").unwrap().has_tls);
+        assert!(
+            Target::parse("valkeys://x").unwrap().has_tls && !Target::parse("valkey://x").unwrap().has_tls
+        );
     }
 
     #[test]
     fn what_leads_nowhere_is_refused_and_the_password_not_repeated() {
-        for text in ["", "http://:geheim@x", "redis://:geheim@h:x", "redis://:geheim%4@h", "redis://h/x", "redis-sentinel://:geheim@h", "rediss://:geheim@h?cert_file=a"] {
+        for text in [
+            "",
+            "http://:geheim@x",
+            "redis://:geheim@h:x",
+            "redis://:geheim%4@h",
+            "redis://h/x",
+            "redis-sentinel://:geheim@h",
+            "rediss://:geheim@h?cert_file=a",
+        ] {
             let error = Target::parse(text).unwrap_err().to_string();
             assert!(!error.contains("geheim"), "{error}");
         }

@@ -12,12 +12,17 @@ use super::error::RedisError;
 use super::target::Target;
 
 /// Speaks TLS over a connection. What is wrong with it shows here, not with the first command.
-pub(super) fn over(target: &Target, host: &str, socket: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>, RedisError> {
+pub(super) fn over(
+    target: &Target,
+    host: &str,
+    socket: TcpStream,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, RedisError> {
     let server = target.to_string();
     let wrong = |why: String| RedisError::Tls { server: server.clone(), why };
     let name = ServerName::try_from(host.to_owned()).map_err(|error| wrong(error.to_string()))?;
     let config = config(target).map_err(&wrong)?;
-    let connection = ClientConnection::new(Arc::new(config), name).map_err(|error| wrong(error.to_string()))?;
+    let connection =
+        ClientConnection::new(Arc::new(config), name).map_err(|error| wrong(error.to_string()))?;
     let mut stream = StreamOwned::new(connection, socket);
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).map_err(|error| wrong(error.to_string()))?;

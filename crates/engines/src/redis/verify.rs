@@ -69,7 +69,8 @@ impl Dumps<'_> {
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<Vec<Verdict>, EngineError> {
-        let databases: Vec<DatabaseFacts> = self.chosen(&verification.databases)?.into_iter().cloned().collect();
+        let databases: Vec<DatabaseFacts> =
+            self.chosen(&verification.databases)?.into_iter().cloned().collect();
         let numbers: Vec<u64> = databases.iter().map(|database| database.number).collect();
         let began = Instant::now();
         let place = self.restore_to_place(verification, &numbers, monitor, workers)?;
@@ -130,7 +131,8 @@ impl Dumps<'_> {
                     drop_existing: false,
                     temporary: verification.temporary.clone(),
                 };
-                let restored = Restored { target: target.clone(), _scratch: None, to_empty: numbers.to_vec() };
+                let restored =
+                    Restored { target: target.clone(), _scratch: None, to_empty: numbers.to_vec() };
                 self.restore(&into, monitor, workers)?;
                 Ok(restored)
             }
@@ -164,7 +166,9 @@ impl Dumps<'_> {
                         Side::Restored(RdbError::Read(source)) => {
                             RedisError::Temporary { folder: verification.temporary.clone(), source }
                         }
-                        Side::Restored(source) => RedisError::Dump { server: "the scratch server".into(), source },
+                        Side::Restored(source) => {
+                            RedisError::Dump { server: "the scratch server".into(), source }
+                        }
                     })
                 })
             })
@@ -175,10 +179,20 @@ impl Dumps<'_> {
         }
         let counts = vec![("keys", compared.keys), ("expired", compared.expired)];
         differences.extend(compared.differences());
-        Ok(Verdict { name: format!("database {number}"), bytes: facts.bytes, counts, seconds: 0.0, differences })
+        Ok(Verdict {
+            name: format!("database {number}"),
+            bytes: facts.bytes,
+            counts,
+            seconds: 0.0,
+            differences,
+        })
     }
 
-    fn compare_functions(&self, intake: &Intake, monitor: &dyn Monitor) -> Result<Option<Verdict>, EngineError> {
+    fn compare_functions(
+        &self,
+        intake: &Intake,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Verdict>, EngineError> {
         let stored = self.small(layout::FUNCTIONS, monitor)?;
         let restored: Vec<u8> = intake.functions.iter().flatten().copied().collect();
         if stored.is_empty() && restored.is_empty() {
@@ -214,7 +228,8 @@ impl Drop for Restored {
         let silent = &strongroom_repository::monitor::Silent;
         for number in &self.to_empty {
             // Also of a run that was cancelled. One that cannot be reached any more keeps what it has.
-            let _ = connect(&self.target, *number, silent).and_then(|mut one| one.ask(&[b"FLUSHDB", b"ASYNC"]));
+            let _ =
+                connect(&self.target, *number, silent).and_then(|mut one| one.ask(&[b"FLUSHDB", b"ASYNC"]));
         }
     }
 }

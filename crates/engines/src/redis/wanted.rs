@@ -17,7 +17,8 @@ impl Wanted {
     }
 
     pub(super) fn has(&self, key: &[u8]) -> bool {
-        let matches_one = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern.as_bytes(), key));
+        let matches_one =
+            |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern.as_bytes(), key));
         (self.include.is_empty() || matches_one(&self.include)) && !matches_one(&self.exclude)
     }
 }
@@ -94,14 +95,35 @@ mod tests {
     #[test]
     fn patterns_match_as_those_of_the_server() {
         let yes = [
-            ("*", ""), ("*", "a/b"), ("session:*", "session:1"), ("h?llo", "hello"), ("h[ae]llo", "hallo"),
-            ("h[^e]llo", "hallo"), ("h[a-c]llo", "hbllo"), ("h[c-a]llo", "hbllo"), ("\\*a", "*a"),
-            ("*:a*b:*", "x:aab:aab:y"), ("a**", "a"), ("[\\]]", "]"), ("", ""), ("a*a", "aba"), ("[ab", "b"),
+            ("*", ""),
+            ("*", "a/b"),
+            ("session:*", "session:1"),
+            ("h?llo", "hello"),
+            ("h[ae]llo", "hallo"),
+            ("h[^e]llo", "hallo"),
+            ("h[a-c]llo", "hbllo"),
+            ("h[c-a]llo", "hbllo"),
+            ("\\*a", "*a"),
+            ("*:a*b:*", "x:aab:aab:y"),
+            ("a**", "a"),
+            ("[\\]]", "]"),
+            ("", ""),
+            ("a*a", "aba"),
+            ("[ab", "b"),
         ];
         for (pattern, key) in yes {
             assert!(matches(pattern.as_bytes(), key.as_bytes()), "{pattern} {key}");
         }
-        let no = [("session:*", "sessio:1"), ("h?llo", "hllo"), ("h[^e]llo", "hello"), ("\\*a", "ba"), ("a", "ab"), ("ab", "a"), ("*a", "b"), ("a*b*c", "acb")];
+        let no = [
+            ("session:*", "sessio:1"),
+            ("h?llo", "hllo"),
+            ("h[^e]llo", "hello"),
+            ("\\*a", "ba"),
+            ("a", "ab"),
+            ("ab", "a"),
+            ("*a", "b"),
+            ("a*b*c", "acb"),
+        ];
         for (pattern, key) in no {
             assert!(!matches(pattern.as_bytes(), key.as_bytes()), "{pattern} {key}");
         }

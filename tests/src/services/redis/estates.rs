@@ -25,7 +25,12 @@ impl Redis {
         let mut nodes = Vec::new();
         for _ in 0..masters {
             nodes.push(Self::start_by(program, |port| {
-                vec!["--cluster-enabled".into(), "yes".into(), "--cluster-port".into(), (port - BELOW).to_string()]
+                vec![
+                    "--cluster-enabled".into(),
+                    "yes".into(),
+                    "--cluster-port".into(),
+                    (port - BELOW).to_string(),
+                ]
             })?);
         }
         for (number, node) in nodes.iter().enumerate() {
@@ -56,7 +61,10 @@ impl Redis {
     pub fn start_sentinel(server: &Self, name: &str) -> Result<Self> {
         let command = |port: u16, folder: &Path| {
             let file = folder.join("sentinel.conf");
-            let text = format!("port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {} 1\n", server.port());
+            let text = format!(
+                "port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {} 1\n",
+                server.port()
+            );
             let written = std::fs::write(&file, text);
             let mut command = Command::new(server.program());
             command.arg(if written.is_ok() { &file } else { Path::new("/nonexistent") }).arg("--sentinel");
@@ -74,7 +82,14 @@ impl Redis {
         let mut server = Self::start_by(program, |port| {
             let port = (port - BELOW).to_string();
             let settings = [
-                "--tls-port", &port, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate,
+                "--tls-port",
+                &port,
+                "--tls-cert-file",
+                certificate,
+                "--tls-key-file",
+                key,
+                "--tls-ca-cert-file",
+                certificate,
             ];
             settings.map(str::to_owned).to_vec()
         })?;
@@ -92,11 +107,24 @@ impl Redis {
     fn start_by(program: &Path, settings: impl Fn(u16) -> Vec<String>) -> Result<Self> {
         let command = |port: u16, folder: &Path| {
             let mut command = Command::new(program);
-            command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--daemonize", "no", "--save", ""]);
+            command.args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--daemonize",
+                "no",
+                "--save",
+                "",
+            ]);
             command.args(["--repl-diskless-sync-delay", "0"]).args(settings(port)).arg("--dir").arg(folder);
             command
         };
         let answers: fn(SocketAddr) -> bool = answers;
-        Ok(Self { process: Process::start("redis", command, answers)?, program: program.to_owned(), tls_port: None })
+        Ok(Self {
+            process: Process::start("redis", command, answers)?,
+            program: program.to_owned(),
+            tls_port: None,
+        })
     }
 }

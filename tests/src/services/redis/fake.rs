@@ -36,8 +36,9 @@ impl FakeRedis {
         let info = info.to_owned();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let (info, dump, sender) = (info.clone(), dump.clone(), sender.clone());
                 // Whoever does not like what it is sent goes away.
-                let _gone = serve(stream, &info, &dump, is_silent, &sender);
+                std::thread::spawn(move || serve(stream, &info, &dump, is_silent, &sender));
             }
         });
         Ok(Self { address, sent })

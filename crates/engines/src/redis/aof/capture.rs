@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
-use strongroom_repository::monitor::Monitor;
 
 use super::manifest::{self, Listed};
 use super::scan::{Scanned, scan};
@@ -131,7 +130,8 @@ fn open_all(settings: &Settings) -> Result<Found, RedisError> {
             // Before 7.0 there was one file.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let path = settings.folder.join(&settings.name);
-                let one = open(&path, settings.name.clone(), settings.name.clone()).map_err(unreadable(&path))?;
+                let one =
+                    open(&path, settings.name.clone(), settings.name.clone()).map_err(unreadable(&path))?;
                 return Ok((None, None, vec![one]));
             }
             text => text.map_err(unreadable(&list))?,
@@ -160,7 +160,10 @@ fn open_all(settings: &Settings) -> Result<Found, RedisError> {
             return Err(RedisError::AppendOnly { path: list, why });
         }
     }
-    Err(RedisError::AppendOnly { path: list, why: format!("the server changed it {ATTEMPTS} times meanwhile") })
+    Err(RedisError::AppendOnly {
+        path: list,
+        why: format!("the server changed it {ATTEMPTS} times meanwhile"),
+    })
 }
 
 fn open(path: &Path, entry: String, name: String) -> std::io::Result<Opened> {
@@ -173,12 +176,15 @@ fn open(path: &Path, entry: String, name: String) -> std::io::Result<Opened> {
 fn store(sink: &Sink<'_, '_>, opened: Opened, is_last: bool) -> Result<FileFacts, EngineError> {
     let Opened { path, entry, name, mut file, bytes } = opened;
     let wrong = |why: String| RedisError::AppendOnly { path: path.clone(), why };
-    let Scanned { bytes: whole, keys, commands } = scan((&mut file).take(bytes)).map_err(|error| match error {
-        RdbError::Read(source) => RedisError::ReadFile { path: path.clone(), source },
-        error => wrong(error.to_string()),
-    })?;
+    let Scanned { bytes: whole, keys, commands } =
+        scan((&mut file).take(bytes)).map_err(|error| match error {
+            RdbError::Read(source) => RedisError::ReadFile { path: path.clone(), source },
+            error => wrong(error.to_string()),
+        })?;
     if whole != bytes && !is_last {
-        return Err(wrong(format!("it ends in the middle of a command, after {whole} of {bytes} bytes")).into());
+        return Err(
+            wrong(format!("it ends in the middle of a command, after {whole} of {bytes} bytes")).into()
+        );
     }
     let unreadable = |source| RedisError::ReadFile { path: path.clone(), source };
     std::io::Seek::rewind(&mut file).map_err(unreadable)?;

@@ -27,7 +27,9 @@ pub(super) fn parse(text: &str) -> Option<Vec<Listed>> {
         match kind? {
             // What a rewrite has made superfluous, and is about to be deleted.
             "h" => {}
-            "b" | "i" => files.push(Listed { name: name.trim_matches('"').to_owned(), line: line.to_owned() }),
+            "b" | "i" => {
+                files.push(Listed { name: name.trim_matches('"').to_owned(), line: line.to_owned() })
+            }
             _ => return None,
         }
     }
@@ -42,7 +44,10 @@ mod tests {
     fn what_is_to_be_deleted_does_not_count() {
         let text = "file a.1.base.rdb seq 1 type h\nfile a.2.base.rdb seq 2 type b\nfile a.3.incr.aof seq 3 type i startoffset 7\n";
         let files = parse(text).unwrap();
-        assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["a.2.base.rdb", "a.3.incr.aof"]);
+        assert_eq!(
+            files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
+            ["a.2.base.rdb", "a.3.incr.aof"]
+        );
         for wrong in ["", "file x", "file ../x seq 1 type b", "file x seq 1 type z", "x"] {
             assert!(parse(wrong).is_none(), "{wrong}");
         }

@@ -110,7 +110,11 @@ impl<R: Read> Input<R> {
     }
 
     /// Passes the next `length` bytes on, piece by piece.
-    pub(crate) fn pass(&mut self, length: u64, out: &mut dyn FnMut(&[u8]) -> Result<(), RdbError>) -> Result<(), RdbError> {
+    pub(crate) fn pass(
+        &mut self,
+        length: u64,
+        out: &mut dyn FnMut(&[u8]) -> Result<(), RdbError>,
+    ) -> Result<(), RdbError> {
         let mut left = length;
         while left > 0 {
             self.need()?;

@@ -14,5 +14,8 @@ pub trait Members {
     ///
     /// # Errors
     /// As `give` does, and when they cannot be read again.
-    fn drain(&mut self, give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>) -> Result<(), RdbError>;
+    fn drain(
+        &mut self,
+        give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>,
+    ) -> Result<(), RdbError>;
 }

@@ -183,7 +183,8 @@ fn sorted_set<R: Read>(input: &mut Input<R>, code: u8, out: &mut Take<'_>) -> Re
             let read = if code == kind::ZSET_ZIPLIST { blob::ziplist } else { blob::listpack };
             let elements = unpack(input, &mut blob, read)?;
             for number in (0..elements.len() / 2).rev() {
-                let score = score(elements.element(2 * number + 1)).ok_or_else(|| input.malformed("a score"))?;
+                let score =
+                    score(elements.element(2 * number + 1)).ok_or_else(|| input.malformed("a score"))?;
                 scored(elements.element(2 * number), score, out);
             }
         }
@@ -242,7 +243,9 @@ fn hash<R: Read>(
             sorted.sort_unstable_by_key(|at| elements.element(*at));
             for at in sorted {
                 let expires = match width {
-                    3 => std::str::from_utf8(elements.element(at + 2)).ok().and_then(|text| text.parse().ok()),
+                    3 => {
+                        std::str::from_utf8(elements.element(at + 2)).ok().and_then(|text| text.parse().ok())
+                    }
                     _ => Some(NEVER),
                 };
                 let expires = expires.ok_or_else(|| input.malformed("when a field expires"))?;

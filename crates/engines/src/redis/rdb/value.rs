@@ -127,7 +127,8 @@ fn decompress<R: Read>(
     out: &mut dyn FnMut(&[u8]) -> Result<(), RdbError>,
 ) -> Result<(), RdbError> {
     let end = input.offset().checked_add(packed).ok_or_else(|| input.malformed("a compressed string"))?;
-    let mut held: Vec<u8> = Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX).min(PIECE_BYTES + WINDOW_BYTES));
+    let mut held: Vec<u8> =
+        Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX).min(PIECE_BYTES + WINDOW_BYTES));
     let (mut given, mut total) = (0, 0_u64);
     while input.offset() < end {
         let control = input.byte()?;
