@@ -2,7 +2,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use strongroom_engines::redis::rdb::normal::normal;
-use strongroom_engines::redis::rdb::{Input, Members, Part, RdbError, RdbReader, copy_value};
+use strongroom_engines::redis::rdb::{Give, Input, Members, Part, RdbError, RdbReader, copy_value};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = read(bytes);
@@ -47,10 +47,7 @@ impl Members for Sorted {
         Ok(())
     }
 
-    fn drain(
-        &mut self,
-        give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>,
-    ) -> Result<(), RdbError> {
+    fn drain(&mut self, give: &mut Give<'_>) -> Result<(), RdbError> {
         self.0.sort();
         self.0.drain(..).try_for_each(|(member, body, split)| give(&member, &body, split))
     }

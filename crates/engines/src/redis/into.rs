@@ -13,6 +13,7 @@ use super::error::RedisError;
 use super::facts::DatabaseFacts;
 use super::info::Info;
 use super::load::{Answer, LoadError, Loader, connect, footer};
+use super::pipe::PipeReader;
 use super::rdb::{Crc64, Input, RdbError, op, skip_value};
 use super::resp::Value;
 use super::target::{Place, Target};
@@ -48,6 +49,9 @@ pub struct Loaded {
     /// Libraries of functions.
     pub functions: u64,
 }
+
+/// Looks at a key, and reads its value.
+type Look<'l> = dyn FnMut(body::Key, &[u8], &mut Input<PipeReader>) -> Result<(), LoadError> + 'l;
 
 /// A restore under way.
 struct Restoring<'i, 'r> {
@@ -220,11 +224,7 @@ impl Restoring<'_, '_> {
         Loader::open(&self.masters, number, how, &self.into.temporary, self.monitor)
     }
 
-    fn each_key(
-        &self,
-        database: u64,
-        look: &mut dyn FnMut(body::Key, &[u8], &mut Input<super::pipe::PipeReader>) -> Result<(), LoadError>,
-    ) -> Result<(), EngineError> {
+    fn each_key(&self, database: u64, look: &mut Look<'_>) -> Result<(), EngineError> {
         let stored = |source| RedisError::Stored { snapshot: self.dumps.snapshot.id(), database, source };
         self.dumps.read_database(database, self.monitor, self.workers, |reader| {
             let (mut input, mut name) = (Input::new(reader), Vec::new());

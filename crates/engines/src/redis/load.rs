@@ -143,7 +143,7 @@ impl<'m> Loader<'m> {
             _ => self.pipelines.iter().position(|one| one.slots.iter().any(|slots| slots.contains(&slot))),
         };
         let found = number.and_then(|number| self.pipelines.get_mut(number));
-        found.ok_or_else(|| RedisError::Url { why: "a slot of the cluster has no master" })
+        found.ok_or(RedisError::Url { why: "a slot of the cluster has no master" })
     }
 
     /// Asks whether a key is there.

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write};
 use std::sync::Arc;
 
-use super::rdb::{Members, RdbError};
+use super::rdb::{Give, Members, RdbError};
 use super::sort::{Body, LARGE_BYTES, Sorter};
 use super::spill::{Spill, SpillWriter, Spilled};
 
@@ -80,10 +80,7 @@ impl Members for SortedMembers {
         self.sorter.push(member, &self.body).map_err(RdbError::Write)
     }
 
-    fn drain(
-        &mut self,
-        give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>,
-    ) -> Result<(), RdbError> {
+    fn drain(&mut self, give: &mut Give<'_>) -> Result<(), RdbError> {
         let mut sorted = self.sorter.finish().map_err(RdbError::Write)?;
         while let Some((member, body)) = sorted.next_record().map_err(RdbError::Write)? {
             let held;

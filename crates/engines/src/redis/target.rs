@@ -238,7 +238,7 @@ mod tests {
         let target = Target::parse("rediss://:secret@[::1]?ca_file=/a%20b").unwrap();
         assert_eq!((target.to_string(), target.has_tls), ("[::1]:6379".into(), true));
         assert_eq!((target.user.clone(), target.password.as_deref()), (None, Some("secret")));
-        assert_eq!(target.ca_file.clone().unwrap(), PathBuf::from("/a b"));
+        assert_eq!(target.ca_file.unwrap(), PathBuf::from("/a b"));
         assert_eq!(Target::parse("unix:///run/redis.sock?db=2").unwrap().to_string(), "/run/redis.sock");
         let target = Target::parse("redis-sentinel://a:1,b/main/2").unwrap();
         let sentinels = vec![("a".into(), 1), ("b".into(), 26379)];

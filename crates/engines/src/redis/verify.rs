@@ -89,10 +89,10 @@ impl Dumps<'_> {
             verdicts.push(Verdict { seconds: seconds * share, ..verdict });
         }
         if verification.databases.is_empty() {
-            if let Some(number) = keys.next_database() {
-                if let Some(first) = verdicts.first_mut() {
-                    first.differences.push(format!("database {number} was not backed up"));
-                }
+            if let Some(number) = keys.next_database()
+                && let Some(first) = verdicts.first_mut()
+            {
+                first.differences.push(format!("database {number} was not backed up"));
             }
             verdicts.extend(self.compare_functions(&intake, monitor)?);
         }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use super::code::kind;
 use super::error::RdbError;
 use super::input::Input;
-use super::members::Members;
+use super::members::{Give, Members};
 use super::output::{write_length, write_string};
 use super::value::{copy_length, copy_string, read_length, read_string};
 
@@ -95,10 +95,7 @@ impl Members for Nobody {
         Ok(())
     }
 
-    fn drain(
-        &mut self,
-        _: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>,
-    ) -> Result<(), RdbError> {
+    fn drain(&mut self, _: &mut Give<'_>) -> Result<(), RdbError> {
         Ok(())
     }
 }

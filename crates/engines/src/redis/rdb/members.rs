@@ -2,6 +2,9 @@
 
 use super::error::RdbError;
 
+/// Takes a member, what belongs to it, and how much of that stands before it.
+pub type Give<'g> = dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError> + 'g;
+
 /// Takes members in any order and gives them in theirs.
 pub trait Members {
     /// One more: its bytes, and what belongs to it, of which `split` bytes stand before it.
@@ -14,8 +17,5 @@ pub trait Members {
     ///
     /// # Errors
     /// As `give` does, and when they cannot be read again.
-    fn drain(
-        &mut self,
-        give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>,
-    ) -> Result<(), RdbError>;
+    fn drain(&mut self, give: &mut Give<'_>) -> Result<(), RdbError>;
 }

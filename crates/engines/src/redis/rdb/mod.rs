@@ -21,7 +21,7 @@ mod value;
 pub use copy::copy_value;
 pub use error::RdbError;
 pub use input::Input;
-pub use members::Members;
+pub use members::{Give, Members};
 pub use reader::{Dump, Part, RdbReader};
 
 pub(super) use code::{Kind, op};

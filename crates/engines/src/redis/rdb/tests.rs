@@ -21,17 +21,16 @@ impl Members for Sorted {
         Ok(())
     }
 
-    fn drain(
-        &mut self,
-        give: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), RdbError>,
-    ) -> Result<(), RdbError> {
+    fn drain(&mut self, give: &mut Give<'_>) -> Result<(), RdbError> {
         self.0.sort();
         self.0.drain(..).try_for_each(|(member, body, split)| give(&member, &body, split))
     }
 }
 
-/// Keys with their types and canonical values.
-fn read(bytes: &[u8]) -> Result<Vec<(Vec<u8>, u8, Vec<u8>)>, RdbError> {
+/// A key with its type and its canonical value.
+type Found = (Vec<u8>, u8, Vec<u8>);
+
+fn read(bytes: &[u8]) -> Result<Vec<Found>, RdbError> {
     let mut reader = RdbReader::new(Cursor::new(bytes))?;
     let mut keys = Vec::new();
     loop {
@@ -62,7 +61,7 @@ fn the_same_data_of_two_versions_means_the_same() {
     old.sort();
     new.retain(|(name, ..)| name != b"hx");
     new.sort();
-    let meaning = |keys: &[(Vec<u8>, u8, Vec<u8>)]| -> Vec<(Vec<u8>, Vec<u8>)> {
+    let meaning = |keys: &[Found]| -> Vec<(Vec<u8>, Vec<u8>)> {
         // Of the hash whose field expires in one of them only.
         let others = keys.iter().filter(|(name, ..)| name != b"h" && name != b"x");
         others.map(|(name, code, value)| (name.clone(), normal_of(*code, value).unwrap())).collect()
