@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use strongroom_tests::sandbox::{Sandbox, id_of};
-use strongroom_tests::services::redis::Redis;
+use strongroom_tests::services::redis::{Redis, programs};
 
 const DEBUG: [&str; 2] = ["--enable-debug-command", "yes"];
 
@@ -201,4 +201,25 @@ fn a_wrong_value_is_told_on(server: &Redis) {
     assert_eq!(empty.ask(&["DBSIZE"]).unwrap(), "0");
     let busy = sandbox.run(["verify", &id, "--scratch-url", &server.url()]).assert_code(1);
     let _busy = busy.assert_says(["keys already"]);
+}
+
+/// More members than are sorted in memory, and values that are not held in it.
+const LARGE: &str = "
+    for i = 1, 2500 do redis.call('HSET', 'hash', string.rep(i, 9), string.rep('w' .. i, 800)) end
+    for i = 1, 3000 do redis.call('RPUSH', 'list', string.rep('x' .. i, 300)) end
+    return redis.call('SET', 'text', string.rep('abcdefgh', 600000))";
+
+#[test]
+fn large_values_are_sorted_outside_of_memory() {
+    let Some(program) = programs().unwrap().into_iter().next() else { return };
+    let server = Redis::start_of(&program, None, &DEBUG).unwrap();
+    let sandbox = Sandbox::new();
+    server.eval(LARGE).unwrap();
+    let first = backup(&sandbox, &server);
+    let restarted = server.restarted().unwrap();
+    let second = backup(&sandbox, &restarted);
+    assert_eq!(second["new_bytes"], 0, "{second}");
+    let target = empty_of(&server);
+    let _restored = sandbox.run(["restore", &id_of(&first), "--to", &target.url()]).assert_code(0);
+    assert_eq!(target.digest().unwrap(), server.digest().unwrap());
 }

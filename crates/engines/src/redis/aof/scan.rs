@@ -145,7 +145,7 @@ mod tests {
         }
         assert_eq!(of(&format!("#TS:1\r\n{SET}{SET}")), (2 * length + 7, 2));
         assert_eq!(of(""), (0, 0));
-        assert!(scan(&b"*3\r\n$3\r\nSETx"[..]).is_err() && scan(&b"hello world\r\n"[..]).is_err());
+        assert!(scan(&b"*3\r\n$3\r\nSETxx"[..]).is_err() && scan(&b"hello world\r\n"[..]).is_err());
     }
 
     #[test]
