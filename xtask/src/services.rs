@@ -159,11 +159,31 @@ pub(crate) const PYTHON: Service = Service {
 /// The program `redis-server`.
 pub(crate) const REDIS: Service = Service {
     name: "redis",
-    needed_by: "race",
+    needed_by: "test",
     source: "Debian redis-server",
     find: || redis::find_program().ok(),
     install: || install::debian(&["redis-server"]),
     serve: Some(serve_redis),
+};
+
+/// The folder of the programs of a newer one.
+pub(crate) const NEWER_REDIS: Service = Service {
+    name: "redis-8",
+    needed_by: "test",
+    source: "Debian 13's redis-server with its libraries",
+    find: || NEWER_REDIS_PACKAGE.find(),
+    install: || NEWER_REDIS_PACKAGE.install(),
+    serve: None,
+};
+
+/// The folder of the programs of Valkey.
+pub(crate) const VALKEY: Service = Service {
+    name: "valkey",
+    needed_by: "test",
+    source: "Debian 13's valkey-server with its libraries",
+    find: || VALKEY_PACKAGE.find(),
+    install: || VALKEY_PACKAGE.install(),
+    serve: None,
 };
 
 /// The restic of the race.
@@ -230,6 +250,8 @@ const SERVICES: [&Service; 16] = [
     &NEWER_OPENSEARCH,
     &PYTHON,
     &REDIS,
+    &NEWER_REDIS,
+    &VALKEY,
     &RESTIC,
     &RUSTIC,
     &BORG,
@@ -245,6 +267,22 @@ const NEWER_POSTGRES_PACKAGE: Relocated = Relocated {
     program: "postgres",
     // It compiles queries with a library that is large.
     left_out: Some(("usr/lib/postgresql/17/lib", "llvmjit")),
+};
+
+const NEWER_REDIS_PACKAGE: Relocated = Relocated {
+    package: "redis-server",
+    release: "trixie",
+    programs: "usr/bin",
+    program: "redis-server",
+    left_out: None,
+};
+
+const VALKEY_PACKAGE: Relocated = Relocated {
+    package: "valkey-server",
+    release: "trixie",
+    programs: "usr/bin",
+    program: "valkey-server",
+    left_out: None,
 };
 
 const PGBACKREST_PACKAGE: Relocated = Relocated {

@@ -13,21 +13,25 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
 use strongroom_tests::services::{
-    SKIPPED_FILE_VARIABLE, azurite, gcs, in_ci, minio, moto, opensearch, postgres,
+    SKIPPED_FILE_VARIABLE, azurite, gcs, in_ci, minio, moto, opensearch, postgres, redis,
 };
 
 use crate::checkout::{cargo, root};
 use crate::services::{
-    AZURITE, GCS, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, OPENSEARCH, POSTGRES, PYTHON, Service,
+    AZURITE, GCS, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH, POSTGRES, PYTHON,
+    REDIS, Service, VALKEY,
 };
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 9] = [
+const NEEDED: [(&Service, &str); 12] = [
     (&POSTGRES, postgres::BINARIES_VARIABLE),
     (&NEWER_POSTGRES, postgres::NEWER_BINARIES_VARIABLE),
+    (&REDIS, redis::BINARY_VARIABLE),
+    (&NEWER_REDIS, redis::NEWER_BINARIES_VARIABLE),
+    (&VALKEY, redis::VALKEY_BINARIES_VARIABLE),
     (&MINIO, minio::BINARY_VARIABLE),
     (&MOTO, moto::BINARY_VARIABLE),
     (&AZURITE, azurite::BINARY_VARIABLE),

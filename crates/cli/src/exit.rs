@@ -6,6 +6,7 @@ use strongroom_engines::EngineError;
 use strongroom_engines::files::TargetError;
 use strongroom_engines::opensearch::OpensearchError;
 use strongroom_engines::postgres::PostgresError;
+use strongroom_engines::redis::RedisError;
 use strongroom_format::registry::Purpose;
 use strongroom_keys::KeysError;
 use strongroom_keys::kms::{KmsError, KmsTrouble};
@@ -193,6 +194,13 @@ fn opensearch_error(error: &anyhow::Error) -> Option<&OpensearchError> {
     })
 }
 
+fn redis_error(error: &anyhow::Error) -> Option<&RedisError> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::Redis(error)) => Some(error),
+        _ => cause.downcast_ref::<RedisError>(),
+    })
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
@@ -257,6 +265,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(opensearch) = opensearch_error(error) {
         return crate::opensearch_hint::hint(opensearch).map(str::to_owned);
+    }
+    if let Some(redis) = redis_error(error) {
+        return crate::redis_hint::hint(redis).map(str::to_owned);
     }
     let hint = match repository_error(error) {
         Some(RepositoryError::NotARepository { .. }) => {

@@ -16,6 +16,7 @@ mod output;
 mod postgres_hint;
 mod progress;
 mod recipients;
+mod redis_hint;
 mod render;
 mod selector;
 mod signals;

@@ -11,6 +11,7 @@ use strongroom_repository::backup::Sink;
 use crate::files::{TargetError, WalkError};
 use crate::opensearch::OpensearchError;
 use crate::postgres::PostgresError;
+use crate::redis::RedisError;
 
 /// Reads one kind of data.
 pub trait Engine {
@@ -43,6 +44,9 @@ pub enum EngineError {
     /// OpenSearch could not be read.
     #[error(transparent)]
     Opensearch(#[from] OpensearchError),
+    /// Redis could not be read.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

@@ -17,6 +17,7 @@ pub mod opensearch;
 mod patient_reader;
 mod patient_writer;
 pub mod postgres;
+pub mod redis;
 mod stdin;
 mod stop;
 mod verdict;

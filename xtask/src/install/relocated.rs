@@ -88,7 +88,9 @@ impl Relocated {
     fn needs(&self, package: &Path) -> bool {
         let name = package.file_name().unwrap_or_default().to_string_lossy();
         let is_large = ["libllvm", "libz3", "libperl"].iter().any(|prefix| name.starts_with(prefix));
-        !is_large && (name.starts_with("lib") || name.starts_with(self.package))
+        // `redis-server` is a name for a program of `redis-tools`.
+        let own = self.package.trim_end_matches("server");
+        !is_large && (name.starts_with("lib") || name.starts_with(own))
     }
 }
 

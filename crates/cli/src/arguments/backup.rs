@@ -23,6 +23,8 @@ pub(crate) enum Engine {
     Postgres(BackupPostgres),
     /// OpenSearch: indices with their settings and aliases, a stream of documents a shard; templates and pipelines
     Opensearch(BackupOpensearch),
+    /// Redis or Valkey: all keys of a server or cluster, an entry a database
+    Redis(super::BackupRedis),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }

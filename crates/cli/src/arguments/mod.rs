@@ -10,6 +10,7 @@ mod maintenance;
 mod opensearch;
 mod parsers;
 mod reading;
+mod redis;
 mod store;
 mod verify;
 mod wal;
@@ -36,6 +37,7 @@ use self::parsers::{parse_memory, path_parser};
 pub(crate) use self::reading::{
     Cat, Diff, Find, Ls, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,
 };
+pub(crate) use self::redis::BackupRedis;
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
 pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};

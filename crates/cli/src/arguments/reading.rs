@@ -84,7 +84,7 @@ pub(crate) struct Restore {
     /// Restore what lies in this folder of the snapshot, without the folders above it
     #[arg(long, value_name = "PATH")]
     pub(crate) subtree: Option<String>,
-    /// Only what matches (a path, or a pattern with `*`); may be repeated
+    /// Only what matches (a path, or a pattern with `*`; Redis with --to: keys); may be repeated
     #[arg(long, short = 'i', value_name = "PATTERN")]
     pub(crate) include: Vec<String>,
     /// Not what matches; may be repeated
@@ -121,7 +121,7 @@ pub(crate) struct RestoreToServer {
     /// The server to restore into: a URL of the snapshot's kind (PostgreSQL also takes `key=value` pairs)
     #[arg(long, value_name = "URL", hide_env_values = true, conflicts_with_all = ["target", "subtree", "dry_run"])]
     pub(crate) to: Option<String>,
-    /// PostgreSQL: write the archive of a database to this file (`-` is standard output), for pg_restore
+    /// Write the archive of a database of PostgreSQL, for pg_restore, or the dump of Redis to this file (`-` is standard output)
     #[arg(long, value_name = "FILE", value_parser = super::parsers::path_parser(), conflicts_with_all = ["to", "target", "subtree", "include", "exclude", "dry_run"])]
     pub(crate) to_archive: Option<PathBuf>,
     /// Which database of the snapshot, where it has several
@@ -146,6 +146,9 @@ pub(crate) struct RestoreToServer {
     /// Drop what is there before it is made again
     #[arg(long, requires = "to")]
     pub(crate) drop_existing: bool,
+    /// Redis: as appendonlydir/, for a server with `appendonly yes` (default: as dump.rdb)
+    #[arg(long, requires = "target")]
+    pub(crate) aof: bool,
     /// PostgreSQL: all or nothing
     #[arg(long, requires = "to", conflicts_with = "create")]
     pub(crate) single_transaction: bool,

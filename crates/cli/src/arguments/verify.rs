@@ -35,6 +35,9 @@ pub(crate) struct Verify {
     /// Folder of PostgreSQL's programs (default: those of the snapshot's version, in PATH or where packages put them)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,
+    /// Folder of Redis' or Valkey's programs (default: those in PATH)
+    #[arg(long, env = "STRONGROOM_REDIS_BIN", value_name = "DIR")]
+    pub(crate) redis_bin: Option<PathBuf>,
     /// Threads that fetch and decrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

@@ -1,4 +1,4 @@
-//! `backup files | stdin | command | postgres | opensearch`.
+//! `backup files | stdin | command | postgres | opensearch | redis`.
 
 use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,12 +10,13 @@ use strongroom_engines::files::{Excludes, Files, WalkOptions, XattrScope};
 use strongroom_engines::opensearch::{self, Opensearch, Selection};
 use strongroom_engines::postgres::physical::PhysicalPostgres;
 use strongroom_engines::postgres::{Limits, Postgres, Programs, Scope, Target};
+use strongroom_engines::redis::{self, AofFiles, Redis};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::{
-    BackupCommand, BackupCommon, BackupFiles, BackupOpensearch, BackupPostgres, BackupStdin,
+    BackupCommand, BackupCommon, BackupFiles, BackupOpensearch, BackupPostgres, BackupRedis, BackupStdin,
 };
 use crate::context::{Context, TOOL, host_name, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
@@ -110,6 +111,24 @@ pub(crate) fn opensearch(context: &Context<'_>, arguments: &BackupOpensearch) ->
         if names.is_empty() { engine.name().into() } else { format!("opensearch:{}", names.join(",")) };
     let asked = names.iter().map(|name| name.as_bytes().to_vec()).collect();
     run(context, &engine, &arguments.common, &source, asked, arguments.force).context("no snapshot was made")
+}
+
+pub(crate) fn redis(context: &Context<'_>, arguments: &BackupRedis) -> anyhow::Result<Outcome> {
+    let mut target = redis::Target::parse(&arguments.url)?.or_password(redis_password());
+    target.ca_file = arguments.ca_file.clone().or(target.ca_file);
+    if arguments.aof {
+        let engine = AofFiles { target, folder: arguments.dir.clone() };
+        let ran = run(context, &engine, &arguments.common, engine.name(), Vec::new(), false);
+        return ran.context("no snapshot was made");
+    }
+    let temporary = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let engine = Redis { target, temporary };
+    run(context, &engine, &arguments.common, engine.name(), Vec::new(), false).context("no snapshot was made")
+}
+
+/// As `redis-cli` takes it.
+pub(super) fn redis_password() -> Option<String> {
+    std::env::var("REDISCLI_AUTH").ok()
 }
 
 pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyhow::Result<Outcome> {

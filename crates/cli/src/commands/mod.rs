@@ -24,6 +24,7 @@ mod repair;
 mod restore;
 mod restore_opensearch;
 mod restore_postgres;
+mod restore_redis;
 mod show;
 mod snapshots;
 mod stats;
@@ -53,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Stdin(stdin) => backup::stdin(&context, stdin),
             Engine::Postgres(postgres) => backup::postgres(&context, postgres),
             Engine::Opensearch(opensearch) => backup::opensearch(&context, opensearch),
+            Engine::Redis(redis) => backup::redis(&context, redis),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),

@@ -6,6 +6,7 @@ use serde_json::json;
 use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
 use strongroom_engines::opensearch;
 use strongroom_engines::postgres::physical::ENGINE;
+use strongroom_engines::redis::ENGINE as REDIS;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
@@ -15,7 +16,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
-use super::{restore_opensearch, restore_postgres};
+use super::{restore_opensearch, restore_postgres, restore_redis};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
@@ -36,7 +37,12 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
     let began = Instant::now();
     let mut repository = context.open_to_read()?;
     let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
-    let selection = Selection::new(&arguments.include, &arguments.exclude)?;
+    let is_redis = snapshot.manifest.engine == REDIS;
+    // Into a server, they are patterns of keys.
+    let selection = match is_redis && arguments.server.to.is_some() {
+        true => None,
+        false => Selection::new(&arguments.include, &arguments.exclude)?,
+    };
     let options = RestoreOptions {
         filter: selection.as_ref().map(|selection| selection as &dyn Filter),
         subtree: arguments.subtree.as_deref().filter(|path| !is_root(path)).map(parse_path).transpose()?,
@@ -61,6 +67,10 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         let packs = needed_packs(&repository, &snapshot, &options)?;
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;
     }
+    if is_redis && (is_everything || arguments.server.to_archive.is_some()) {
+        return redis(context, &mut repository, &snapshot, arguments);
+    }
+    refuse(&snapshot, &[("--aof", arguments.server.aof)])?;
     if let Some(to) = &arguments.server.to {
         let asked = &arguments.server;
         let of_opensearch =
@@ -191,6 +201,37 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         return Ok(Outcome::Code(DAMAGE));
     }
     Ok(if troubles > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+}
+
+/// Into a server, or as what servers start from.
+fn redis(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let server = &arguments.server;
+    let of_postgres = [
+        ("--table", !server.table.is_empty()),
+        ("--schema", !server.schema.is_empty()),
+        ("--exclude-table", !server.exclude_table.is_empty()),
+        ("--create", server.create),
+        ("--single-transaction", server.single_transaction),
+        ("--schema-only", server.schema_only),
+        ("--data-only", server.data_only),
+        ("--no-owner", server.no_owner),
+        ("--no-privileges", server.no_privileges),
+        ("--tablespace", !server.tablespace.is_empty()),
+        ("--delta", arguments.delta),
+        ("--overwrite", arguments.overwrite != OverwritePolicy::Never),
+    ];
+    refuse(snapshot, &of_postgres)?;
+    match (&server.to, &server.to_archive, &arguments.target) {
+        (Some(to), ..) => restore_redis::to_server(context, repository, snapshot, to, arguments),
+        (_, Some(file), _) => restore_redis::to_archive(context, repository, snapshot, file, arguments),
+        (.., Some(folder)) => restore_redis::to_files(context, repository, snapshot, folder, arguments),
+        _ => Err(Usage("restore into which folder? give --target DIR".into()).into()),
+    }
 }
 
 fn needed_packs(

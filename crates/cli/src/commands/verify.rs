@@ -9,12 +9,15 @@ use strongroom_engines::Verdict;
 use strongroom_engines::opensearch::{self, Indices};
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
+use strongroom_engines::redis;
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
+use super::backup::redis_password;
 use super::restore_opensearch;
+use super::restore_redis::numbers;
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{DAMAGE, Outcome, Usage};
@@ -40,6 +43,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let verdicts = match snapshot.manifest.engine.as_str() {
         ENGINE => test.cluster(&asked)?,
         opensearch::ENGINE => test.indices(&asked)?,
+        redis::ENGINE => test.redis(&asked)?,
+        redis::AOF_ENGINE => test.append_only(&asked)?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -113,6 +118,33 @@ impl RestoreTest<'_, '_> {
         let target = restore_opensearch::target(url, self.arguments.ca_file.as_ref())?;
         let indices = Indices::open(self.reader, self.snapshot)?;
         Ok(indices.verify(&target, &self.arguments.database, &self.context.terminal, self.workers)?)
+    }
+
+    fn append_only(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() || self.arguments.scratch_url.is_some() || !self.arguments.database.is_empty() {
+            let text = "append-only files are tested as a whole, by a server that is started on them";
+            return Err(Usage(text.into()).into());
+        }
+        let snapshot = redis::AofSnapshot::open(self.reader, self.snapshot)?;
+        let programs = self.arguments.redis_bin.as_deref();
+        Ok(vec![snapshot.verify(&self.scratch_folder(), programs, &self.context.terminal, self.workers)?])
+    }
+
+    fn redis(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() {
+            return Err(Usage("--assert is SQL, and Redis knows none".into()).into());
+        }
+        let folder = self.scratch_folder();
+        let place = match &self.arguments.scratch_url {
+            Some(url) => redis::Place::Server(redis::Target::parse(url)?.or_password(redis_password())),
+            None => {
+                redis::Place::Scratch { folder: folder.clone(), programs: self.arguments.redis_bin.clone() }
+            }
+        };
+        let databases = numbers(&self.arguments.database)?;
+        let verification = redis::Verification { databases, place, temporary: folder };
+        let dumps = redis::Dumps::open(self.reader, self.snapshot)?;
+        Ok(dumps.verify(&verification, &self.context.terminal, self.workers)?)
     }
 
     fn databases(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

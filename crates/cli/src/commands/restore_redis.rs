@@ -1,0 +1,180 @@
+//! `restore` of a snapshot of Redis: `--to` into a server that runs, `--target` as files for one that does not, `--to-archive`
+//! as one dump.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use serde_json::json;
+use strongroom_engines::redis::{AofFolder, Dumps, RestoreInto, Target, Wanted};
+use strongroom_repository::Repository;
+use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::state::Snapshot;
+
+use super::backup::redis_password;
+use crate::arguments::Restore;
+use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::exit::{Outcome, Usage};
+use crate::output::line;
+use crate::render;
+
+/// Into a server.
+pub(super) fn to_server(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    to: &str,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let target = Target::parse(to)?.or_password(redis_password());
+    let reader = Reader::new(repository);
+    let dumps = Dumps::open(&reader, snapshot)?;
+    let databases = numbers(arguments.server.database.as_slice())?;
+    let into = match &arguments.server.into {
+        Some(number) => {
+            Some(numbers(std::slice::from_ref(number))?).and_then(|numbers| numbers.first().copied())
+        }
+        None => target.named_database(),
+    };
+    let several = if databases.is_empty() { dumps.databases() } else { databases.clone() };
+    if into.is_some() && several.len() > 1 {
+        let several = several.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let text = format!("which database into that one? the snapshot has {several}: give --database N");
+        return Err(Usage(text).into());
+    }
+    let wanted = Wanted { include: arguments.include.clone(), exclude: arguments.exclude.clone() };
+    let drop_existing = arguments.server.drop_existing;
+    let temporary = std::env::temp_dir();
+    let into = RestoreInto { target, databases, into, wanted, drop_existing, temporary };
+    context.terminal.begin("restoring", None);
+    let done = dumps.restore(&into, &context.terminal, context.readers(arguments.jobs))?;
+    context.terminal.finish();
+    let healed_packs = tell_healed(&reader);
+    drop(dumps);
+    drop(reader);
+    let seconds = began.elapsed().as_secs_f64();
+    let mut detail = json!({
+        "to": into.target.to_string(), "databases": done.databases, "into": into.into, "include": arguments.include, "exclude": arguments.exclude,
+        "drop_existing": drop_existing, "keys": done.keys, "expired": done.expired, "functions": done.functions,
+        "host": host_name(), "user": user_name(), "seconds": seconds,
+    });
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
+    if context.global.json {
+        detail["type"] = "restore".into();
+        detail["snapshot"] = snapshot.id().to_hex().into();
+        detail["healed_packs"] = healed_packs.into();
+        context.json(&detail);
+    } else {
+        let expired = if done.expired > 0 {
+            format!(" ({} more have expired since)", done.expired)
+        } else {
+            String::new()
+        };
+        line!(
+            "restored {} keys{expired} of {} databases of snapshot {} into {} in {seconds:.1} s",
+            done.keys,
+            done.databases,
+            snapshot.id().short(),
+            render::safe(&into.target.to_string())
+        );
+        if done.keys == 0 && !into.wanted.is_all() {
+            eprintln!("warning: no key in the snapshot matches");
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// For a server that is not running.
+pub(super) fn to_files(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    folder: &Path,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let reader = Reader::new(repository);
+    let dumps = Dumps::open(&reader, snapshot)?;
+    let as_files = if arguments.server.aof { AofFolder::Yes } else { AofFolder::No };
+    let databases = numbers(arguments.server.database.as_slice())?;
+    context.terminal.begin("restoring", Some(snapshot.manifest.tree.bytes));
+    let workers = context.readers(arguments.jobs);
+    let (path, bytes) = dumps.write_files(folder, as_files, &databases, &context.terminal, workers)?;
+    context.terminal.finish();
+    let healed_packs = tell_healed(&reader);
+    drop(dumps);
+    drop(reader);
+    tell(context, repository, snapshot, (&path, bytes, healed_packs), began);
+    Ok(Outcome::Done)
+}
+
+/// To a file, or to standard output.
+pub(super) fn to_archive(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    file: &Path,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let reader = Reader::new(repository);
+    let dumps = Dumps::open(&reader, snapshot)?;
+    let databases = numbers(arguments.server.database.as_slice())?;
+    let workers = context.readers(arguments.jobs);
+    if file == Path::new("-") {
+        let mut out = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+        dumps.write(&databases, &mut out, &context.terminal, workers)?;
+        tell_healed(&reader);
+        return Ok(Outcome::Done);
+    }
+    let cannot = || format!("cannot write {}", file.display());
+    if file.try_exists().with_context(cannot)? {
+        return Err(Usage(format!("{} is there already: choose another name", file.display())).into());
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut out = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+    context.terminal.begin("restoring", Some(snapshot.manifest.tree.bytes));
+    let bytes = dumps.write(&databases, out.as_file_mut(), &context.terminal, workers)?;
+    context.terminal.finish();
+    out.as_file().sync_all().with_context(cannot)?;
+    out.persist_noclobber(file).with_context(cannot)?;
+    let healed_packs = tell_healed(&reader);
+    drop(dumps);
+    drop(reader);
+    tell(context, repository, snapshot, (file, bytes, healed_packs), began);
+    Ok(Outcome::Done)
+}
+
+fn tell(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    (path, bytes, healed_packs): (&Path, u64, usize),
+    began: Instant,
+) {
+    let seconds = began.elapsed().as_secs_f64();
+    let mut detail = json!({
+        "path": path.display().to_string(), "host": host_name(), "user": user_name(), "bytes": bytes, "seconds": seconds,
+    });
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
+    if context.global.json {
+        detail["type"] = "restore".into();
+        detail["snapshot"] = snapshot.id().to_hex().into();
+        detail["healed_packs"] = healed_packs.into();
+        context.json(&detail);
+    } else {
+        let (id, bytes) = (snapshot.id().short(), render::bytes(bytes));
+        line!("wrote the keys of snapshot {id} to {} ({bytes}) in {seconds:.1} s", path.display());
+    }
+}
+
+/// Databases are numbers.
+pub(super) fn numbers(texts: &[String]) -> Result<Vec<u64>, Usage> {
+    let number = |text: &String| {
+        text.parse().map_err(|_| Usage(format!("a database of Redis is a number, and `{text}` is none")))
+    };
+    texts.iter().map(number).collect()
+}

@@ -1,0 +1,250 @@
+//! `backup redis`: every database of a server, or of all masters of a cluster, an entry each.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use strongroom_repository::RepositoryError;
+use strongroom_repository::backup::Sink;
+use strongroom_repository::monitor::Monitor;
+
+use super::cluster::{self, Master};
+use super::connection::Connection;
+use super::digest::{self, Digest};
+use super::error::RedisError;
+use super::facts::{DatabaseFacts, Facts, MasterFacts};
+use super::info::Info;
+use super::intake::{Counts, Intake, Keys, WriteError};
+use super::pipe::{PipeWriter, pipe};
+use super::rdb::{RdbError, RdbReader, op, write_string};
+use super::target::{Place, Target};
+use super::{layout, psync, sentinel};
+use crate::engine::{Engine, EngineError, read_stream};
+
+/// Reads a server, or a cluster.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// Which.
+    pub target: Target,
+    /// Folder of the temporary file that is sorted in.
+    pub temporary: PathBuf,
+}
+
+impl Engine for Redis {
+    fn name(&self) -> &'static str {
+        super::ENGINE
+    }
+
+    fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
+        match self.back_up(sink) {
+            // Whatever it looked like to those who were reading.
+            Err(_) if sink.monitor().is_cancelled() => Err(RepositoryError::Interrupted.into()),
+            done => done,
+        }
+    }
+}
+
+/// What was read, and from where.
+pub(super) struct Source {
+    pub(super) info: Info,
+    pub(super) masters: Vec<MasterFacts>,
+    pub(super) is_cluster: bool,
+}
+
+/// Has all that a server, or a cluster, holds sorted.
+///
+/// # Errors
+/// `NotReady`, `Dump`, `Cluster`, `Temporary`; what connecting fails with.
+pub(super) fn read(
+    target: &Target,
+    intake: &mut Intake,
+    monitor: &dyn Monitor,
+) -> Result<Source, RedisError> {
+    let target = match &target.place {
+        Place::Sentinel { sentinels, master } => sentinel::master_of(target, sentinels, master, monitor)?,
+        _ => target.clone(),
+    };
+    let mut connection = Connection::open(&target, monitor)?;
+    let info = Info::of(&mut connection)?;
+    let is_cluster = info.is_cluster();
+    let all = match is_cluster {
+        true => cluster::masters(&mut connection, &target)?,
+        false => vec![Master { target, slots: Vec::new() }],
+    };
+    drop(connection);
+    let mut masters = Vec::new();
+    for Master { target, slots } in all {
+        let keys = receive(&target, intake, monitor)?;
+        let slots = slots.iter().map(|slots| format!("{}-{}", slots.start(), slots.end())).collect();
+        masters.push(MasterFacts { address: target.to_string(), keys, slots });
+    }
+    if !intake.is_summed {
+        monitor.warn(
+            "the server makes no checksums of its dumps (rdbchecksum no): what it sent was taken as it came",
+        );
+    }
+    Ok(Source { info, masters, is_cluster })
+}
+
+/// The dump of one server. Gives how many keys it had.
+fn receive(target: &Target, intake: &mut Intake, monitor: &dyn Monitor) -> Result<u64, RedisError> {
+    let mut connection = Connection::open(target, monitor)?;
+    Info::of(&mut connection)?.require_whole()?;
+    let transfer = psync::ask(&mut connection)?;
+    let server = connection.server.clone();
+    let wrong = |source| RedisError::Dump { server: server.clone(), source };
+    let mut reader = RdbReader::new(connection).map_err(wrong)?;
+    let keys = intake.take(&mut reader, monitor).map_err(|error| match error {
+        RdbError::Write(source) => RedisError::Temporary { folder: intake.folder().to_owned(), source },
+        error => wrong(error),
+    })?;
+    transfer.check_end(reader.input()).map_err(wrong)?;
+    Ok(keys)
+}
+
+impl Redis {
+    fn back_up(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
+        let monitor = sink.monitor();
+        let broken = |source| RedisError::Temporary { folder: self.temporary.clone(), source };
+        let mut intake = Intake::new(&self.temporary).map_err(broken)?;
+        let source = read(&self.target, &mut intake, monitor)?;
+        let mut keys = intake.finish().map_err(broken)?;
+        let mut databases = Vec::new();
+        while let Some(number) = keys.next_database() {
+            let (bytes, digest) = self.store(sink, number, &mut keys, source.is_cluster)?;
+            databases.push(facts_of(number, bytes, digest, &mut intake.databases)?);
+        }
+        let functions: Vec<u8> = intake.functions.iter().flatten().copied().collect();
+        for (path, bytes) in [
+            (layout::FUNCTIONS, functions),
+            (layout::AUX, aux_of(&intake.aux)),
+            (layout::MODULES_BEFORE, std::mem::take(&mut intake.modules_before)),
+            (layout::MODULES_AFTER, std::mem::take(&mut intake.modules_after)),
+        ] {
+            if !bytes.is_empty() {
+                read_stream(sink, path, &mut &bytes[..], |_| Ok(()))?;
+            }
+        }
+        let facts = Facts {
+            engine: self.name().into(),
+            server: source.info.name().into(),
+            server_version: source.info.version().into(),
+            rdb_version: intake.version,
+            checksum: intake.is_summed,
+            keys: databases.iter().map(|database| database.keys).sum(),
+            databases,
+            functions: intake.functions.len() as u64,
+            masters: source.masters,
+            cluster: source.is_cluster,
+        };
+        let json = serde_json::to_vec(&facts);
+        let wrong =
+            |error: serde_json::Error| RedisError::Disagreement { database: 0, what: error.to_string() };
+        sink.facts(json.map_err(wrong)?);
+        Ok(())
+    }
+
+    /// Three threads: one merges, one reads again what it wrote, and this one stores it.
+    fn store(
+        &self,
+        sink: &Sink<'_, '_>,
+        number: u64,
+        keys: &mut Keys,
+        is_cluster: bool,
+    ) -> Result<(u64, Digest), EngineError> {
+        let ((to_store, mut stored), (to_digest, digested)) = (pipe(), pipe());
+        std::thread::scope(|scope| {
+            let merging = scope.spawn(move || {
+                let mut both = Both { one: to_store, other: to_digest };
+                keys.write_database(number, &mut both)?;
+                both.one.finish()?;
+                both.other.finish().map_err(WriteError::Io)
+            });
+            let digesting = scope.spawn(move || digest::of(digested));
+            let mut bytes = 0;
+            let storing = read_stream(sink, &layout::database(number), &mut stored, |read| {
+                bytes = read;
+                Ok(())
+            });
+            drop(stored);
+            let merged = merging.join();
+            let digest = digesting.join();
+            let broke_down = || EngineError::Repository(RepositoryError::Cancelled);
+            match merged.map_err(|_| broke_down())? {
+                Ok(()) => {}
+                // Who stored it says why.
+                Err(WriteError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                Err(WriteError::Io(source)) => {
+                    return Err(RedisError::Temporary { folder: self.temporary.clone(), source }.into());
+                }
+                Err(WriteError::Twice(key)) => {
+                    let key = String::from_utf8_lossy(&key).into_owned();
+                    return Err(RedisError::Twice { key, is_cluster }.into());
+                }
+            }
+            storing?;
+            let unreadable = |error: RdbError| RedisError::Disagreement {
+                database: number,
+                what: format!("what is stored cannot be read: {error}"),
+            };
+            Ok((bytes, digest.map_err(|_| broke_down())?.map_err(unreadable)?))
+        })
+    }
+}
+
+/// What was stored holds as many keys as came.
+fn facts_of(
+    number: u64,
+    bytes: u64,
+    digest: Digest,
+    counted: &mut BTreeMap<u64, Counts>,
+) -> Result<DatabaseFacts, RedisError> {
+    let counts = counted.remove(&number).unwrap_or_default();
+    if (counts.keys, counts.expires) != (digest.keys, digest.expires) {
+        let what = format!("{} keys came, and {} are stored", counts.keys, digest.keys);
+        return Err(RedisError::Disagreement { database: number, what });
+    }
+    let kinds = counts.kinds.into_iter().map(|(kind, keys)| (kind.name().to_owned(), keys)).collect();
+    Ok(DatabaseFacts {
+        number,
+        keys: digest.keys,
+        expires: digest.expires,
+        kinds,
+        bytes,
+        digest: digest.digest,
+    })
+}
+
+fn aux_of(fields: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in fields {
+        bytes.push(op::AUX);
+        for text in [name, value] {
+            // To memory.
+            let _ = write_string(&mut bytes, text);
+        }
+    }
+    bytes
+}
+
+/// The same to two readers.
+struct Both {
+    one: PipeWriter,
+    other: PipeWriter,
+}
+
+impl Write for Both {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.one.write_all(bytes)?;
+        match self.other.write_all(bytes) {
+            // It found something wrong, and says so; the other is given all of it.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
