@@ -8,6 +8,7 @@ use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
 
+use crate::clickhouse::ClickHouseError;
 use crate::files::{TargetError, WalkError};
 use crate::postgres::PostgresError;
 
@@ -39,6 +40,9 @@ pub enum EngineError {
     /// PostgreSQL could not be read.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// ClickHouse could not be read.
+    #[error(transparent)]
+    ClickHouse(#[from] ClickHouseError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

@@ -18,6 +18,8 @@ pub(crate) enum Engine {
     Stdin(BackupStdin),
     /// PostgreSQL: databases, an entry a table, with roles and tablespaces
     Postgres(BackupPostgres),
+    /// ClickHouse: databases, an entry a partition, with what makes every table
+    Clickhouse(super::clickhouse::BackupClickHouse),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }

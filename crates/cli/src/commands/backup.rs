@@ -52,7 +52,7 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
 }
 
 /// Connections to one database: more than that is a typing error.
-const MOST_JOBS: usize = 64;
+pub(super) const MOST_JOBS: usize = 64;
 
 pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> anyhow::Result<Outcome> {
     let target = Target::parse(arguments.dbname.as_deref().unwrap_or_default())?;
@@ -114,7 +114,7 @@ pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyho
     run(context, &engine, &arguments.common, &source, asked, false)
 }
 
-fn run(
+pub(super) fn run(
     context: &Context<'_>,
     engine: &dyn Engine,
     common: &BackupCommon,
@@ -142,8 +142,9 @@ fn run(
         delta: !common.no_delta,
         keep_base_keys: common.keep_base_keys,
         compression_level: common.compression,
-        // That of `backup postgres` means connections.
-        workers: context.workers(common.jobs.filter(|_| engine.name() != "postgres")),
+        // That of servers means connections.
+        workers: context
+            .workers(common.jobs.filter(|_| !["postgres", "clickhouse"].contains(&engine.name()))),
         uploads: context.uploads(),
     };
     context.terminal.begin("backing up", None);

@@ -1,6 +1,7 @@
 //! One module a command.
 
 mod backup;
+mod backup_clickhouse;
 mod cat;
 mod check;
 mod config;
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Files(files) => backup::files(&context, files),
             Engine::Stdin(stdin) => backup::stdin(&context, stdin),
             Engine::Postgres(postgres) => backup::postgres(&context, postgres),
+            Engine::Clickhouse(clickhouse) => backup_clickhouse::run(&context, clickhouse),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
