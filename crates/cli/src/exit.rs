@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use strongroom_engines::EngineError;
+use strongroom_engines::clickhouse::ClickHouseError;
 use strongroom_engines::files::TargetError;
 use strongroom_engines::postgres::PostgresError;
 use strongroom_format::registry::Purpose;
@@ -185,6 +186,13 @@ fn postgres_error(error: &anyhow::Error) -> Option<&PostgresError> {
     })
 }
 
+fn clickhouse_error(error: &anyhow::Error) -> Option<&ClickHouseError> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::ClickHouse(error)) => Some(error),
+        _ => cause.downcast_ref::<ClickHouseError>(),
+    })
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
@@ -246,6 +254,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(postgres) = postgres_error(error) {
         return crate::postgres_hint::hint(postgres).map(str::to_owned);
+    }
+    if let Some(clickhouse) = clickhouse_error(error) {
+        return crate::clickhouse_hint::hint(clickhouse).map(str::to_owned);
     }
     let hint = match repository_error(error) {
         Some(RepositoryError::NotARepository { .. }) => {

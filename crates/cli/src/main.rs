@@ -7,6 +7,7 @@
 mod again;
 mod arguments;
 mod commands;
+mod clickhouse_hint;
 mod context;
 mod credentials;
 mod exit;

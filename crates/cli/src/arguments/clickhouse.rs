@@ -35,3 +35,14 @@ pub(crate) struct BackupClickHouse {
     #[command(flatten)]
     pub(crate) common: BackupCommon,
 }
+
+/// Of `restore`.
+pub(super) fn parse_rename(text: &str) -> Result<(String, String), String> {
+    let is_full = |name: &str| {
+        name.split_once('.').is_some_and(|(database, table)| !database.is_empty() && !table.is_empty())
+    };
+    match text.split_once('=') {
+        Some((old, new)) if is_full(old) && is_full(new) => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("write DATABASE.TABLE=DATABASE.TABLE".into()),
+    }
+}

@@ -129,6 +129,15 @@ pub(crate) struct RestoreToServer {
     /// repeated
     #[arg(long, value_name = "TABLE", requires = "to", conflicts_with = "create")]
     pub(crate) table: Vec<String>,
+    /// ClickHouse: only the partition with this ID; may be repeated
+    #[arg(long, value_name = "ID", requires = "to")]
+    pub(crate) partition: Vec<String>,
+    /// ClickHouse: this table under that name, each as DATABASE.TABLE; may be repeated
+    #[arg(long, value_name = "OLD=NEW", requires = "to", value_parser = super::clickhouse::parse_rename)]
+    pub(crate) rename: Vec<(String, String)>,
+    /// Certificates to believe in place of the system's for --to, a PEM file
+    #[arg(long, value_name = "FILE", requires = "to", value_parser = super::parsers::path_parser())]
+    pub(crate) ca_file: Option<PathBuf>,
     /// PostgreSQL: only what lies in this schema; may be repeated
     #[arg(long, value_name = "SCHEMA", requires = "to", conflicts_with = "create")]
     pub(crate) schema: Vec<String>,
@@ -147,10 +156,10 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL: all or nothing
     #[arg(long, requires = "to", conflicts_with = "create")]
     pub(crate) single_transaction: bool,
-    /// PostgreSQL: no data
+    /// PostgreSQL, ClickHouse: no data
     #[arg(long, requires = "to", conflicts_with = "data_only")]
     pub(crate) schema_only: bool,
-    /// PostgreSQL: nothing but data
+    /// PostgreSQL, ClickHouse: nothing but data
     #[arg(long, requires = "to")]
     pub(crate) data_only: bool,
     /// PostgreSQL: no triggers while data is loaded

@@ -23,7 +23,7 @@ pub(crate) struct Verify {
     pub(crate) config: Option<PathBuf>,
     /// Restore into databases that are made and dropped on this server (default: a server that is started for it, and that
     /// nobody else reaches)
-    #[arg(long, value_name = "CONNINFO", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]
     pub(crate) scratch_url: Option<String>,
     /// Folder for the files of that server; they need as much room as the databases (default: the system's for temporary
     /// files)
@@ -32,6 +32,13 @@ pub(crate) struct Verify {
     /// Folder of PostgreSQL's programs (default: those of the snapshot's version, in PATH or where packages put them)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,
+    /// ClickHouse: the server's program, or its folder (default: clickhouse-server or clickhouse, in PATH or where packages put
+    /// it)
+    #[arg(long, env = "STRONGROOM_CLICKHOUSE_BIN", value_name = "PATH", value_parser = super::parsers::path_parser())]
+    pub(crate) clickhouse_bin: Option<PathBuf>,
+    /// Certificates to believe in place of the system's for --scratch-url, a PEM file
+    #[arg(long, value_name = "FILE", requires = "scratch_url", value_parser = super::parsers::path_parser())]
+    pub(crate) ca_file: Option<PathBuf>,
     /// Threads that fetch and decrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

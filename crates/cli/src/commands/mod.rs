@@ -23,6 +23,7 @@ mod quickstart;
 mod recovery;
 mod repair;
 mod restore;
+mod restore_clickhouse;
 mod restore_postgres;
 mod show;
 mod snapshots;

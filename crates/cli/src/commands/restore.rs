@@ -14,7 +14,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
-use super::restore_postgres;
+use super::{restore_clickhouse, restore_postgres};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
@@ -51,6 +51,18 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     }
     if let Some(to) = &arguments.server.to {
         refuse(&snapshot, &[("--include or --exclude", selection.is_some())])?;
+        if snapshot.manifest.engine == "clickhouse" {
+            return restore_clickhouse::to_server(context, &mut repository, &snapshot, to, arguments);
+        }
+        let server = &arguments.server;
+        refuse(
+            &snapshot,
+            &[
+                ("--partition", !server.partition.is_empty()),
+                ("--rename", !server.rename.is_empty()),
+                ("--ca-file", server.ca_file.is_some()),
+            ],
+        )?;
         return restore_postgres::to_server(context, &mut repository, &snapshot, to, arguments);
     }
     if let Some(file) = &arguments.server.to_archive {
@@ -206,7 +218,7 @@ fn dry_run(
 }
 
 /// What was given and is not for snapshots of this kind.
-fn refuse(snapshot: &Snapshot, given: &[(&str, bool)]) -> Result<(), Usage> {
+pub(super) fn refuse(snapshot: &Snapshot, given: &[(&str, bool)]) -> Result<(), Usage> {
     let engine = &snapshot.manifest.engine;
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((flag, _)) => {

@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
-use strongroom_engines::Verdict;
+use strongroom_engines::clickhouse::{self, ClickHouseError};
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
+use strongroom_engines::{EngineError, Verdict};
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
+use super::backup_clickhouse;
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{DAMAGE, Outcome, Usage};
@@ -37,6 +39,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let test = RestoreTest { context, reader: &reader, snapshot: &snapshot, arguments, workers };
     let verdicts = match snapshot.manifest.engine.as_str() {
         ENGINE => test.cluster(&asked)?,
+        "clickhouse" => test.clickhouse(asked.clone())?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -97,6 +100,28 @@ impl RestoreTest<'_, '_> {
         let verification = PhysicalVerification { databases, assertions: asked, scratch };
         let cluster = PhysicalSnapshot::open(self.reader, self.snapshot)?;
         Ok(cluster.verify(verification, &self.programs(), &self.context.terminal, self.workers)?)
+    }
+
+    fn clickhouse(&self, assertions: Vec<Assertion>) -> anyhow::Result<Vec<Verdict>> {
+        let place = match &self.arguments.scratch_url {
+            Some(url) => {
+                clickhouse::Place::Server(backup_clickhouse::target(url, self.arguments.ca_file.clone())?)
+            }
+            None => clickhouse::Place::Scratch {
+                folder: self.scratch_folder(),
+                program: self.arguments.clickhouse_bin.clone(),
+            },
+        };
+        let databases = self.arguments.database.clone();
+        let verification = clickhouse::Verification { databases, place, assertions };
+        let tables = clickhouse::Tables::open(self.reader, self.snapshot)?;
+        match tables.verify(&verification, &self.context.terminal, self.workers) {
+            Err(EngineError::ClickHouse(ClickHouseError::NoProgram)) => Err(Usage(
+                "there is no clickhouse-server here to restore into: name its program with --clickhouse-bin, or a server with --scratch-url".into(),
+            )
+            .into()),
+            verdicts => Ok(verdicts?),
+        }
     }
 
     fn databases(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

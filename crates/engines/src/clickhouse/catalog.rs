@@ -336,3 +336,26 @@ pub(super) fn parts_of(
 pub(super) fn tells_hashes(session: &Session) -> Result<bool, ClickHouseError> {
     Ok(columns_of_system(session, "parts")?.contains("hash_of_all_files"))
 }
+
+/// The table that holds the rows of a materialized view.
+///
+/// # Errors
+/// `Missing`; what the server says.
+pub(super) fn inner_of(session: &Session, database: &str, view: &str) -> Result<String, ClickHouseError> {
+    #[derive(Deserialize)]
+    struct Row {
+        name: String,
+    }
+    let what = format!("what holds the rows of {database}.{view}");
+    let (database, own) = (literal(database), literal(view));
+    let uuid = match columns_of_system(session, "tables")?.contains("uuid") {
+        false => String::new(),
+        true => format!(
+            " OR name IN (SELECT concat('.inner_id.', toString(uuid)) FROM system.tables WHERE database = {database} AND name = {own})"
+        ),
+    };
+    let plain = literal(&format!(".inner.{view}"));
+    let sql = format!("SELECT name FROM system.tables WHERE database = {database} AND (name = {plain}{uuid})");
+    let rows: Vec<Row> = session.ask(&what, &sql)?;
+    rows.into_iter().next().map(|row| row.name).ok_or(ClickHouseError::Missing { what, there: Vec::new() })
+}

@@ -61,6 +61,14 @@ pub enum ClickHouseError {
         /// How many others.
         more: usize,
     },
+    /// The target may not understand what was backed up.
+    #[error("the server is of version {target}, older than the one that was backed up ({stored}); nothing was changed")]
+    Older {
+        /// Its version.
+        target: String,
+        /// That of the snapshot.
+        stored: String,
+    },
     /// A restore that stopped in the middle.
     #[error("the restore stopped at {at}; {done}")]
     Partial {
@@ -87,6 +95,9 @@ pub enum ClickHouseError {
         /// The snapshot.
         snapshot: SnapshotId,
     },
+    /// No program that could be one.
+    #[error("there is no clickhouse-server here for the test of the restore")]
+    NoProgram,
     /// No server for a restore to be tested in.
     #[error("no scratch server for the test of the restore: {why}")]
     Scratch {

@@ -12,15 +12,24 @@
 
 mod backup;
 mod catalog;
+mod ddl;
 mod dump;
 mod error;
 mod facts;
 mod fingerprint;
 mod followed;
 mod layout;
+mod load;
 pub mod native;
+mod restore;
+mod scratch;
 mod session;
+mod verify;
+mod wanted;
 
 pub use backup::ClickHouse;
 pub use catalog::Selection;
 pub use error::ClickHouseError;
+pub use restore::{RestoreSwitches, Restored, Tables};
+pub use verify::{Place, Verification};
+pub use wanted::Wanted;

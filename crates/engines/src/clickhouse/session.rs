@@ -20,7 +20,7 @@ const MOST_QUERY: &str = "16777216";
 
 /// A server.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     http: Http,
     server: String,
     /// What it may be told how to do.
@@ -47,7 +47,7 @@ impl Session {
     ///
     /// # Errors
     /// `Server`, `Answer`.
-    pub fn open(target: &HttpTarget) -> Result<Self, ClickHouseError> {
+    pub(super) fn open(target: &HttpTarget) -> Result<Self, ClickHouseError> {
         let what = || format!("the server {target} cannot be used");
         let http = Http::new(target, PATIENCE)
             .map_err(|source| ClickHouseError::Server { what: what(), source })?;
@@ -128,6 +128,22 @@ impl Session {
     ) -> Result<T, ClickHouseError> {
         let why = || ClickHouseError::Answer { what: what.to_owned(), why: "it has no rows".into() };
         self.ask_with(what, sql, &[("output_format_decimal_trailing_zeros", "1")])?.pop().ok_or_else(why)
+    }
+
+    /// An answer as it is written.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub(super) fn text(
+        &self,
+        what: &str,
+        sql: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<String, ClickHouseError> {
+        let answer = self.send(what, sql, settings)?;
+        let bytes = answer.bytes(MOST_ANSWER);
+        let bytes = bytes.map_err(|source| ClickHouseError::Server { what: what.to_owned(), source })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Has something done.
