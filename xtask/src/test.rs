@@ -11,16 +11,16 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
-use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, azurite, gcs, in_ci, minio, moto, postgres};
+use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, azurite, clickhouse, gcs, in_ci, minio, moto, postgres};
 
 use crate::checkout::{cargo, root};
-use crate::services::{AZURITE, GCS, MINIO, MOTO, NEWER_POSTGRES, POSTGRES, PYTHON, Service};
+use crate::services::{AZURITE, CHDB, CLICKHOUSE, GCS, MINIO, MOTO, NEWER_POSTGRES, POSTGRES, PYTHON, Service};
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 7] = [
+const NEEDED: [(&Service, &str); 9] = [
     (&POSTGRES, postgres::BINARIES_VARIABLE),
     (&NEWER_POSTGRES, postgres::NEWER_BINARIES_VARIABLE),
     (&MINIO, minio::BINARY_VARIABLE),
@@ -28,6 +28,8 @@ const NEEDED: [(&Service, &str); 7] = [
     (&AZURITE, azurite::BINARY_VARIABLE),
     (&GCS, gcs::BINARY_VARIABLE),
     (&PYTHON, PYTHON_VARIABLE),
+    (&CLICKHOUSE, clickhouse::BINARY_VARIABLE),
+    (&CHDB, clickhouse::PYTHON_VARIABLE),
 ];
 
 #[derive(clap::Args)]

@@ -246,7 +246,7 @@ impl Run<'_> {
         }
         for partition in self.places(one) {
             if self.count(&one.to, &partition)? > 0 {
-                return Ok(Some(format!("{}, with rows,", partition.full_name(&name))));
+                return Ok(Some(format!("{} with rows", partition.full_name(&name))));
             }
         }
         Ok(None)
@@ -323,8 +323,11 @@ impl Run<'_> {
     }
 
     /// What refers to others first.
-    fn drop_existing(&self, chosen: &[Chosen<'_>]) -> Result<(), ClickHouseError> {
-        for one in chosen.iter().rev().filter(|one| self.makes_anew(one)) {
+    fn drop_existing(&mut self, chosen: &[Chosen<'_>]) -> Result<(), ClickHouseError> {
+        for one in chosen.iter().rev() {
+            if !self.makes_anew(one) {
+                continue;
+            }
             let Some(engine) = self.there.get(&one.to) else { continue };
             let kind = if engine == "Dictionary" { "DICTIONARY" } else { "TABLE" };
             let name = format!("{}.{}", quoted(&one.to.0), quoted(&one.to.1));
@@ -334,6 +337,7 @@ impl Run<'_> {
             ];
             let what = format!("{} cannot be dropped", one.full_name());
             self.session.run(&what, &format!("DROP {kind} IF EXISTS {name}"), &settings)?;
+            self.there.remove(&one.to);
         }
         for one in chosen.iter().filter(|one| !self.makes_anew(one) && self.there.contains_key(&one.to)) {
             let name = format!("{}.{}", quoted(&one.to.0), quoted(&one.to.1));
