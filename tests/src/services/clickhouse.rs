@@ -156,13 +156,21 @@ impl ClickHouse {
     pub fn text_of(&self, database: &str) -> Result<String> {
         let mut text = String::new();
         let tables = self.query(&format!(
-            "SELECT name FROM system.tables WHERE database = '{database}' AND name NOT LIKE '.inner%' AND engine != 'Dictionary' ORDER BY name"
+            "SELECT concat(if(engine IN ('SummingMergeTree', 'ReplacingMergeTree') OR engine = 'MaterializedView', 'FINAL', 'ALL'), ' ', name) FROM system.tables WHERE database = '{database}' AND name NOT LIKE '.inner%' AND engine != 'Dictionary' ORDER BY name"
         ))?;
-        for name in tables.lines() {
+        for (kind, name) in tables.lines().filter_map(|line| line.split_once(' ')) {
+            // What may be merged at any moment is looked at as if it were; a view has nothing of its own.
+            let last = if kind == "FINAL" && !name.starts_with("to_") { " FINAL" } else { "" };
             let quoted = format!("`{database}`.`{}`", name.replace('`', "\\`"));
-            let create = self.query(&format!("SHOW CREATE TABLE {quoted}"))?;
-            text.push_str(&create.replace(&format!("{database}."), "DATABASE.").replace(&format!("'{database}"), "'DATABASE"));
-            let rows = self.query(&format!("SELECT * FROM {quoted} FORMAT TabSeparated"))?;
+            let mut create = self.query(&format!("SHOW CREATE TABLE {quoted}"))?;
+            for (before, after) in [("", "."), ("\\'", "\\'"), ("(", ",")] {
+                create = create.replace(
+                    &format!("{before}{database}{after}"),
+                    &format!("{before}DATABASE{after}"),
+                );
+            }
+            text.push_str(&create);
+            let rows = self.query(&format!("SELECT * FROM {quoted}{last} FORMAT TabSeparated"))?;
             let mut rows: Vec<&str> = rows.lines().collect();
             rows.sort_unstable();
             text.push_str(&rows.join("\n"));
