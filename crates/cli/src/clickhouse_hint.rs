@@ -5,7 +5,7 @@ use strongroom_engines::clickhouse::ClickHouseError;
 use strongroom_engines::http::HttpError;
 
 /// By what servers of all versions say.
-const HINTS: [(&str, &str); 13] = [
+const HINTS: [(&str, &str); 14] = [
     ("Code: 192", "give the right user, in CLICKHOUSE_USER or in the URL"),
     ("Code: 193", LOGIN),
     ("Code: 194", LOGIN),
@@ -15,6 +15,7 @@ const HINTS: [(&str, &str); 13] = [
     ("Code: 60", "a table may have been dropped or renamed meanwhile: run it again"),
     ("Code: 81", "a database may have been dropped meanwhile: run it again"),
     ("Code: 47", "a column may have been dropped or renamed meanwhile: run it again"),
+    ("Code: 159", "raise max_execution_time in the profile of the user"),
     ("Code: 241", "give the user's profile more max_memory_usage, or read fewer partitions at once (--jobs 1)"),
     ("Code: 243", "free some space on the server's disk"),
     ("Code: 253", "another replica lies at that path already: restore under the old name on a server of its own, or change the path"),

@@ -197,6 +197,9 @@ impl Dump<'_, '_, '_> {
             ("output_format_native_encode_types_in_binary_format", "0"),
             ("max_result_rows", "0"),
             ("max_result_bytes", "0"),
+            // What takes it in may be slow.
+            ("http_send_timeout", "3600"),
+            ("http_receive_timeout", "3600"),
         ];
         if !can_be_followed {
             // The server keeps it until it has all of it, and then says whether that was all.

@@ -19,7 +19,9 @@ use super::session::{Session, quoted};
 use crate::engine::{EngineError, stream_entry};
 
 /// How rows are taken in: all of them as they are, and not yet merged with each other.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 14] = [
+    ("http_send_timeout", "3600"),
+    ("http_receive_timeout", "3600"),
     ("optimize_on_insert", "0"),
     ("insert_deduplicate", "0"),
     ("async_insert", "0"),

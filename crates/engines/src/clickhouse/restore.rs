@@ -249,7 +249,31 @@ impl Run<'_> {
                 return Ok(Some(format!("{} with rows", partition.full_name(&name))));
             }
         }
+        self.warn_of_views(one)?;
         Ok(None)
+    }
+
+    /// What is inserted into a table that stays goes into its materialized views, too.
+    fn warn_of_views(&self, one: &Chosen<'_>) -> Result<(), ClickHouseError> {
+        #[derive(Deserialize)]
+        struct Row {
+            views: Vec<String>,
+        }
+        let sql = format!(
+            "SELECT dependencies_table AS views FROM system.tables WHERE database = {} AND name = {}",
+            literal(&one.to.0),
+            literal(&one.to.1)
+        );
+        let name = one.full_name();
+        let rows: Vec<Row> = self.session.ask(&format!("the views of {name}"), &sql)?;
+        let views: Vec<String> = rows.into_iter().flat_map(|row| row.views).collect();
+        if !views.is_empty() && !self.switches.schema_only {
+            self.monitor.warn(&format!(
+                "what is restored into {name} goes into its materialized views, too: {}",
+                views.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Whether a table that is there is dropped first: for a partition of it, it is not.
@@ -329,14 +353,21 @@ impl Run<'_> {
                 continue;
             }
             let Some(engine) = self.there.get(&one.to) else { continue };
-            let kind = if engine == "Dictionary" { "DICTIONARY" } else { "TABLE" };
+            let is_dictionary = engine == "Dictionary";
             let name = format!("{}.{}", quoted(&one.to.0), quoted(&one.to.1));
             let settings = [
                 ("database_atomic_wait_for_drop_and_detach_synchronously", "1"),
                 ("max_table_size_to_drop", "0"),
             ];
             let what = format!("{} cannot be dropped", one.full_name());
-            self.session.run(&what, &format!("DROP {kind} IF EXISTS {name}"), &settings)?;
+            let drop = |kind: &str| {
+                self.session.run(&what, &format!("DROP {kind} IF EXISTS {name}"), &settings)
+            };
+            match drop("TABLE") {
+                // There are tables of that engine, and dictionaries that only look like them.
+                Err(_) if is_dictionary => drop("DICTIONARY")?,
+                dropped => dropped?,
+            }
             self.there.remove(&one.to);
         }
         for one in chosen.iter().filter(|one| !self.makes_anew(one) && self.there.contains_key(&one.to)) {

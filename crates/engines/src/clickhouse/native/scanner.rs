@@ -513,6 +513,20 @@ mod tests {
         }
     }
 
+    /// What servers wrote: dictionaries in tuples in arrays, a nullable tuple, arrays of dictionaries that are all empty.
+    #[test]
+    fn what_servers_wrote_is_followed() {
+        for (stream, rows) in [
+            (&include_bytes!("../../../../../fuzz/seeds/clickhouse_native/a86ed3851f62ea18")[..], 3),
+            (&include_bytes!("../../../../../fuzz/seeds/clickhouse_native/50baad9b5097bd48")[..], 5),
+            (&include_bytes!("../../../../../fuzz/seeds/clickhouse_native/b4274f86f60d863a")[..], 3),
+        ] {
+            let mut scanner = Scanner::new(None);
+            scanner.feed(stream).unwrap();
+            assert_eq!(scanner.finish(), Ok(rows));
+        }
+    }
+
     #[test]
     fn other_columns_are_refused() {
         let mut stream = block(&[(1, "x".into(), vec![])]);
