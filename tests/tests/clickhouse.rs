@@ -109,10 +109,11 @@ fn comes_back_as_it_was(version: Version) {
         server.query(&format!("DROP DATABASE {into}")).unwrap();
     }
     // Over what is there, by its own name.
-    let _refused = sandbox
-        .run(["restore", &id_of(&first), "--to", &url])
-        .assert_code(1)
-        .assert_says(["is there already", "nothing was changed", "--drop-existing"]);
+    let _refused = sandbox.run(["restore", &id_of(&first), "--to", &url]).assert_code(1).assert_says([
+        "is there already",
+        "nothing was changed",
+        "--drop-existing",
+    ]);
     assert_same(&server.text_of("shop").unwrap(), &after);
     let restored = sandbox.run(["restore", &id_of(&first), "--to", &url, "--drop-existing"]);
     let _restored = restored.assert_code(0);
@@ -149,21 +150,26 @@ fn parts_are_restored() {
         let id = id_of(&sandbox.backup(["clickhouse", "--url", &url]));
         let count = |table: &str| server.query(&format!("SELECT count(), sum(id) FROM {table}")).unwrap();
         let restore = |arguments: &[&str]| {
-            let all: Vec<&str> = ["restore", &id, "--to", &url].into_iter().chain(arguments.iter().copied()).collect();
+            let all: Vec<&str> =
+                ["restore", &id, "--to", &url].into_iter().chain(arguments.iter().copied()).collect();
             sandbox.run(all)
         };
         // A table, under another name.
-        let _one = restore(&["--table", "shop.orders", "--rename", "shop.orders=copies.orders_1"]).assert_code(0);
+        let _one =
+            restore(&["--table", "shop.orders", "--rename", "shop.orders=copies.orders_1"]).assert_code(0);
         assert_eq!(count("copies.orders_1"), count("shop.orders"));
         // A partition: of a table by itself, and back into the table it came from.
-        let february = server.query("SELECT count(), sum(id) FROM shop.orders WHERE toYYYYMM(day) = 202402").unwrap();
+        let february =
+            server.query("SELECT count(), sum(id) FROM shop.orders WHERE toYYYYMM(day) = 202402").unwrap();
         let part = ["--table", "shop.orders", "--partition", "202402"];
         let _alone = restore(&[&part[..], &["--into", "alone"]].concat()).assert_code(0);
         assert_eq!(count("alone.orders"), february);
         server.query("DROP TABLE shop.to_by_day").unwrap();
         server.query("DROP TABLE shop.per_state").unwrap();
         let all = count("shop.orders");
-        let _there = restore(&part).assert_code(1).assert_says(["partition 202402 of shop.orders with rows is there already"]);
+        let _there = restore(&part)
+            .assert_code(1)
+            .assert_says(["partition 202402 of shop.orders with rows is there already"]);
         server.query("ALTER TABLE shop.orders DROP PARTITION 202402").unwrap();
         let _back = restore(&part).assert_code(0);
         assert_eq!(count("shop.orders"), all);
@@ -177,9 +183,13 @@ fn parts_are_restored() {
         let _data = restore(&[&one[..], &["--data-only"]].concat()).assert_code(0);
         assert_eq!(count("steps.unordered"), count("shop.unordered"));
         // What there is not, and what does not go together.
-        let _none = restore(&["--table", "shop.none"]).assert_code(1).assert_says(["there is no table shop.none"]);
-        let _none = restore(&["--partition", "190001"]).assert_code(1).assert_says(["there is no partition 190001"]);
-        let _odd = restore(&["--single-transaction"]).assert_code(2).assert_says(["--single-transaction is not for"]);
+        let _none =
+            restore(&["--table", "shop.none"]).assert_code(1).assert_says(["there is no table shop.none"]);
+        let _none =
+            restore(&["--partition", "190001"]).assert_code(1).assert_says(["there is no partition 190001"]);
+        let _odd = restore(&["--single-transaction"])
+            .assert_code(2)
+            .assert_says(["--single-transaction is not for"]);
         let _odd = restore(&["--rename", "a=b"]).assert_code(2);
     }
 }
@@ -191,14 +201,17 @@ fn restores_are_tested() {
         let mut sandbox = Sandbox::new();
         let url = server.url().unwrap();
         let _day = sandbox.backup(["clickhouse", "--url", &url]);
-        let good = sandbox.run(["verify", "--scratch-url", &url, "--assert", "SELECT count() > 60000 FROM orders"]);
+        let good =
+            sandbox.run(["verify", "--scratch-url", &url, "--assert", "SELECT count() > 60000 FROM orders"]);
         let _good = good.assert_code(0).assert_prints(["restores as it was"]);
         let wrong = sandbox.run(["verify", "--scratch-url", &url, "--assert", "SELECT count() FROM orders"]);
         let _wrong = wrong.assert_code(4).assert_prints(["the assertion", "61000"]);
-        let left = server.query("SELECT count() FROM system.databases WHERE name LIKE 'strongroom%'").unwrap();
+        let left =
+            server.query("SELECT count() FROM system.databases WHERE name LIKE 'strongroom%'").unwrap();
         assert_eq!(left, "0\n");
         if version == Version::Old {
-            let own = sandbox.run(["verify", "--json", "--clickhouse-bin", server.program().to_str().unwrap()]);
+            let own =
+                sandbox.run(["verify", "--json", "--clickhouse-bin", server.program().to_str().unwrap()]);
             let report = own.assert_code(0).one("verify");
             assert_eq!(report["result"], "good", "{report}");
             assert!(report["databases"][0]["rows"].as_u64().unwrap() > 60_000, "{report}");

@@ -54,13 +54,16 @@ fn reads_orders(asked: &str) -> bool {
 fn a_server_that_cannot_be_used_is_told() {
     let sandbox = Sandbox::new();
     let backup = |url: &str| sandbox.run(["backup", "clickhouse", "--url", url]).assert_code(1);
-    let _gone = backup("http://127.0.0.1:1").assert_says(["no snapshot was made", "127.0.0.1:1", "is the server up"]);
-    let _url = sandbox.run(["backup", "clickhouse", "--url", "ftp://h"]).assert_code(2).assert_says(["http://"]);
+    let _gone =
+        backup("http://127.0.0.1:1").assert_says(["no snapshot was made", "127.0.0.1:1", "is the server up"]);
+    let _url =
+        sandbox.run(["backup", "clickhouse", "--url", "ftp://h"]).assert_code(2).assert_says(["http://"]);
     let tls = TlsServer::start().unwrap();
     let _untrusted = backup(&tls.endpoint).assert_says(["certificate"]);
     for server in &each() {
         let address = server.address().unwrap();
-        let _wrong = backup(&format!("http://default:wrong@{address}")).assert_says(["assword", "CLICKHOUSE_PASSWORD"]);
+        let _wrong = backup(&format!("http://default:wrong@{address}"))
+            .assert_says(["assword", "CLICKHOUSE_PASSWORD"]);
         let _no_tls = backup(&format!("https://default:wrong@{address}")).assert_says(["does not answer"]);
         let none = ["backup", "clickhouse", "--url", &server.url().unwrap(), "--database", "none"];
         let _none = sandbox.run(none).assert_code(1).assert_says(["there is no database none", "shop"]);
@@ -100,7 +103,8 @@ fn what_is_not_whole_becomes_no_snapshot() {
         let (_proxy, url) = before(server, |exchange, asked| {
             if reads_orders(asked) {
                 let query = asked.replace("WHERE ", "WHERE NOT throwIf(id = 89999) AND ");
-                exchange.request.target = exchange.request.target.replace("max_block_size=65536", "max_block_size=500");
+                exchange.request.target =
+                    exchange.request.target.replace("max_block_size=65536", "max_block_size=500");
                 exchange.replace_body(query.into_bytes());
             }
             exchange.forward()
@@ -142,7 +146,10 @@ fn merges_and_inserts_go_on_meanwhile() {
             // All parts that were listed are gone before they are read.
             if asked.contains("`orders` WHERE _part IN") && counted.fetch_add(1, Ordering::SeqCst) == 0 {
                 run(address, "OPTIMIZE TABLE shop.orders PARTITION 202401 FINAL");
-                run(address, "INSERT INTO shop.orders SELECT toDate('2024-02-01'), number, 'late' FROM system.numbers LIMIT 100");
+                run(
+                    address,
+                    "INSERT INTO shop.orders SELECT toDate('2024-02-01'), number, 'late' FROM system.numbers LIMIT 100",
+                );
             }
             exchange.forward()
         });
@@ -156,7 +163,9 @@ fn merges_and_inserts_go_on_meanwhile() {
         assert!(!shown.text().contains(PASSWORD) && !shown.text().contains("secret%3A"));
         let to = server.url().unwrap();
         let _restored = sandbox.run(["restore", &id, "--to", &to, "--into", "again"]).assert_code(0);
-        let count = |table: &str| server.query(&format!("SELECT count() FROM {table} WHERE toYYYYMM(day) = 202401")).unwrap();
+        let count = |table: &str| {
+            server.query(&format!("SELECT count() FROM {table} WHERE toYYYYMM(day) = 202401")).unwrap()
+        };
         assert_eq!(count("again.orders"), count("shop.orders"));
         let tested = sandbox.run(["verify", &id, "--scratch-url", &to]).assert_code(0);
         let _tested = tested.assert_prints(["as it was"]);
@@ -176,7 +185,8 @@ fn a_restore_that_stops_says_how_far_it_came() {
             }
         });
         let ran = sandbox.run(["restore", &id, "--to", &url, "--into", "partly"]).assert_code(1);
-        let _ran = ran.assert_says(["the restore stopped at partly.", "1 of 3 partitions", "--drop-existing"]);
+        let _ran =
+            ran.assert_says(["the restore stopped at partly.", "1 of 3 partitions", "--drop-existing"]);
         let to = server.url().unwrap();
         let again = sandbox.run(["restore", &id, "--to", &to, "--into", "partly", "--drop-existing"]);
         let _again = again.assert_code(0);
@@ -197,13 +207,19 @@ fn a_wrong_value_is_found() {
                 let database = asked.split("FROM `").nth(1).unwrap().split('`').next().unwrap();
                 run(address, &format!("DROP TABLE {database}.remembered"));
                 run(address, &format!("CREATE TABLE {database}.remembered (id UInt64) ENGINE = Memory"));
-                run(address, &format!("INSERT INTO {database}.remembered SELECT if(number = 7, 8, number) FROM system.numbers LIMIT 100"));
+                run(
+                    address,
+                    &format!(
+                        "INSERT INTO {database}.remembered SELECT if(number = 7, 8, number) FROM system.numbers LIMIT 100"
+                    ),
+                );
             }
             drop(planted);
             exchange.forward()
         });
         let tested = sandbox.run(["verify", "--scratch-url", &url]).assert_code(4);
-        let _tested = tested.assert_prints(["shop.remembered has other values than were backed up", "does NOT restore"]);
+        let _tested = tested
+            .assert_prints(["shop.remembered has other values than were backed up", "does NOT restore"]);
     }
 }
 
@@ -224,7 +240,8 @@ fn an_old_snapshot_fits_a_new_server_and_not_the_other_way_round() {
     // Fingerprints are the same in both.
     let _tested = sandbox.run(["verify", &id, "--scratch-url", &to]).assert_code(0);
     let newer = id_of(&sandbox.backup(["clickhouse", "--url", &to, "--source", "newer"]));
-    let refused = sandbox.run(["restore", &newer, "--to", &old.url().unwrap(), "--into", "newer"]).assert_code(1);
+    let refused =
+        sandbox.run(["restore", &newer, "--to", &old.url().unwrap(), "--into", "newer"]).assert_code(1);
     let _refused = refused.assert_says(["18.16", "26.9", "nothing was changed"]);
     assert_eq!(old.query("SELECT count() FROM system.databases WHERE name = 'newer'").unwrap(), "0\n");
 }

@@ -11,10 +11,14 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
-use strongroom_tests::services::{SKIPPED_FILE_VARIABLE, azurite, clickhouse, gcs, in_ci, minio, moto, postgres};
+use strongroom_tests::services::{
+    SKIPPED_FILE_VARIABLE, azurite, clickhouse, gcs, in_ci, minio, moto, postgres,
+};
 
 use crate::checkout::{cargo, root};
-use crate::services::{AZURITE, CHDB, CLICKHOUSE, GCS, MINIO, MOTO, NEWER_POSTGRES, POSTGRES, PYTHON, Service};
+use crate::services::{
+    AZURITE, CHDB, CLICKHOUSE, GCS, MINIO, MOTO, NEWER_POSTGRES, POSTGRES, PYTHON, Service,
+};
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";

@@ -6,8 +6,8 @@
 
 mod again;
 mod arguments;
-mod commands;
 mod clickhouse_hint;
+mod commands;
 mod context;
 mod credentials;
 mod exit;

@@ -164,10 +164,8 @@ impl ClickHouse {
             let quoted = format!("`{database}`.`{}`", name.replace('`', "\\`"));
             let mut create = self.query(&format!("SHOW CREATE TABLE {quoted}"))?;
             for (before, after) in [("", "."), ("\\'", "\\'"), ("(", ",")] {
-                create = create.replace(
-                    &format!("{before}{database}{after}"),
-                    &format!("{before}DATABASE{after}"),
-                );
+                create = create
+                    .replace(&format!("{before}{database}{after}"), &format!("{before}DATABASE{after}"));
             }
             text.push_str(&create);
             let rows = self.query(&format!("SELECT * FROM {quoted}{last} FORMAT TabSeparated"))?;

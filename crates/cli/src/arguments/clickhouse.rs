@@ -11,7 +11,13 @@ use super::BackupCommon;
 pub(crate) struct BackupClickHouse {
     /// The server's HTTP interface: `http[s]://[USER[:PASSWORD]@]HOST[:PORT]`. User and password may be in CLICKHOUSE_USER and
     /// CLICKHOUSE_PASSWORD
-    #[arg(long, env = "CLICKHOUSE_URL", hide_env_values = true, default_value = "http://localhost:8123", value_name = "URL")]
+    #[arg(
+        long,
+        env = "CLICKHOUSE_URL",
+        hide_env_values = true,
+        default_value = "http://localhost:8123",
+        value_name = "URL"
+    )]
     pub(crate) url: String,
     /// Certificates to believe in place of the system's, a PEM file
     #[arg(long, env = "CLICKHOUSE_CA_FILE", value_name = "FILE", value_parser = super::parsers::path_parser())]

@@ -7,7 +7,7 @@ use strongroom_chunker::ChunkerParams;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::{Lane, Sink};
 
-use super::catalog::{self, Catalog, Selection};
+use super::catalog::{self, Catalog, Parts, Selection};
 use super::dump::Dump;
 use super::error::ClickHouseError;
 use super::facts::{ENGINE, Facts, Partition};
@@ -46,7 +46,8 @@ impl Engine for ClickHouse {
 /// What one thread does at a time: a partition, or all of a table that has none.
 struct Unit {
     table: usize,
-    partition: Option<String>,
+    /// Its ID, and what it consists of.
+    partition: Option<(String, Parts)>,
 }
 
 impl ClickHouse {
@@ -63,7 +64,7 @@ impl ClickHouse {
             fingerprints: self.fingerprints,
         };
         store_definitions(sink, &catalog)?;
-        let units = units(&session, &catalog)?;
+        let units = units(&dump, &catalog)?;
         for (table, partition) in self.dump_all(&dump, &catalog, units)? {
             if let Some(table) = catalog.tables.get_mut(table) {
                 table.rows += partition.rows;
@@ -142,19 +143,20 @@ fn dump_unit(
     let Some(table) = catalog.tables.get(unit.table) else { return Ok(None) };
     let Some(storage) = &table.storage else { return Ok(None) };
     match &unit.partition {
-        Some(id) => dump.partition(lane, table, storage, id),
+        Some((id, parts)) => dump.partition(lane, table, storage, (id, parts)),
         None => dump.whole(lane, table, storage).map(Some),
     }
 }
 
-fn units(session: &Session, catalog: &Catalog) -> Result<VecDeque<Unit>, ClickHouseError> {
+fn units(dump: &Dump<'_, '_, '_>, catalog: &Catalog) -> Result<VecDeque<Unit>, ClickHouseError> {
     let mut units = VecDeque::new();
     for (number, table) in catalog.tables.iter().enumerate() {
         match &table.storage {
             Some(storage) if catalog::has_parts(&storage.engine) => {
-                for id in catalog::partitions_of(session, &table.database, &storage.table)? {
-                    units.push_back(Unit { table: number, partition: Some(id) });
-                }
+                let (session, hashes) = (dump.session, dump.tells_hashes);
+                let found = catalog::parts_of(session, &table.database, &storage.table, None, hashes)?;
+                let units_of = |partition| Unit { table: number, partition: Some(partition) };
+                units.extend(found.into_iter().map(units_of));
             }
             Some(_) => units.push_back(Unit { table: number, partition: None }),
             None => {}

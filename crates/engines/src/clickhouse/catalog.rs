@@ -10,7 +10,8 @@ use super::facts::{Column, Database, Function, Part, Storage, Table};
 use super::session::{Session, literal, quoted};
 
 /// Databases that are the server's own.
-const OWN: [&str; 4] = ["system", "INFORMATION_SCHEMA", "information_schema", "_temporary_and_external_tables"];
+const OWN: [&str; 4] =
+    ["system", "INFORMATION_SCHEMA", "information_schema", "_temporary_and_external_tables"];
 /// Engines of databases whose tables are kept here; those of others lie elsewhere.
 const LOCAL: [&str; 7] = ["Ordinary", "Atomic", "Memory", "Lazy", "Replicated", "Shared", "Overlay"];
 /// Engines of tables that hold rows, besides the family of MergeTree.
@@ -71,15 +72,11 @@ struct ColumnRow {
 
 #[derive(Deserialize)]
 struct PartRow {
+    partition_id: String,
     #[serde(flatten)]
     part: Part,
     plain_bytes: u64,
     listed: u64,
-}
-
-#[derive(Deserialize)]
-struct PartitionRow {
-    partition_id: String,
 }
 
 /// The parts of a partition, as they are now.
@@ -159,9 +156,8 @@ impl Catalog {
         });
         let is_whole = selection.databases.is_empty() && selection.tables.is_empty();
         let has_tables: BTreeSet<&str> = tables.iter().map(|table| table.database.as_str()).collect();
-        let is_wanted = |name: &str| {
-            has_tables.contains(name) || (selection.tables.is_empty() && name != "default")
-        };
+        let is_wanted =
+            |name: &str| has_tables.contains(name) || (selection.tables.is_empty() && name != "default");
         local.retain(|database| is_wanted(&database.name));
         let functions = if is_whole { functions_of(session)? } else { Vec::new() };
         for table in tables.iter().filter(|table| table.create.contains(HIDDEN)) {
@@ -250,8 +246,7 @@ fn tables_of(
         let mut storage = holds_rows(&row.engine).then(|| own(&row, &row.engine));
         if row.engine == "MaterializedView" {
             let names = [format!(".inner_id.{}", row.uuid), format!(".inner.{}", row.name)];
-            let found =
-                names.into_iter().find_map(|name| inner.remove_entry(&(row.database.clone(), name)));
+            let found = names.into_iter().find_map(|name| inner.remove_entry(&(row.database.clone(), name)));
             if let Some((found, inner)) = found {
                 storage = holds_rows(&inner.engine).then(|| own(&inner, &inner.engine));
                 key = found;
@@ -279,25 +274,7 @@ fn identity_of(row: &TableRow) -> String {
     if has_uuid { row.uuid.clone() } else { row.modified.to_string() }
 }
 
-/// The IDs of a table's partitions.
-///
-/// # Errors
-/// What the server says.
-pub(super) fn partitions_of(
-    session: &Session,
-    database: &str,
-    table: &str,
-) -> Result<Vec<String>, ClickHouseError> {
-    let sql = format!(
-        "SELECT DISTINCT partition_id FROM system.parts WHERE active AND database = {} AND table = {} ORDER BY partition_id",
-        literal(database),
-        literal(table)
-    );
-    let rows: Vec<PartitionRow> = session.ask(&format!("the partitions of {database}.{table}"), &sql)?;
-    Ok(rows.into_iter().map(|row| row.partition_id).filter(|id| !id.starts_with("patch-")).collect())
-}
-
-/// The parts of a partition.
+/// The parts of a table by the ID of their partition; of one partition, if it is named.
 ///
 /// # Errors
 /// What the server says.
@@ -305,26 +282,37 @@ pub(super) fn parts_of(
     session: &Session,
     database: &str,
     table: &str,
-    id: &str,
+    only: Option<&str>,
     with_hash: bool,
-) -> Result<Parts, ClickHouseError> {
+) -> Result<BTreeMap<String, Parts>, ClickHouseError> {
     let hash = if with_hash { ", hash_of_all_files AS hash" } else { "" };
+    let only = only.map_or_else(String::new, |id| {
+        let (id, of_patch) = (literal(id), literal(&format!("%-{id}")));
+        format!(
+            " AND (partition_id = {id} OR (partition_id LIKE 'patch-%' AND partition_id LIKE {of_patch}))"
+        )
+    });
     let sql = format!(
-        "SELECT name, rows, bytes, toUInt64(toUInt32(modification_time)) AS modified, data_uncompressed_bytes AS plain_bytes, \
-        toUInt64(toUInt32(now())) AS listed{hash} FROM system.parts WHERE active AND database = {} AND table = {} \
-        AND (partition_id = {} OR (partition_id LIKE 'patch-%' AND partition_id LIKE {})) ORDER BY min_block_number, name",
+        "SELECT partition_id, name, rows, bytes, toUInt64(toUInt32(modification_time)) AS modified, data_uncompressed_bytes AS plain_bytes, \
+        toUInt64(toUInt32(now())) AS listed{hash} FROM system.parts WHERE active AND database = {} AND table = {}{only} ORDER BY min_block_number, name",
         literal(database),
         literal(table),
-        literal(id),
-        literal(&format!("%-{id}")),
     );
     let rows: Vec<PartRow> = session.ask(&format!("the parts of {database}.{table}"), &sql)?;
-    let mut found = Parts::default();
+    let (patches, rows): (Vec<PartRow>, Vec<PartRow>) =
+        rows.into_iter().partition(|row| row.partition_id.starts_with("patch-"));
+    let mut found: BTreeMap<String, Parts> = BTreeMap::new();
     for row in rows {
-        found.plain_bytes += row.plain_bytes;
-        found.listed = row.listed;
-        let is_patch = row.part.name.starts_with("patch-");
-        if is_patch { found.patches.push(row.part) } else { found.parts.push(row.part) }
+        let parts = found.entry(row.partition_id).or_default();
+        parts.plain_bytes += row.plain_bytes;
+        parts.listed = row.listed;
+        parts.parts.push(row.part);
+    }
+    for row in patches {
+        let is_of = |id: &str| row.partition_id.strip_suffix(id).is_some_and(|front| front.ends_with('-'));
+        if let Some((_, parts)) = found.iter_mut().find(|(id, _)| is_of(id)) {
+            parts.patches.push(row.part);
+        }
     }
     Ok(found)
 }
@@ -355,7 +343,8 @@ pub(super) fn inner_of(session: &Session, database: &str, view: &str) -> Result<
         ),
     };
     let plain = literal(&format!(".inner.{view}"));
-    let sql = format!("SELECT name FROM system.tables WHERE database = {database} AND (name = {plain}{uuid})");
+    let sql =
+        format!("SELECT name FROM system.tables WHERE database = {database} AND (name = {plain}{uuid})");
     let rows: Vec<Row> = session.ask(&what, &sql)?;
     rows.into_iter().next().map(|row| row.name).ok_or(ClickHouseError::Missing { what, there: Vec::new() })
 }

@@ -84,12 +84,14 @@ pub(super) fn unreplicated(sql: &str) -> String {
     let tokens = tokens(sql);
     let mut out = sql.to_owned();
     for (at, window) in tokens.windows(3).enumerate().rev() {
-        let [Token { kind: Kind::Word(word), .. }, Token { kind: Kind::Sign('='), .. }, engine] = window else {
+        let [Token { kind: Kind::Word(word), .. }, Token { kind: Kind::Sign('='), .. }, engine] = window
+        else {
             continue;
         };
         let Kind::Word(name) = &engine.kind else { continue };
         let plain = name.strip_prefix("Replicated").or_else(|| name.strip_prefix("Shared"));
-        let Some(plain) = plain.filter(|plain| word.eq_ignore_ascii_case("ENGINE") && plain.ends_with("MergeTree"))
+        let Some(plain) =
+            plain.filter(|plain| word.eq_ignore_ascii_case("ENGINE") && plain.ends_with("MergeTree"))
         else {
             continue;
         };
@@ -125,16 +127,17 @@ fn find(sql: &str, is_wanted: &dyn Fn(&Name) -> bool) -> Vec<Reference> {
     let mut engine = String::new();
     for (at, token) in tokens.iter().enumerate() {
         let behind = |steps: usize| tokens.get(at + steps);
-        let is_after_dot = at.checked_sub(1).and_then(|at| tokens.get(at)).is_some_and(|one| one.kind == Kind::Sign('.'));
+        let is_after_dot =
+            at.checked_sub(1).and_then(|at| tokens.get(at)).is_some_and(|one| one.kind == Kind::Sign('.'));
         match &token.kind {
             Kind::Word(database) if !is_after_dot => {
-                if let (Some(Token { kind: Kind::Sign('.'), .. }), Some(Token { kind: Kind::Word(table), start, end })) =
-                    (behind(1), behind(2))
+                if let (
+                    Some(Token { kind: Kind::Sign('.'), .. }),
+                    Some(Token { kind: Kind::Word(table), start, end }),
+                ) = (behind(1), behind(2))
                 {
-                    let places = vec![
-                        (token.start, token.end, Style::DatabaseWord),
-                        (*start, *end, Style::TableWord),
-                    ];
+                    let places =
+                        vec![(token.start, token.end, Style::DatabaseWord), (*start, *end, Style::TableWord)];
                     take((database.clone(), table.clone()), places);
                 }
                 if database.eq_ignore_ascii_case("ENGINE")
@@ -145,7 +148,10 @@ fn find(sql: &str, is_wanted: &dyn Fn(&Name) -> bool) -> Vec<Reference> {
             }
             Kind::Text(text) => {
                 if let Some((database, table)) = text.split_once('.') {
-                    take((database.to_owned(), table.to_owned()), vec![(token.start, token.end, Style::Both)]);
+                    take(
+                        (database.to_owned(), table.to_owned()),
+                        vec![(token.start, token.end, Style::Both)],
+                    );
                 }
             }
             _ => {}
@@ -229,7 +235,9 @@ fn tokens(sql: &str) -> Vec<Token> {
             }
             character if character.is_alphanumeric() || character == '_' => {
                 let mut word = String::from(character);
-                while let Some((at, next)) = characters.next_if(|(_, next)| next.is_alphanumeric() || *next == '_') {
+                while let Some((at, next)) =
+                    characters.next_if(|(_, next)| next.is_alphanumeric() || *next == '_')
+                {
                     end = at + next.len_utf8();
                     word.push(next);
                 }
@@ -266,7 +274,10 @@ mod tests {
             ("SELECT t.a, 'shop' FROM \"shop\".t AS t", "SELECT t.a, 'shop' FROM `new`.`u` AS t"),
             ("SELECT a.shop.t, shop.other", "SELECT a.shop.t, shop.other"),
             ("SELECT dictGet('shop.t', 'x', 1)", "SELECT dictGet('new.u', 'x', 1)"),
-            ("ENGINE = Distributed('c', 'shop', 't', rand())", "ENGINE = Distributed('c', 'new', 'u', rand())"),
+            (
+                "ENGINE = Distributed('c', 'shop', 't', rand())",
+                "ENGINE = Distributed('c', 'new', 'u', rand())",
+            ),
             ("ENGINE = Buffer(shop, t, 16)", "ENGINE = Buffer(`new`, `u`, 16)"),
             ("CREATE TABLE x (shop, t) ENGINE = Log", "CREATE TABLE x (shop, t) ENGINE = Log"),
             (
@@ -289,8 +300,14 @@ mod tests {
     #[test]
     fn replicas_are_made_plain() {
         for (before, after) in [
-            ("ENGINE = ReplicatedMergeTree('/a/{shard}', '{replica}') ORDER BY a", "ENGINE = MergeTree() ORDER BY a"),
-            ("ENGINE = ReplicatedReplacingMergeTree('/a', 'b', version) ORDER BY a", "ENGINE = ReplacingMergeTree( version) ORDER BY a"),
+            (
+                "ENGINE = ReplicatedMergeTree('/a/{shard}', '{replica}') ORDER BY a",
+                "ENGINE = MergeTree() ORDER BY a",
+            ),
+            (
+                "ENGINE = ReplicatedReplacingMergeTree('/a', 'b', version) ORDER BY a",
+                "ENGINE = ReplacingMergeTree( version) ORDER BY a",
+            ),
             ("ENGINE = ReplicatedMergeTree ORDER BY a", "ENGINE = MergeTree ORDER BY a"),
             ("ENGINE = MergeTree ORDER BY Replicated", "ENGINE = MergeTree ORDER BY Replicated"),
         ] {

@@ -37,7 +37,7 @@ pub(super) struct Dump<'d, 'scope, 'env> {
 }
 
 impl Dump<'_, '_, '_> {
-    /// All of a partition. None if it is gone, and the table is not.
+    /// All of a partition, that had these parts before. None if it is gone, and the table is not.
     ///
     /// # Errors
     /// `NotWhole`, `Rows`; what the server says, what storing fails with.
@@ -46,10 +46,15 @@ impl Dump<'_, '_, '_> {
         lane: &mut Lane<'_>,
         table: &Table,
         storage: &Storage,
-        id: &str,
+        (id, before): (&str, &Parts),
     ) -> Result<Option<Partition>, EngineError> {
         let what = name_of(&table.full_name(), Some(id));
         let path = layout::rows(&table.database, &table.name, Some(id));
+        if let Some((known, entry)) = self.unchanged(table, storage, &path, before)? {
+            self.sink.monitor().advance(known.bytes);
+            lane.entry(entry)?;
+            return Ok(Some(Partition { listed: before.listed, ..known }));
+        }
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let parts = self.parts(table, storage, id)?;
@@ -57,12 +62,15 @@ impl Dump<'_, '_, '_> {
                 self.require(table, storage)?;
                 return Ok(None);
             }
-            if let Some((known, entry)) = self.unchanged(table, storage, &path, &parts)? {
-                self.sink.monitor().advance(known.bytes);
-                lane.entry(entry)?;
-                return Ok(Some(Partition { listed: parts.listed, ..known }));
-            }
-            let rows = self.rows(lane, table, &from(table, storage, Some(&parts)), &order(self.session, storage, &parts.parts), &what, &path, Some(&parts))?;
+            let rows = self.rows(
+                lane,
+                table,
+                &from(table, storage, Some(&parts)),
+                &order(self.session, storage, &parts.parts),
+                &what,
+                &path,
+                Some(&parts),
+            )?;
             let (sent, counted, bytes) = rows;
             // Parts that were merged before they were read are missing; else there are fewer rows if some were deleted.
             let is_all = sent == counted.rows
@@ -119,7 +127,9 @@ impl Dump<'_, '_, '_> {
 
     /// What is there of a partition, once more.
     fn parts(&self, table: &Table, storage: &Storage, id: &str) -> Result<Parts, ClickHouseError> {
-        catalog::parts_of(self.session, &table.database, &storage.table, id, self.tells_hashes)
+        let (database, own) = (&table.database, &storage.table);
+        let mut found = catalog::parts_of(self.session, database, own, Some(id), self.tells_hashes)?;
+        Ok(found.remove(id).unwrap_or_default())
     }
 
     fn has_still(
@@ -183,8 +193,7 @@ impl Dump<'_, '_, '_> {
     ) -> Result<(u64, Counted, u64), EngineError> {
         let columns: Vec<&Column> = table.stored_columns().collect();
         let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-        let can_be_followed =
-            columns.iter().all(|column| ColumnType::parse(&column.kind).can_be_followed());
+        let can_be_followed = columns.iter().all(|column| ColumnType::parse(&column.kind).can_be_followed());
         let block_rows = block_rows(parts).to_string();
         let mut settings = vec![
             ("max_threads", "1"),
@@ -243,16 +252,14 @@ impl Dump<'_, '_, '_> {
         said: Option<String>,
     ) -> ClickHouseError {
         match wrong {
-            Some(wrong) if said.is_some() || !matches!(wrong.why, super::native::NativeError::CutOff { .. }) => {
+            Some(wrong)
+                if said.is_some() || !matches!(wrong.why, super::native::NativeError::CutOff { .. }) =>
+            {
                 ClickHouseError::NotWhole { what: what.to_owned(), why: wrong.why, said: wrong.said }
             }
             _ => ClickHouseError::Server {
                 what: format!("the rows of {what}"),
-                source: HttpError::Broken {
-                    server: self.session.to_string(),
-                    what: "SELECT".into(),
-                    source,
-                },
+                source: HttpError::Broken { server: self.session.to_string(), what: "SELECT".into(), source },
             },
         }
     }

@@ -36,7 +36,9 @@ pub enum ClickHouseError {
         said: Option<String>,
     },
     /// What it sent has other rows than there are.
-    #[error("the server sent {sent} rows of {what}, which has {counted}; it changes faster than it can be read")]
+    #[error(
+        "the server sent {sent} rows of {what}, which has {counted}; it changes faster than it can be read"
+    )]
     Rows {
         /// The table, or a partition of it.
         what: String,
@@ -62,7 +64,9 @@ pub enum ClickHouseError {
         more: usize,
     },
     /// The target may not understand what was backed up.
-    #[error("the server is of version {target}, older than the one that was backed up ({stored}); nothing was changed")]
+    #[error(
+        "the server is of version {target}, older than the one that was backed up ({stored}); nothing was changed"
+    )]
     Older {
         /// Its version.
         target: String,

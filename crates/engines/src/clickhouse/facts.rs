@@ -56,7 +56,7 @@ pub(super) struct Table {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) storage: Option<Storage>,
     pub(super) rows: u64,
-    /// None that is unpartitioned has one without ID.
+    /// A table that has no partitions has one here, without an ID.
     pub(super) partitions: Vec<Partition>,
 }
 
@@ -139,9 +139,16 @@ impl Table {
         format!("{}.{}", self.database, self.name)
     }
 
-    /// Columns that are read and written: the others are worked out.
+    /// Columns that are read and written.
     pub(super) fn stored_columns(&self) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(|column| matches!(column.default.as_str(), "" | "DEFAULT"))
+        self.columns.iter().filter(|column| column.is_stored())
+    }
+}
+
+impl Column {
+    /// Whether it holds values: the others are worked out.
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self.default.as_str(), "" | "DEFAULT")
     }
 }
 

@@ -22,8 +22,29 @@ struct Row {
 
 /// Types that are hashed as they are, in every version alike.
 const PLAIN: [&str; 24] = [
-    "UInt8", "UInt16", "UInt32", "UInt64", "Int8", "Int16", "Int32", "Int64", "UInt128", "Int128", "UInt256", "Int256",
-    "Float32", "Float64", "String", "Date", "Date32", "DateTime", "Bool", "IPv4", "IPv6", "FixedString(", "Enum8(",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "UInt128",
+    "Int128",
+    "UInt256",
+    "Int256",
+    "Float32",
+    "Float64",
+    "String",
+    "Date",
+    "Date32",
+    "DateTime",
+    "Bool",
+    "IPv4",
+    "IPv6",
+    "FixedString(",
+    "Enum8(",
     "Enum16(",
 ];
 
@@ -49,7 +70,9 @@ pub(super) fn count(
         match session.ask_settled::<Row>(&what, &sql) {
             Ok(row) => return Ok(Counted { rows: row.rows, fingerprint: row.fingerprint }),
             // It may not be able to hash or write one of the types; then it cannot, but still count.
-            Err(error) if error.said().is_some_and(|said| CANNOT_HASH.iter().any(|code| said.starts_with(code))) => {}
+            Err(error)
+                if error.said().is_some_and(|said| CANNOT_HASH.iter().any(|code| said.starts_with(code))) => {
+            }
             Err(error) => return Err(error),
         }
     }
@@ -84,9 +107,8 @@ mod tests {
 
     #[test]
     fn nulls_are_hashed_too() {
-        let hashed = |kind: &str| {
-            hashed(&Column { name: "c".into(), kind: kind.into(), default: String::new() })
-        };
+        let hashed =
+            |kind: &str| hashed(&Column { name: "c".into(), kind: kind.into(), default: String::new() });
         assert_eq!(hashed("UInt8").unwrap(), "`c`");
         assert_eq!(hashed("Array(LowCardinality(String))").unwrap(), "`c`");
         assert_eq!(hashed("DateTime('UTC')").unwrap(), "`c`");

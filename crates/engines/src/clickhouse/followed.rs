@@ -16,7 +16,6 @@ pub(super) struct Followed<R> {
     scanner: Option<Scanner>,
     tail: Vec<u8>,
     wrong: Option<NativeError>,
-    bytes: u64,
 }
 
 /// What is wrong with a stream, and what the server says of it.
@@ -30,7 +29,7 @@ impl<R: Read> Followed<R> {
     /// Without a number of columns, it is only looked at for exceptions.
     pub(super) fn new(inner: R, columns: Option<usize>) -> Self {
         let scanner = columns.map(|columns| Scanner::new(Some(columns)));
-        Self { inner, scanner, tail: Vec::new(), wrong: None, bytes: 0 }
+        Self { inner, scanner, tail: Vec::new(), wrong: None }
     }
 
     /// Rows of a whole stream, if they could be followed.
@@ -65,7 +64,6 @@ impl<R: Read> Read for Followed<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(out)?;
         let bytes = out.get(..read).unwrap_or_default();
-        self.bytes += read as u64;
         self.remember(bytes);
         if let Some(scanner) = &mut self.scanner
             && let Err(why) = scanner.feed(bytes)

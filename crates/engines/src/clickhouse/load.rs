@@ -60,8 +60,7 @@ impl Contents<'_> {
         partition: &Partition,
     ) -> Result<(), EngineError> {
         let path: EntryPath = stream_entry(&partition.path)?.path;
-        let missing =
-            || RepositoryError::NoSuchPath { snapshot: self.snapshot.id(), path: path.to_string() };
+        let missing = || RepositoryError::NoSuchPath { snapshot: self.snapshot.id(), path: path.to_string() };
         let mut cursor = EntryCursor::new(self.reader, &self.snapshot.manifest.tree)?;
         let entry = cursor.seek(&path)?.ok_or_else(missing)?;
         let content = entry.content().ok_or_else(missing)?;

@@ -7,8 +7,8 @@
 //! were inserted), by one thread. So the same rows give the same bytes whatever was merged since, and what parts say of
 //! themselves tells that a partition need not be read at all.
 //!
-//! Data flows: [`backup`] asks the catalog, [`dump`](self) streams partitions through a scanner of blocks; [`Tables`] gives
-//! them back. Start reading at [`ClickHouse`].
+//! Data flows: the catalog says what there is, partitions stream through a scanner of blocks into the repository, and
+//! [`Tables`] gives them back. Start reading at [`ClickHouse`].
 
 mod backup;
 mod catalog;

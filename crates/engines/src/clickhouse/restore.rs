@@ -208,7 +208,8 @@ impl Run<'_> {
             }
             match self.there.get(&one.to) {
                 None if self.switches.data_only => {
-                    let what = format!("table {} on the server, and only rows are to be restored", one.full_name());
+                    let what =
+                        format!("table {} on the server, and only rows are to be restored", one.full_name());
                     return Err(ClickHouseError::Missing { what, there: Vec::new() });
                 }
                 None => {}
@@ -229,7 +230,9 @@ impl Run<'_> {
             return Ok(None);
         }
         if one.is_view() || one.is_materialized_view() {
-            return Ok((!self.switches.data_only || one.is_materialized_view()).then(|| format!("view {name}")));
+            return Ok(
+                (!self.switches.data_only || one.is_materialized_view()).then(|| format!("view {name}"))
+            );
         }
         let (database, table) = (literal(&one.to.0), literal(&one.to.1));
         let sql = format!(
@@ -237,9 +240,16 @@ impl Run<'_> {
         );
         let columns: Vec<Column> = self.session.ask(&format!("the columns of {name}"), &sql)?;
         let stored: Vec<&Column> = one.table.stored_columns().collect();
-        let is_there = |column: &&Column| columns.iter().any(|there| there.name == column.name && there.kind == column.kind);
+        let is_there = |column: &&Column| {
+            columns
+                .iter()
+                .any(|there| there.is_stored() && there.name == column.name && there.kind == column.kind)
+        };
         if let Some(other) = stored.iter().find(|column| !is_there(column)) {
-            return Ok(Some(format!("table {name} with other columns ({} is none of type {})", other.name, other.kind)));
+            return Ok(Some(format!(
+                "table {name} with other columns ({} is none of type {})",
+                other.name, other.kind
+            )));
         }
         if self.switches.drop_existing {
             return Ok(None);
@@ -312,8 +322,7 @@ impl Run<'_> {
         let mut left = Vec::new();
         if !self.switches.data_only {
             self.make_databases(chosen)?;
-            let (last, first): (Vec<_>, Vec<_>) =
-                chosen.iter().partition(|one| one.is_materialized_view());
+            let (last, first): (Vec<_>, Vec<_>) = chosen.iter().partition(|one| one.is_materialized_view());
             let is_missing = |one: &&&Chosen<'_>| !self.there.contains_key(&one.to);
             let first: Vec<&Chosen<'_>> = first.iter().filter(is_missing).copied().collect();
             let failed = self.make(first, chosen);
@@ -333,7 +342,8 @@ impl Run<'_> {
             // Those that were not made yet, too.
             let made = self.tables_there(chosen)?;
             let views = chosen.iter().filter(|one| one.is_view() && !made.contains_key(&one.to));
-            let rest: Vec<&Chosen<'_>> = left.into_iter().chain(views.filter(|one| !one.is_materialized_view())).collect();
+            let rest: Vec<&Chosen<'_>> =
+                left.into_iter().chain(views.filter(|one| !one.is_materialized_view())).collect();
             if let Some((one, error)) = self.make(rest, chosen).into_iter().next() {
                 *at = one.full_name();
                 return Err(error.into());
@@ -360,9 +370,8 @@ impl Run<'_> {
                 ("max_table_size_to_drop", "0"),
             ];
             let what = format!("{} cannot be dropped", one.full_name());
-            let drop = |kind: &str| {
-                self.session.run(&what, &format!("DROP {kind} IF EXISTS {name}"), &settings)
-            };
+            let drop =
+                |kind: &str| self.session.run(&what, &format!("DROP {kind} IF EXISTS {name}"), &settings);
             match drop("TABLE") {
                 // There are tables of that engine, and dictionaries that only look like them.
                 Err(_) if is_dictionary => drop("DICTIONARY")?,
@@ -403,7 +412,9 @@ impl Run<'_> {
                 |engine: &str| ["Ordinary", "Atomic", "Overlay", "Shared", "Lazy"].contains(&engine);
             // The server has its own idea of which engine is the usual one.
             let sql = match stored.filter(|stored| !is_usual(&stored.engine)) {
-                Some(stored) => stored.create.replacen("CREATE DATABASE ", "CREATE DATABASE IF NOT EXISTS ", 1),
+                Some(stored) => {
+                    stored.create.replacen("CREATE DATABASE ", "CREATE DATABASE IF NOT EXISTS ", 1)
+                }
                 None => format!("CREATE DATABASE IF NOT EXISTS {}", quoted(name)),
             };
             self.session.run(&format!("database {name} cannot be made"), &sql, &MAKING)?;
@@ -492,7 +503,8 @@ impl Run<'_> {
             let (found, stored) = (self.count(to, &place)?, place.rows);
             let what = place.full_name(&one.full_name());
             if found < stored && is_merging {
-                self.monitor.warn(&format!("{what} has {found} rows of {stored}: the server merged some already"));
+                self.monitor
+                    .warn(&format!("{what} has {found} rows of {stored}: the server merged some already"));
             } else if found != stored {
                 return Err(ClickHouseError::Restored { what, found, stored }.into());
             }

@@ -56,8 +56,10 @@ impl Scratch {
     }
 
     fn start_once(program: &Path, parent: &Path, monitor: &dyn Monitor) -> Result<Self, ClickHouseError> {
-        let failed = |error: io::Error| ClickHouseError::Scratch { why: format!("{}: {error}", parent.display()) };
-        let folder = tempfile::Builder::new().prefix("strongroom-verify-").tempdir_in(parent).map_err(failed)?;
+        let failed =
+            |error: io::Error| ClickHouseError::Scratch { why: format!("{}: {error}", parent.display()) };
+        let folder =
+            tempfile::Builder::new().prefix("strongroom-verify-").tempdir_in(parent).map_err(failed)?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .map_err(failed)?
@@ -125,7 +127,8 @@ impl Drop for Scratch {
 
 /// The program that was named, or that of a folder, or else the one of this machine.
 fn find(named: Option<&Path>) -> Option<PathBuf> {
-    let in_folder = |folder: PathBuf| PROGRAMS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let in_folder =
+        |folder: PathBuf| PROGRAMS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
     if let Some(named) = named {
         return if named.is_dir() { in_folder(named.to_owned()) } else { Some(named.to_owned()) };
     }
@@ -145,8 +148,7 @@ fn configure(folder: &Path, port: u16, password: &str) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(folder.join(name))?;
     }
     let write = |name: &str, text: &str| {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
         file.write_all(text.as_bytes())
     };
     let (data, tmp, files, schemas) = (path("data"), path("tmp"), path("user_files"), path("format_schemas"));

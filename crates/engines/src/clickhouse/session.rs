@@ -49,8 +49,8 @@ impl Session {
     /// `Server`, `Answer`.
     pub(super) fn open(target: &HttpTarget) -> Result<Self, ClickHouseError> {
         let what = || format!("the server {target} cannot be used");
-        let http = Http::new(target, PATIENCE)
-            .map_err(|source| ClickHouseError::Server { what: what(), source })?;
+        let http =
+            Http::new(target, PATIENCE).map_err(|source| ClickHouseError::Server { what: what(), source })?;
         let mut session = Self {
             http,
             server: target.to_string(),
@@ -58,8 +58,7 @@ impl Session {
             version: String::new(),
             timezone: String::new(),
         };
-        let about: About =
-            session.ask_one(&what(), "SELECT version() AS version, timezone() AS timezone")?;
+        let about: About = session.ask_one(&what(), "SELECT version() AS version, timezone() AS timezone")?;
         (session.version, session.timezone) = (about.version, about.timezone);
         let names: Vec<Named> = session.ask(&what(), "SELECT name FROM system.settings")?;
         session.settings = names.into_iter().map(|named| named.name).collect();

@@ -87,8 +87,13 @@ impl Tables<'_> {
                 None => format!("strongroom_verify_{}_{number}", self.snapshot.id().short()),
             };
             let made = Made { session: &session, name, monitor };
-            let verifier =
-                Verifier { tables: self, session: &session, monitor, workers, assertions: &verification.assertions };
+            let verifier = Verifier {
+                tables: self,
+                session: &session,
+                monitor,
+                workers,
+                assertions: &verification.assertions,
+            };
             match verifier.verify(database, &made.name) {
                 Err(_) if monitor.is_cancelled() => return Err(RepositoryError::Interrupted.into()),
                 verdict => verdicts.push(verdict?),
@@ -220,7 +225,8 @@ impl Verifier<'_, '_> {
             let wants_fingerprint = partition.fingerprint.is_some();
             let found = fingerprint::count(self.session, &what, &from, &columns, wants_fingerprint)?;
             if found.rows != partition.rows {
-                differences.push(format!("{what} has {} rows, {} were backed up", found.rows, partition.rows));
+                differences
+                    .push(format!("{what} has {} rows, {} were backed up", found.rows, partition.rows));
             } else if found.fingerprint.is_some() && found.fingerprint != partition.fingerprint {
                 differences.push(format!("{what} has other values than were backed up"));
             }
@@ -296,7 +302,10 @@ struct Made<'v> {
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        let settings = [("max_table_size_to_drop", "0"), ("database_atomic_wait_for_drop_and_detach_synchronously", "1")];
+        let settings = [
+            ("max_table_size_to_drop", "0"),
+            ("database_atomic_wait_for_drop_and_detach_synchronously", "1"),
+        ];
         let sql = format!("DROP DATABASE IF EXISTS {}", quoted(&self.name));
         if let Err(error) = self.session.run("it", &sql, &settings) {
             self.monitor.warn(&format!("the database {} could not be dropped again: {error}", self.name));

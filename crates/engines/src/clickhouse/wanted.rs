@@ -62,7 +62,10 @@ impl Wanted {
             && !facts.databases.iter().any(|one| one.name == *database)
         {
             let there = facts.databases.iter().map(|one| one.name.clone()).collect();
-            return Err(ClickHouseError::Missing { what: format!("database {database} in the snapshot"), there });
+            return Err(ClickHouseError::Missing {
+                what: format!("database {database} in the snapshot"),
+                there,
+            });
         }
         let is_named = |table: &Table, name: &str| table.full_name() == name || table.name == name;
         let in_database = |table: &&Table| self.database.as_ref().is_none_or(|own| *own == table.database);
@@ -106,7 +109,8 @@ impl Wanted {
             chosen.push(Chosen { table, to: self.name_of(table), partitions });
         }
         for id in &self.partitions {
-            let is_there = |chosen: &Chosen<'_>| chosen.partitions.iter().any(|one| one.id.as_ref() == Some(id));
+            let is_there =
+                |chosen: &Chosen<'_>| chosen.partitions.iter().any(|one| one.id.as_ref() == Some(id));
             if !chosen.iter().any(is_there) {
                 let what = format!("partition {id} in what is to be restored");
                 let there = facts.tables.iter().flat_map(|table| &table.partitions);
@@ -119,7 +123,8 @@ impl Wanted {
 
     fn name_of(&self, table: &Table) -> Name {
         let own = table.full_name();
-        let renamed = self.renames.iter().find(|(old, _)| *old == own).and_then(|(_, new)| new.split_once('.'));
+        let renamed =
+            self.renames.iter().find(|(old, _)| *old == own).and_then(|(_, new)| new.split_once('.'));
         match (renamed, &self.into) {
             (Some((database, name)), _) => (database.to_owned(), name.to_owned()),
             (None, Some(into)) => (into.clone(), table.name.clone()),
