@@ -227,7 +227,7 @@ impl Dump<'_, '_, '_> {
             let bytes = match read {
                 Ok(bytes) => bytes,
                 Err(RepositoryError::Read { source, .. }) => {
-                    return Err(self.broken(what, source, whole.err(), followed.said()).into());
+                    return Err(self.broken(what, source, whole.err(), followed.said().is_some()).into());
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -249,12 +249,10 @@ impl Dump<'_, '_, '_> {
         what: &str,
         source: std::io::Error,
         wrong: Option<super::followed::Wrong>,
-        said: Option<String>,
+        was_said: bool,
     ) -> ClickHouseError {
         match wrong {
-            Some(wrong)
-                if said.is_some() || !matches!(wrong.why, super::native::NativeError::CutOff { .. }) =>
-            {
+            Some(wrong) if was_said || !matches!(wrong.why, super::native::NativeError::CutOff { .. }) => {
                 ClickHouseError::NotWhole { what: what.to_owned(), why: wrong.why, said: wrong.said }
             }
             _ => ClickHouseError::Server {

@@ -142,35 +142,15 @@ impl Scanner {
 
     fn step(&mut self, task: Task, bytes: &mut &[u8]) -> Result<(), NativeError> {
         match task {
-            Task::Block => {
-                let Some(columns) = self.length(bytes)? else { return Ok(self.stack.push(task)) };
-                let is_another = self.expected_columns.is_some_and(|expected| expected != columns);
-                if columns > MOST_COLUMNS || is_another {
-                    return Err(self.no_block("it has another number of columns"));
-                }
-                self.expected_columns = Some(columns);
-                self.stack.push(Task::Rows { columns });
-            }
-            Task::Rows { columns } => {
-                let Some(rows) = self.length(bytes)? else { return Ok(self.stack.push(task)) };
-                if rows > MOST_ROWS {
-                    return Err(self.no_block("it has too many rows"));
-                }
-                self.block_rows = rows;
-                self.begin_column(0, columns);
-            }
+            Task::Block | Task::Rows { .. } | Task::Name { .. } => match self.length(bytes)? {
+                None => self.stack.push(task),
+                Some(number) => self.head(&task, number)?,
+            },
             Task::End => {
                 self.rows = self.rows.saturating_add(self.block_rows);
                 self.stack.push(Task::Block);
             }
             Task::Column { number } => self.column(number)?,
-            Task::Name { number, is_type } => {
-                let Some(length) = self.length(bytes)? else { return Ok(self.stack.push(task)) };
-                if length > MOST_NAME_BYTES {
-                    return Err(self.no_block("a name of it is too long"));
-                }
-                self.stack.push(Task::NameText { number, is_type, length });
-            }
             Task::NameText { number, is_type, length } => self.name(number, is_type, length, bytes)?,
             Task::Skip(left) => {
                 let left = skip(bytes, left);
@@ -194,28 +174,60 @@ impl Scanner {
                 None => self.stack.push(Task::Elements(kind)),
                 Some(count) => self.stack.push(Task::Values(kind, count)),
             },
-            Task::DictionaryFlags(kind, rows) => match self.number(bytes) {
-                None => self.stack.push(Task::DictionaryFlags(kind, rows)),
-                Some(flags) if flags & 0xff > 3 || flags & SHARED_DICTIONARY != 0 => {
-                    return Err(self.no_block("its dictionaries are shared"));
+            Task::DictionaryFlags(..) | Task::DictionaryLength(..) | Task::DictionaryRows(..) => {
+                match self.number(bytes) {
+                    None => self.stack.push(task),
+                    Some(number) => self.dictionary(task, number)?,
                 }
-                Some(flags) if flags & OWN_KEYS == 0 => {
-                    self.stack.push(Task::DictionaryRows(rows, 1 << (flags & 3)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a block or column, where it begins with a number.
+    fn head(&mut self, task: &Task, found: u64) -> Result<(), NativeError> {
+        match *task {
+            Task::Block => {
+                let is_another = self.expected_columns.is_some_and(|expected| expected != found);
+                if found > MOST_COLUMNS || is_another {
+                    return Err(self.no_block("it has another number of columns"));
                 }
-                Some(flags) => self.stack.push(Task::DictionaryLength(kind, rows, 1 << (flags & 3))),
-            },
-            Task::DictionaryLength(kind, rows, width) => match self.number(bytes) {
-                None => self.stack.push(Task::DictionaryLength(kind, rows, width)),
-                Some(keys) => {
-                    self.stack.push(Task::DictionaryRows(rows, width));
-                    self.stack.push(Task::Values(kind, keys));
-                }
-            },
-            Task::DictionaryRows(rows, width) => match self.number(bytes) {
-                None => self.stack.push(Task::DictionaryRows(rows, width)),
-                Some(indexes) if indexes == rows => self.stack.push(Task::Skip(rows * width)),
-                Some(_) => return Err(self.no_block("its dictionaries do not fit its rows")),
-            },
+                self.expected_columns = Some(found);
+                self.stack.push(Task::Rows { columns: found });
+            }
+            Task::Rows { .. } if found > MOST_ROWS => return Err(self.no_block("it has too many rows")),
+            Task::Rows { columns } => {
+                self.block_rows = found;
+                self.begin_column(0, columns);
+            }
+            Task::Name { .. } if found > MOST_NAME_BYTES => {
+                return Err(self.no_block("a name of it is too long"));
+            }
+            Task::Name { number, is_type } => {
+                self.stack.push(Task::NameText { number, is_type, length: found });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn dictionary(&mut self, task: Task, found: u64) -> Result<(), NativeError> {
+        match task {
+            Task::DictionaryFlags(..) if found & 0xff > 3 || found & SHARED_DICTIONARY != 0 => {
+                return Err(self.no_block("its dictionaries are shared"));
+            }
+            Task::DictionaryFlags(_, rows) if found & OWN_KEYS == 0 => {
+                self.stack.push(Task::DictionaryRows(rows, 1 << (found & 3)));
+            }
+            Task::DictionaryFlags(kind, rows) => {
+                self.stack.push(Task::DictionaryLength(kind, rows, 1 << (found & 3)));
+            }
+            Task::DictionaryLength(kind, rows, width) => {
+                self.stack.push(Task::DictionaryRows(rows, width));
+                self.stack.push(Task::Values(kind, found));
+            }
+            Task::DictionaryRows(rows, width) if found == rows => self.stack.push(Task::Skip(rows * width)),
+            _ => return Err(self.no_block("its dictionaries do not fit its rows")),
         }
         Ok(())
     }
