@@ -8,6 +8,7 @@ use clap::Subcommand;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use strongroom_tests::services::azurite::{self, Azurite};
+use strongroom_tests::services::clickhouse::{self, ClickHouse, Version};
 use strongroom_tests::services::gcs::{self, Gcs};
 use strongroom_tests::services::minio::{self, Minio};
 use strongroom_tests::services::moto::{self, Moto};
@@ -156,6 +157,29 @@ pub(crate) const PYTHON: Service = Service {
     serve: None,
 };
 
+/// The program `clickhouse-server`, an old one.
+pub(crate) const CLICKHOUSE: Service = Service {
+    name: "clickhouse",
+    needed_by: "test",
+    source: "Debian clickhouse-server (18.16)",
+    find: || clickhouse::find_program().ok(),
+    install: || install::debian(&["clickhouse-server", "clickhouse-client"]),
+    serve: Some(|| serve_clickhouse(Version::Old)),
+};
+
+/// The Python that has the engine of a current ClickHouse.
+pub(crate) const CHDB: Service = Service {
+    name: "chdb",
+    needed_by: "test",
+    source: "PyPI chdb (26.9), a virtual environment of 900 MB",
+    find: || {
+        let python = clickhouse::find_python().ok();
+        python.filter(|_| is_set(clickhouse::PYTHON_VARIABLE) || CHDB_PYTHON.find().is_some())
+    },
+    install: || CHDB_PYTHON.install(),
+    serve: Some(|| serve_clickhouse(Version::Current)),
+};
+
 /// The program `redis-server`.
 pub(crate) const REDIS: Service = Service {
     name: "redis",
@@ -239,7 +263,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 16] = [
+const SERVICES: [&Service; 20] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,
@@ -249,6 +273,8 @@ const SERVICES: [&Service; 16] = [
     &OPENSEARCH,
     &NEWER_OPENSEARCH,
     &PYTHON,
+    &CLICKHOUSE,
+    &CHDB,
     &REDIS,
     &NEWER_REDIS,
     &VALKEY,
@@ -304,6 +330,9 @@ const LINUX_ARCHIVE: &str = "usr/src/linux-source-6.1.tar.xz";
 
 const MOTO_PYTHON: PythonEnvironment =
     PythonEnvironment { name: moto::ENVIRONMENT, requirements: &[moto::REQUIREMENT] };
+
+const CHDB_PYTHON: PythonEnvironment =
+    PythonEnvironment { name: clickhouse::ENVIRONMENT, requirements: &clickhouse::REQUIREMENTS };
 
 const READER_PYTHON: PythonEnvironment = PythonEnvironment {
     name: "reader-python",
@@ -374,6 +403,13 @@ fn is_set(variable: &str) -> bool {
 
 fn serve_postgres() -> Result<()> {
     serve(|| Ok(Postgres::start()?.map(|server| (server.url("postgres"), server))))
+}
+
+fn serve_clickhouse(version: Version) -> Result<()> {
+    serve(|| {
+        let server = ClickHouse::start(version)?;
+        server.map(|server| Ok((server.url()?, server))).transpose()
+    })
 }
 
 fn serve_redis() -> Result<()> {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use strongroom_engines::EngineError;
+use strongroom_engines::clickhouse::ClickHouseError;
 use strongroom_engines::files::TargetError;
 use strongroom_engines::opensearch::OpensearchError;
 use strongroom_engines::postgres::PostgresError;
@@ -201,6 +202,13 @@ fn redis_error(error: &anyhow::Error) -> Option<&RedisError> {
     })
 }
 
+fn clickhouse_error(error: &anyhow::Error) -> Option<&ClickHouseError> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::ClickHouse(error)) => Some(error),
+        _ => cause.downcast_ref::<ClickHouseError>(),
+    })
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
@@ -268,6 +276,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(redis) = redis_error(error) {
         return crate::redis_hint::hint(redis).map(str::to_owned);
+    }
+    if let Some(clickhouse) = clickhouse_error(error) {
+        return crate::clickhouse_hint::hint(clickhouse).map(str::to_owned);
     }
     let hint = match repository_error(error) {
         Some(RepositoryError::NotARepository { .. }) => {

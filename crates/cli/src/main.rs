@@ -6,6 +6,7 @@
 
 mod again;
 mod arguments;
+mod clickhouse_hint;
 mod commands;
 mod context;
 mod credentials;

@@ -8,6 +8,7 @@ use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
 
+use crate::clickhouse::ClickHouseError;
 use crate::files::{TargetError, WalkError};
 use crate::opensearch::OpensearchError;
 use crate::postgres::PostgresError;
@@ -47,6 +48,9 @@ pub enum EngineError {
     /// Redis could not be read.
     #[error(transparent)]
     Redis(#[from] RedisError),
+    /// ClickHouse could not be read.
+    #[error(transparent)]
+    ClickHouse(#[from] ClickHouseError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

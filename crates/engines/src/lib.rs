@@ -8,6 +8,7 @@
 //!
 //! Data flows: engine → lane of the sink → repository. Start reading at [`Engine`], then [`files`].
 
+pub mod clickhouse;
 mod command;
 mod engine;
 pub mod files;

@@ -215,6 +215,12 @@ impl Exchange<'_> {
         }
     }
 
+    /// Passes on another body in place of the client's, which was read before.
+    pub fn replace_body(&mut self, body: Vec<u8>) {
+        self.request.headers.set("Content-Length", &body.len().to_string());
+        self.body = Body::Held(body);
+    }
+
     /// Passes the request on and the answer back, both as they come.
     ///
     /// # Errors

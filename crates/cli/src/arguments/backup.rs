@@ -25,6 +25,8 @@ pub(crate) enum Engine {
     Opensearch(BackupOpensearch),
     /// Redis or Valkey: all keys of a server or cluster, an entry a database
     Redis(super::BackupRedis),
+    /// ClickHouse: databases, an entry a partition, with what makes every table
+    Clickhouse(super::clickhouse::BackupClickHouse),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }

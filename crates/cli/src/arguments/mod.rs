@@ -2,6 +2,7 @@
 
 mod administration;
 mod backup;
+mod clickhouse;
 mod config;
 mod copy;
 mod hold;
@@ -25,6 +26,7 @@ pub(crate) use self::administration::{
 pub(crate) use self::backup::{
     Backup, BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin, Engine,
 };
+pub(crate) use self::clickhouse::BackupClickHouse;
 pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
 pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
 pub(crate) use self::hold::{Hold, HoldAction};

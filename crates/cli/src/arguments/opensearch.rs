@@ -1,9 +1,8 @@
-//! Of `backup opensearch`, and of restoring from one.
+//! Of `backup opensearch`.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use strongroom_engines::opensearch::Rename;
 
 use super::backup::BackupCommon;
 use super::parsers::path_parser;
@@ -42,15 +41,4 @@ pub(crate) struct BackupOpensearch {
     pub(crate) ca_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: BackupCommon,
-}
-
-/// What of a snapshot of OpenSearch, and as what.
-#[derive(Debug, Args)]
-pub(crate) struct RestoreToOpensearch {
-    /// OpenSearch: under other names, as a regular expression of whole names: `logs-(.+)=restored-logs-$1`
-    #[arg(long, value_name = "PATTERN=NAME", requires = "to", value_parser = |text: &str| Rename::parse(text).map_err(|error| error.to_string()))]
-    pub(crate) rename: Option<Rename>,
-    /// OpenSearch: at the end, in one step, the snapshot's aliases name what was restored and nothing else any more
-    #[arg(long, requires = "to")]
-    pub(crate) switch_aliases: bool,
 }

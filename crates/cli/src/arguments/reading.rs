@@ -131,6 +131,16 @@ pub(crate) struct RestoreToServer {
     /// repeated
     #[arg(long, value_name = "TABLE", requires = "to", conflicts_with = "create")]
     pub(crate) table: Vec<String>,
+    /// ClickHouse: only the partition with this ID; may be repeated
+    #[arg(long, value_name = "ID", requires = "to")]
+    pub(crate) partition: Vec<String>,
+    /// Under another name; may be repeated. ClickHouse: DATABASE.TABLE=DATABASE.TABLE. OpenSearch: a regular expression of whole
+    /// names: `logs-(.+)=restored-logs-$1`
+    #[arg(long, value_name = "OLD=NEW", requires = "to")]
+    pub(crate) rename: Vec<String>,
+    /// OpenSearch: at the end, in one step, the snapshot's aliases name what was restored and nothing else any more
+    #[arg(long, requires = "to")]
+    pub(crate) switch_aliases: bool,
     /// PostgreSQL: only what lies in this schema; may be repeated
     #[arg(long, value_name = "SCHEMA", requires = "to", conflicts_with = "create")]
     pub(crate) schema: Vec<String>,
@@ -152,10 +162,10 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL: all or nothing
     #[arg(long, requires = "to", conflicts_with = "create")]
     pub(crate) single_transaction: bool,
-    /// PostgreSQL: no data
+    /// PostgreSQL, ClickHouse: no data
     #[arg(long, requires = "to", conflicts_with = "data_only")]
     pub(crate) schema_only: bool,
-    /// PostgreSQL: nothing but data
+    /// PostgreSQL, ClickHouse: nothing but data
     #[arg(long, requires = "to")]
     pub(crate) data_only: bool,
     /// PostgreSQL: no triggers while data is loaded
@@ -173,8 +183,6 @@ pub(crate) struct RestoreToServer {
     /// Certificates to trust in place of the system's, in PEM form (PostgreSQL: `sslrootcert` in the URL)
     #[arg(long, value_name = "FILE", requires = "to", value_parser = super::parsers::path_parser())]
     pub(crate) ca_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) opensearch: super::opensearch::RestoreToOpensearch,
     /// PostgreSQL: folder of pg_restore (default: that of the server's version)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,

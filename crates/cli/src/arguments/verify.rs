@@ -38,6 +38,10 @@ pub(crate) struct Verify {
     /// Folder of Redis' or Valkey's programs (default: those in PATH)
     #[arg(long, env = "STRONGROOM_REDIS_BIN", value_name = "DIR")]
     pub(crate) redis_bin: Option<PathBuf>,
+    /// ClickHouse: the server's program, or its folder (default: clickhouse-server or clickhouse, in PATH or where packages put
+    /// it)
+    #[arg(long, env = "STRONGROOM_CLICKHOUSE_BIN", value_name = "PATH", value_parser = super::parsers::path_parser())]
+    pub(crate) clickhouse_bin: Option<PathBuf>,
     /// Threads that fetch and decrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

@@ -56,8 +56,10 @@ pub(crate) fn stdin(context: &Context<'_>, arguments: &BackupStdin) -> anyhow::R
     )
 }
 
+/// Engines whose `--jobs` are connections.
+const SERVERS: [&str; 3] = ["postgres", "clickhouse", opensearch::ENGINE];
 /// Connections to one database: more than that is a typing error.
-const MOST_JOBS: usize = 64;
+pub(super) const MOST_JOBS: usize = 64;
 
 pub(crate) fn postgres(context: &Context<'_>, arguments: &BackupPostgres) -> anyhow::Result<Outcome> {
     let target = Target::parse(arguments.dbname.as_deref().unwrap_or_default())?;
@@ -158,7 +160,7 @@ pub(crate) fn command(context: &Context<'_>, arguments: &BackupCommand) -> anyho
     run(context, &engine, &arguments.common, &source, asked, false)
 }
 
-fn run(
+pub(super) fn run(
     context: &Context<'_>,
     engine: &dyn Engine,
     common: &BackupCommon,
@@ -186,9 +188,8 @@ fn run(
         delta: !common.no_delta,
         keep_base_keys: common.keep_base_keys,
         compression_level: common.compression,
-        // That of these means connections.
-        workers: context
-            .workers(common.jobs.filter(|_| !["postgres", opensearch::ENGINE].contains(&engine.name()))),
+        // That of servers means connections.
+        workers: context.workers(common.jobs.filter(|_| !SERVERS.contains(&engine.name()))),
         uploads: context.uploads(),
     };
     let variables = vec![

@@ -1,6 +1,7 @@
 //! One module a command.
 
 mod backup;
+mod backup_clickhouse;
 mod cat;
 mod check;
 mod config;
@@ -22,9 +23,11 @@ mod quickstart;
 mod recovery;
 mod repair;
 mod restore;
+mod restore_clickhouse;
 mod restore_opensearch;
 mod restore_postgres;
 mod restore_redis;
+mod restore_server;
 mod show;
 mod snapshots;
 mod stats;
@@ -55,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Postgres(postgres) => backup::postgres(&context, postgres),
             Engine::Opensearch(opensearch) => backup::opensearch(&context, opensearch),
             Engine::Redis(redis) => backup::redis(&context, redis),
+            Engine::Clickhouse(clickhouse) => backup_clickhouse::run(&context, clickhouse),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),

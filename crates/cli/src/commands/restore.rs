@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use serde_json::json;
 use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
-use strongroom_engines::opensearch;
 use strongroom_engines::postgres::physical::ENGINE;
 use strongroom_engines::redis::ENGINE as REDIS;
 use strongroom_repository::monitor::Monitor as _;
@@ -16,7 +15,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
-use super::{restore_opensearch, restore_postgres, restore_redis};
+use super::{restore_postgres, restore_redis, restore_server};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
@@ -38,8 +37,8 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
     let mut repository = context.open_to_read()?;
     let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
     let is_redis = snapshot.manifest.engine == REDIS;
-    // Into a server, they are patterns of keys.
-    let selection = match is_redis && arguments.server.to.is_some() {
+    // Into a server, they are patterns of keys or indices.
+    let selection = match arguments.server.to.is_some() {
         true => None,
         false => Selection::new(&arguments.include, &arguments.exclude)?,
     };
@@ -67,44 +66,13 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         let packs = needed_packs(&repository, &snapshot, &options)?;
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;
     }
+    if let Some(to) = &arguments.server.to {
+        return restore_server::run(context, &mut repository, &snapshot, to, arguments);
+    }
     if is_redis && (is_everything || arguments.server.to_archive.is_some()) {
         return redis(context, &mut repository, &snapshot, arguments);
     }
     refuse(&snapshot, &[("--aof", arguments.server.aof)])?;
-    if let Some(to) = &arguments.server.to {
-        let asked = &arguments.server;
-        let of_opensearch =
-            asked.opensearch.rename.is_some() || asked.opensearch.switch_aliases || asked.ca_file.is_some();
-        let of_postgres = !asked.table.is_empty()
-            || !asked.schema.is_empty()
-            || asked.database.is_some()
-            || asked.into.is_some()
-            || asked.create
-            || asked.single_transaction
-            || asked.data_only;
-        return match snapshot.manifest.engine.as_str() {
-            opensearch::ENGINE => {
-                refuse(
-                    &snapshot,
-                    &[(
-                        "--table, --schema, --database, --into, --create, --single-transaction or --data-only",
-                        of_postgres,
-                    )],
-                )?;
-                restore_opensearch::to_server(context, &mut repository, &snapshot, to, arguments)
-            }
-            _ => {
-                refuse(
-                    &snapshot,
-                    &[
-                        ("--include or --exclude", selection.is_some()),
-                        ("--rename, --switch-aliases or --ca-file", of_opensearch),
-                    ],
-                )?;
-                restore_postgres::to_server(context, &mut repository, &snapshot, to, arguments)
-            }
-        };
-    }
     if let Some(file) = &arguments.server.to_archive {
         return restore_postgres::to_archive(context, &mut repository, &snapshot, file, arguments);
     }
@@ -203,7 +171,7 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
     Ok(if troubles > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
 }
 
-/// Into a server, or as what servers start from.
+/// As what servers start from.
 fn redis(
     context: &Context<'_>,
     repository: &mut Repository,
@@ -226,10 +194,9 @@ fn redis(
         ("--overwrite", arguments.overwrite != OverwritePolicy::Never),
     ];
     refuse(snapshot, &of_postgres)?;
-    match (&server.to, &server.to_archive, &arguments.target) {
-        (Some(to), ..) => restore_redis::to_server(context, repository, snapshot, to, arguments),
-        (_, Some(file), _) => restore_redis::to_archive(context, repository, snapshot, file, arguments),
-        (.., Some(folder)) => restore_redis::to_files(context, repository, snapshot, folder, arguments),
+    match (&server.to_archive, &arguments.target) {
+        (Some(file), _) => restore_redis::to_archive(context, repository, snapshot, file, arguments),
+        (None, Some(folder)) => restore_redis::to_files(context, repository, snapshot, folder, arguments),
         _ => Err(Usage("restore into which folder? give --target DIR".into()).into()),
     }
 }
@@ -289,7 +256,7 @@ fn dry_run(
 }
 
 /// What was given and is not for snapshots of this kind.
-fn refuse(snapshot: &Snapshot, given: &[(&str, bool)]) -> Result<(), Usage> {
+pub(super) fn refuse(snapshot: &Snapshot, given: &[(&str, bool)]) -> Result<(), Usage> {
     let engine = &snapshot.manifest.engine;
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((flag, _)) => {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use strongroom_engines::http::{HttpError, HttpTarget};
-use strongroom_engines::opensearch::{DEFAULT_PORT, IndexSwitches, Indices, Selection};
+use strongroom_engines::opensearch::{DEFAULT_PORT, IndexSwitches, Indices, Rename, Selection};
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
@@ -13,7 +13,7 @@ use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Restore;
 use crate::context::{Context, host_name, tell_healed, user_name};
-use crate::exit::Outcome;
+use crate::exit::{Outcome, Usage};
 use crate::output::line;
 use crate::render;
 
@@ -39,15 +39,18 @@ pub(super) fn to_server(
     let began = Instant::now();
     let asked = &arguments.server;
     let to = target(to, asked.ca_file.as_ref())?;
+    let renames =
+        asked.rename.iter().map(|text| Rename::parse(text).map_err(|error| Usage(error.to_string())));
+    let renames = renames.collect::<Result<Vec<_>, Usage>>()?;
     let switches = IndexSwitches {
         selection: Selection {
             include: arguments.include.clone(),
             exclude: arguments.exclude.clone(),
             hidden: true,
         },
-        rename: asked.opensearch.rename.clone(),
+        renames,
         drop_existing: asked.drop_existing,
-        switch_aliases: asked.opensearch.switch_aliases,
+        switch_aliases: asked.switch_aliases,
         schema_only: asked.schema_only,
         jobs: arguments.jobs.unwrap_or(JOBS).max(1),
     };

@@ -29,7 +29,8 @@ pub(super) fn to_server(
     arguments: &Restore,
 ) -> anyhow::Result<Outcome> {
     let began = Instant::now();
-    let target = Target::parse(to)?.or_password(redis_password());
+    let mut target = Target::parse(to)?.or_password(redis_password());
+    target.ca_file = arguments.server.ca_file.clone().or(target.ca_file);
     let reader = Reader::new(repository);
     let dumps = Dumps::open(&reader, snapshot)?;
     let databases = numbers(arguments.server.database.as_slice())?;

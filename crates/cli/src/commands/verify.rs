@@ -5,19 +5,20 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
-use strongroom_engines::Verdict;
+use strongroom_engines::clickhouse::{self, ClickHouseError};
 use strongroom_engines::opensearch::{self, Indices};
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
 use strongroom_engines::redis;
+use strongroom_engines::{EngineError, Verdict};
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use super::backup::redis_password;
-use super::restore_opensearch;
 use super::restore_redis::numbers;
+use super::{backup_clickhouse, restore_opensearch};
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{DAMAGE, Outcome, Usage};
@@ -45,6 +46,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         opensearch::ENGINE => test.indices(&asked)?,
         redis::ENGINE => test.redis(&asked)?,
         redis::AOF_ENGINE => test.append_only(&asked)?,
+        "clickhouse" => test.clickhouse(asked.clone())?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -136,7 +138,11 @@ impl RestoreTest<'_, '_> {
         }
         let folder = self.scratch_folder();
         let place = match &self.arguments.scratch_url {
-            Some(url) => redis::Place::Server(redis::Target::parse(url)?.or_password(redis_password())),
+            Some(url) => {
+                let mut target = redis::Target::parse(url)?.or_password(redis_password());
+                target.ca_file = self.arguments.ca_file.clone().or(target.ca_file);
+                redis::Place::Server(target)
+            }
             None => {
                 redis::Place::Scratch { folder: folder.clone(), programs: self.arguments.redis_bin.clone() }
             }
@@ -145,6 +151,28 @@ impl RestoreTest<'_, '_> {
         let verification = redis::Verification { databases, place, temporary: folder };
         let dumps = redis::Dumps::open(self.reader, self.snapshot)?;
         Ok(dumps.verify(&verification, &self.context.terminal, self.workers)?)
+    }
+
+    fn clickhouse(&self, assertions: Vec<Assertion>) -> anyhow::Result<Vec<Verdict>> {
+        let place = match &self.arguments.scratch_url {
+            Some(url) => {
+                clickhouse::Place::Server(backup_clickhouse::target(url, self.arguments.ca_file.clone())?)
+            }
+            None => clickhouse::Place::Scratch {
+                folder: self.scratch_folder(),
+                program: self.arguments.clickhouse_bin.clone(),
+            },
+        };
+        let databases = self.arguments.database.clone();
+        let verification = clickhouse::Verification { databases, place, assertions };
+        let tables = clickhouse::Tables::open(self.reader, self.snapshot)?;
+        match tables.verify(&verification, &self.context.terminal, self.workers) {
+            Err(EngineError::ClickHouse(ClickHouseError::NoProgram)) => Err(Usage(
+                "there is no clickhouse-server here to restore into: name its program with --clickhouse-bin, or a server with --scratch-url".into(),
+            )
+            .into()),
+            verdicts => Ok(verdicts?),
+        }
     }
 
     fn databases(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

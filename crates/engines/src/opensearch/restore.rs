@@ -29,8 +29,8 @@ use crate::http::{HttpTarget, encoded};
 pub struct IndexSwitches {
     /// Which of the snapshot's indices.
     pub selection: Selection,
-    /// As which.
-    pub rename: Option<Rename>,
+    /// As which: the first that fits.
+    pub renames: Vec<Rename>,
     /// What is there of the same name is deleted first.
     pub drop_existing: bool,
     /// At the end, in one step, aliases name what was restored, and nothing else any more.
@@ -212,7 +212,8 @@ impl<'r> Indices<'r> {
             if exclude.is_match(name) || !(switches.selection.include.is_empty() || include.is_match(name)) {
                 continue;
             }
-            let target = switches.rename.as_ref().map_or_else(|| name.clone(), |rename| rename.of(name));
+            let renamed = switches.renames.iter().find_map(|rename| rename.of(name));
+            let target = renamed.unwrap_or_else(|| name.clone());
             let is_same_stream = |other: &Task<'_>| {
                 facts.data_stream.is_some() && other.facts.data_stream == facts.data_stream
             };

@@ -19,7 +19,7 @@ pub struct Assertion {
 
 impl Assertion {
     /// Whether this database is asked.
-    pub(super) fn is_for(&self, database: &str) -> bool {
+    pub(crate) fn is_for(&self, database: &str) -> bool {
         self.database.as_deref().is_none_or(|own| own == database)
     }
 

@@ -1,0 +1,88 @@
+//! `restore --to`: a snapshot of ClickHouse, into a server.
+
+use std::time::Instant;
+
+use serde_json::json;
+use strongroom_engines::clickhouse::{RestoreSwitches, Tables, Wanted};
+use strongroom_repository::Repository;
+use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::state::Snapshot;
+
+use super::backup_clickhouse;
+use crate::arguments::Restore;
+use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::exit::{Outcome, Usage};
+use crate::output::line;
+use crate::render;
+
+pub(super) fn to_server(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    to: &str,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let asked = &arguments.server;
+    let target = backup_clickhouse::target(to, asked.ca_file.clone())?;
+    let switches = RestoreSwitches {
+        wanted: Wanted {
+            database: asked.database.clone(),
+            tables: asked.table.clone(),
+            partitions: asked.partition.clone(),
+            renames: asked.rename.iter().map(|text| parse_rename(text)).collect::<Result<_, _>>()?,
+            into: asked.into.clone(),
+        },
+        drop_existing: asked.drop_existing,
+        schema_only: asked.schema_only,
+        data_only: asked.data_only,
+    };
+    let reader = Reader::new(repository);
+    let tables = Tables::open(&reader, snapshot)?;
+    context.terminal.begin("restoring", None);
+    let workers = context.readers(arguments.jobs);
+    let restored = tables.restore(&target, &switches, &context.terminal, workers)?;
+    context.terminal.finish();
+    let healed_packs = tell_healed(&reader);
+    drop(tables);
+    drop(reader);
+    let seconds = began.elapsed().as_secs_f64();
+    let mut report = json!({
+        "database": asked.database, "into": asked.into, "tables": asked.table, "partitions": asked.partition,
+        "restored_tables": restored.tables, "restored_partitions": restored.partitions, "rows": restored.rows,
+        "bytes": restored.bytes, "seconds": seconds,
+    });
+    let mut detail = report.clone();
+    detail["host"] = host_name().into();
+    detail["user"] = user_name().into();
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
+    if context.global.json {
+        report["type"] = "restore".into();
+        report["snapshot"] = snapshot.id().to_hex().into();
+        report["healed_packs"] = healed_packs.into();
+        context.json(&report);
+    } else {
+        line!(
+            "restored {} tables and views, {} partitions with {} rows ({}) of snapshot {} into {} in {seconds:.1} s",
+            restored.tables,
+            restored.partitions,
+            restored.rows,
+            render::bytes(restored.bytes),
+            snapshot.id().short(),
+            render::safe(&target.to_string())
+        );
+    }
+    Ok(Outcome::Done)
+}
+
+/// `DATABASE.TABLE=DATABASE.TABLE`
+fn parse_rename(text: &str) -> Result<(String, String), Usage> {
+    let is_full = |name: &str| {
+        name.split_once('.').is_some_and(|(database, table)| !database.is_empty() && !table.is_empty())
+    };
+    match text.split_once('=') {
+        Some((old, new)) if is_full(old) && is_full(new) => Ok((old.to_owned(), new.to_owned())),
+        _ => Err(Usage(format!("--rename {text}: write DATABASE.TABLE=DATABASE.TABLE"))),
+    }
+}

@@ -1,0 +1,201 @@
+//! The engine `clickhouse`.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use strongroom_chunker::ChunkerParams;
+use strongroom_repository::RepositoryError;
+use strongroom_repository::backup::{Lane, Sink};
+
+use super::catalog::{self, Catalog, Parts, Selection};
+use super::dump::Dump;
+use super::error::ClickHouseError;
+use super::facts::{ENGINE, Facts, Partition};
+use super::layout;
+use super::session::Session;
+use crate::engine::{Engine, EngineError, stream_entry};
+use crate::http::HttpTarget;
+
+/// Reads a server.
+#[derive(Debug, Clone)]
+pub struct ClickHouse {
+    /// Which.
+    pub target: HttpTarget,
+    /// What of it.
+    pub selection: Selection,
+    /// Partitions that are read side by side, at least 1.
+    pub jobs: usize,
+    /// Whether facts tell what the rows of each partition come to.
+    pub fingerprints: bool,
+}
+
+impl Engine for ClickHouse {
+    fn name(&self) -> &'static str {
+        ENGINE
+    }
+
+    fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
+        match self.back_up(sink) {
+            // Whatever it looked like to those who were reading.
+            Err(_) if sink.monitor().is_cancelled() => Err(RepositoryError::Interrupted.into()),
+            done => done,
+        }
+    }
+}
+
+/// What one thread does at a time: a partition, or all of a table that has none.
+struct Unit {
+    table: usize,
+    /// Its ID, and what it consists of.
+    partition: Option<(String, Parts)>,
+}
+
+impl ClickHouse {
+    fn back_up(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
+        let session = Session::open(&self.target)?;
+        let monitor = sink.monitor();
+        let mut catalog = Catalog::read(&session, &self.selection, monitor)?;
+        let parent = parent_facts(sink);
+        let dump = Dump {
+            session: &session,
+            sink,
+            parent: parent.as_ref(),
+            tells_hashes: catalog::tells_hashes(&session)?,
+            fingerprints: self.fingerprints,
+        };
+        store_definitions(sink, &catalog)?;
+        let units = units(&dump, &catalog)?;
+        for (table, partition) in self.dump_all(&dump, &catalog, units)? {
+            if let Some(table) = catalog.tables.get_mut(table) {
+                table.rows += partition.rows;
+                table.partitions.push(partition);
+            }
+        }
+        for table in &mut catalog.tables {
+            table.partitions.sort_by(|one, other| one.id.cmp(&other.id));
+        }
+        let bytes = catalog.tables.iter().flat_map(|table| &table.partitions).map(|one| one.bytes).sum();
+        sink.cut(ENGINE.as_bytes().to_vec(), ChunkerParams::default(), bytes);
+        let facts = Facts {
+            engine: ENGINE.into(),
+            rows: catalog.tables.iter().map(|table| table.rows).sum(),
+            server_version: session.version,
+            timezone: session.timezone,
+            databases: catalog.databases,
+            functions: catalog.functions,
+            tables: catalog.tables,
+        };
+        let wrong = |error: serde_json::Error| ClickHouseError::Answer {
+            what: "what it has".into(),
+            why: error.to_string(),
+        };
+        sink.facts(serde_json::to_vec(&facts).map_err(wrong)?);
+        Ok(())
+    }
+
+    /// Some side by side; the first that fails stops the others.
+    fn dump_all(
+        &self,
+        dump: &Dump<'_, '_, '_>,
+        catalog: &Catalog,
+        units: VecDeque<Unit>,
+    ) -> Result<Vec<(usize, Partition)>, EngineError> {
+        let threads = self.jobs.clamp(1, units.len().max(1));
+        let (left, done, failure) = (Mutex::new(units), Mutex::new(Vec::new()), Mutex::new(None));
+        let has_failed = || failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let work = || {
+            let dump_units = || -> Result<(), EngineError> {
+                let mut lane = dump.sink.stream_lane(ChunkerParams::default())?;
+                while let Some(unit) = next().filter(|_| !has_failed()) {
+                    if dump.sink.monitor().is_cancelled() {
+                        return Err(RepositoryError::Interrupted.into());
+                    }
+                    if let Some(found) = dump_unit(dump, &mut lane, catalog, &unit)? {
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((unit.table, found));
+                    }
+                }
+                Ok(lane.finish()?)
+            };
+            if let Err(error) = dump_units() {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+}
+
+fn dump_unit(
+    dump: &Dump<'_, '_, '_>,
+    lane: &mut Lane<'_>,
+    catalog: &Catalog,
+    unit: &Unit,
+) -> Result<Option<Partition>, EngineError> {
+    let Some(table) = catalog.tables.get(unit.table) else { return Ok(None) };
+    let Some(storage) = &table.storage else { return Ok(None) };
+    match &unit.partition {
+        Some((id, parts)) => dump.partition(lane, table, storage, (id, parts)),
+        None => dump.whole(lane, table, storage).map(Some),
+    }
+}
+
+fn units(dump: &Dump<'_, '_, '_>, catalog: &Catalog) -> Result<VecDeque<Unit>, ClickHouseError> {
+    let mut units = VecDeque::new();
+    for (number, table) in catalog.tables.iter().enumerate() {
+        match &table.storage {
+            Some(storage) if catalog::has_parts(&storage.engine) => {
+                let (session, hashes) = (dump.session, dump.tells_hashes);
+                let found = catalog::parts_of(session, &table.database, &storage.table, None, hashes)?;
+                let units_of = |partition| Unit { table: number, partition: Some(partition) };
+                units.extend(found.into_iter().map(units_of));
+            }
+            Some(_) => units.push_back(Unit { table: number, partition: None }),
+            None => {}
+        }
+    }
+    Ok(units)
+}
+
+/// What makes everything, as SQL.
+fn store_definitions(sink: &Sink<'_, '_>, catalog: &Catalog) -> Result<(), EngineError> {
+    let mut lane = sink.stream_lane(ChunkerParams::default())?;
+    let mut store = |path: String, sql: &str| -> Result<(), EngineError> {
+        let text = format!("{sql};\n");
+        lane.content(&path, &mut text.as_bytes())?;
+        Ok(lane.end(stream_entry(&path)?)?)
+    };
+    for database in &catalog.databases {
+        store(layout::database(&database.name), &database.create)?;
+    }
+    for table in &catalog.tables {
+        store(layout::table(&table.database, &table.name), &table.create)?;
+    }
+    if !catalog.functions.is_empty() {
+        let all: Vec<&str> = catalog.functions.iter().map(|function| function.create.as_str()).collect();
+        store(layout::FUNCTIONS.into(), &all.join(";\n"))?;
+    }
+    Ok(lane.finish()?)
+}
+
+fn parent_facts(sink: &Sink<'_, '_>) -> Option<Facts> {
+    let parent = sink.parent()?;
+    match Facts::of(sink.reader(), parent) {
+        Ok(facts) => Some(facts),
+        Err(error) => {
+            sink.monitor().warn(&format!(
+                "the parent snapshot {} cannot be read ({error}); every partition is read again",
+                parent.id().short()
+            ));
+            None
+        }
+    }
+}
