@@ -44,7 +44,7 @@ fn pending() -> std::sync::MutexGuard<'static, Pending> {
 /// What the first hook or the operation fails with.
 pub(crate) fn around(
     hooks: &HookArguments,
-    variables: Vec<(&'static str, String)>,
+    variables: &[(&'static str, String)],
     failed: impl FnOnce(&anyhow::Error),
     operation: impl FnOnce() -> anyhow::Result<Outcome>,
 ) -> anyhow::Result<Outcome> {
@@ -55,11 +55,11 @@ pub(crate) fn around(
     let after = After {
         on_failure: hook("on-failure", &hooks.on_failure),
         post: hook("post", &hooks.post),
-        variables: variables.clone(),
+        variables: variables.to_vec(),
     };
     *pending() = Pending::After(after);
     let prepared = match hook("pre", &hooks.pre) {
-        Some(pre) => pre.run(&variables, signals::is_interrupted).map_err(anyhow::Error::from),
+        Some(pre) => pre.run(variables, signals::is_interrupted).map_err(anyhow::Error::from),
         None => Ok(()),
     };
     let done = match prepared {

@@ -192,7 +192,7 @@ pub(super) fn run(
         workers: context.workers(common.jobs.filter(|_| !SERVERS.contains(&engine.name()))),
         uploads: context.uploads(),
     };
-    let variables = vec![
+    let variables = [
         ("STRONGROOM_OPERATION", "backup".to_owned()),
         ("STRONGROOM_SOURCE", options.source.clone()),
         ("STRONGROOM_ENGINE", options.engine.clone()),
@@ -201,7 +201,7 @@ pub(super) fn run(
     let failed = |error: &anyhow::Error| {
         strongroom_ops::note_failure(&mut repository.borrow_mut(), &options, &error.to_string());
     };
-    hooks::around(&common.hooks, variables, failed, || {
+    hooks::around(&common.hooks, &variables, failed, || {
         context.terminal.begin("backing up", None);
         let report =
             strongroom_ops::backup(&mut repository.borrow_mut(), engine, &options, &context.terminal)?;

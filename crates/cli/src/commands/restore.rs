@@ -25,11 +25,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     if arguments.dry_run {
         return run_alone(context, arguments);
     }
-    let variables = vec![
-        ("STRONGROOM_OPERATION", "restore".to_owned()),
-        ("STRONGROOM_SNAPSHOT", arguments.snapshot.clone()),
-    ];
-    hooks::around(&arguments.hooks, variables, |_| {}, || run_alone(context, arguments))
+    let variables =
+        [("STRONGROOM_OPERATION", "restore".to_owned()), ("STRONGROOM_SNAPSHOT", arguments.snapshot.clone())];
+    hooks::around(&arguments.hooks, &variables, |_| {}, || run_alone(context, arguments))
 }
 
 fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
