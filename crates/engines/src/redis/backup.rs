@@ -1,7 +1,7 @@
 //! `backup redis`: every database of a server, or of all masters of a cluster, an entry each.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use strongroom_repository::RepositoryError;
@@ -20,6 +20,9 @@ use super::rdb::{RdbError, RdbReader, op, write_string};
 use super::target::{Place, Target};
 use super::{layout, psync, sentinel};
 use crate::engine::{Engine, EngineError, read_stream};
+
+/// Many small pieces are handed on at once, bytes.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Reads a server, or a cluster.
 #[derive(Debug, Clone)]
@@ -155,8 +158,10 @@ impl Redis {
         let ((to_store, mut stored), (to_digest, digested)) = (pipe(), pipe());
         std::thread::scope(|scope| {
             let merging = scope.spawn(move || {
-                let mut both = Both { one: to_store, other: to_digest };
-                keys.write_database(number, &mut both)?;
+                let both = Both { one: to_store, other: to_digest };
+                let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, both);
+                keys.write_database(number, &mut buffered)?;
+                let both = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
                 both.one.finish()?;
                 both.other.finish().map_err(WriteError::Io)
             });

@@ -13,7 +13,7 @@ use super::sort::{Sorted, Sorter};
 use super::spill::Spill;
 
 /// Of the sort of all keys, bytes; two are held.
-const RUN_BYTES: usize = 32 << 20;
+const RUN_BYTES: usize = 16 << 20;
 /// Between two looks at whether somebody gave up.
 const KEYS_AT_ONCE: u64 = 4096;
 
@@ -164,7 +164,7 @@ impl Intake {
     /// # Errors
     /// When the temporary file cannot be written or read.
     pub(super) fn finish(&mut self) -> io::Result<Keys> {
-        Ok(Keys { sorted: self.sorter.finish()?, last: Vec::new() })
+        Ok(Keys { sorted: self.sorter.finish()?, last: Vec::new(), before: Vec::new() })
     }
 }
 
@@ -172,6 +172,8 @@ impl Intake {
 pub(super) struct Keys {
     sorted: Sorted,
     last: Vec<u8>,
+    /// What stands before the value of the next key.
+    before: Vec<u8>,
 }
 
 /// Why the keys of a database could not be written.
@@ -208,6 +210,7 @@ impl Keys {
             self.last.clear();
             self.last.extend_from_slice(sort_key);
             let mut is_first = true;
+            let before = &mut self.before;
             body.pass(&mut |piece| {
                 if !std::mem::take(&mut is_first) {
                     return out.write_all(piece);
@@ -215,12 +218,14 @@ impl Keys {
                 let head = if piece.first() == Some(&0) { 1 } else { 9 };
                 let (head, rest) = piece.split_at_checked(head).ok_or(io::ErrorKind::InvalidData)?;
                 let (code, rest) = rest.split_at_checked(1).ok_or(io::ErrorKind::InvalidData)?;
+                before.clear();
                 if let Some(expires) = head.get(1..).filter(|expires| !expires.is_empty()) {
-                    out.write_all(&[op::EXPIRES_MS])?;
-                    out.write_all(expires)?;
+                    before.push(op::EXPIRES_MS);
+                    before.extend_from_slice(expires);
                 }
-                out.write_all(code)?;
-                write_string(out, key)?;
+                before.extend_from_slice(code);
+                write_string(before, key)?;
+                out.write_all(before)?;
                 out.write_all(rest)
             })?;
         }
