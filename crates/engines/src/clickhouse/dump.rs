@@ -288,16 +288,17 @@ fn names_of(parts: &[Part]) -> String {
 /// By the key, and what has the same key as it was inserted. That is how the server itself merges parts; so what is read does
 /// not depend on how far it has come with that.
 fn order(session: &Session, storage: &Storage, parts: &[Part]) -> String {
-    if parts.len() < 2 {
-        // As it lies there.
-        return String::new();
-    }
-    let names: Vec<String> = parts.iter().map(|part| literal(&part.name)).collect();
-    let number = if numbers_rows(session) { "_part_offset" } else { "rowNumberInAllBlocks()" };
     let key = match storage.sorting_key.as_str() {
         "" | "tuple()" => String::new(),
         key => format!("{key}, "),
     };
+    let numbers_rows = numbers_rows(session);
+    if parts.len() < 2 && (key.is_empty() || !numbers_rows) {
+        // As it lies there. Newer servers, which merge as they read, cut blocks otherwise then: they are always told the order.
+        return String::new();
+    }
+    let names: Vec<String> = parts.iter().map(|part| literal(&part.name)).collect();
+    let number = if numbers_rows { "_part_offset" } else { "rowNumberInAllBlocks()" };
     format!(" ORDER BY {key}indexOf([{}], _part), {number}", names.join(", "))
 }
 

@@ -59,21 +59,26 @@ class Front(BaseHTTPRequestHandler):
         try:
             if "database" in parameters:
                 server.query(f"USE `{parameters['database']}`")
-            for name, value in settings.items():
-                server.query(f"SET {name} = {value if re.fullmatch(r'-?[0-9.]+', value) else repr(value)}")
+            self.set(settings)
             self.stream(query, "wait_end_of_query" in parameters)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         except Exception as error:
             self.refuse(error)
         finally:
-            for name in settings:
-                try:
-                    server.query(f"SET {name} = DEFAULT")
-                except Exception:
-                    pass
             if "database" in parameters:
                 server.query("USE default")
+
+    def set(self, settings):
+        """Each query has its own; most have those of the last."""
+        server, now = self.server.session, self.server.settings
+        for name in [name for name in now if name not in settings]:
+            server.query(f"SET {name} = DEFAULT")
+            del now[name]
+        for name, value in settings.items():
+            if now.get(name) != value:
+                server.query(f"SET {name} = {value if re.fullmatch(r'-?[0-9.]+', value) else repr(value)}")
+                now[name] = value
 
     def stream(self, query, waits):
         found = re.search(r"\bFORMAT\s+(\w+)\s*;?\s*$", query, re.I)
@@ -161,6 +166,7 @@ def main():
     server.bodies = os.path.join(folder, "bodies")
     os.makedirs(server.bodies, exist_ok=True)
     server.password = password
+    server.settings = {}
     server.serve_forever()
 
 
