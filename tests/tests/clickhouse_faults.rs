@@ -60,6 +60,10 @@ fn a_server_that_cannot_be_used_is_told() {
         sandbox.run(["backup", "clickhouse", "--url", "ftp://h"]).assert_code(2).assert_says(["http://"]);
     let tls = TlsServer::start().unwrap();
     let _untrusted = backup(&tls.endpoint).assert_says(["certificate"]);
+    // Who trusts it gets an answer: that there is no such thing.
+    let trusted = sandbox.write("ca.pem", &tls.certificate);
+    let arguments = ["backup", "clickhouse", "--url", &tls.endpoint, "--ca-file", trusted.to_str().unwrap()];
+    let _trusted = sandbox.run(arguments).assert_code(1).assert_says(["404", "NoSuchKey"]);
     for server in &each() {
         let address = server.address().unwrap();
         let _wrong = backup(&format!("http://default:wrong@{address}"))
