@@ -68,11 +68,6 @@ fn a_server_that_cannot_be_used_is_told() {
         let address = server.address().unwrap();
         let _wrong = backup(&format!("http://default:wrong@{address}"))
             .assert_says(["assword", "CLICKHOUSE_PASSWORD"]);
-        // The other one's front waits for the end of a line.
-        if server.version() == Version::Old {
-            let url = format!("https://default:wrong@{address}");
-            let _no_tls = backup(&url).assert_says(["does not answer"]);
-        }
         let none = ["backup", "clickhouse", "--url", &server.url().unwrap(), "--database", "none"];
         let _none = sandbox.run(none).assert_code(1).assert_says(["there is no database none", "shop"]);
     }
