@@ -48,6 +48,12 @@ fn answer(stream: &mut StreamOwned<ServerConnection, std::net::TcpStream>) {
     while !request.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
         request.push(byte[0]);
     }
+    // A body that nobody reads would break the connection before the answer is there.
+    if String::from_utf8_lossy(&request).to_lowercase().contains("transfer-encoding: chunked") {
+        while !request.ends_with(b"\r\n0\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+            request.push(byte[0]);
+        }
+    }
     let text = "<Error><Code>NoSuchKey</Code></Error>";
     let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close", text.len());
     let _ended = write!(stream, "{head}\r\n\r\n{text}").and_then(|()| stream.flush());

@@ -39,10 +39,12 @@ pub(super) fn run(context: &Context<'_>, arguments: &BackupClickHouse) -> anyhow
 
 /// The server of a URL, with the login that the environment has where the URL has none.
 pub(super) fn target(url: &str, ca_file: Option<PathBuf>) -> anyhow::Result<HttpTarget> {
+    // A variable that is set to nothing is not set.
+    let url = if url.is_empty() { "http://localhost" } else { url };
     let port = if url.starts_with("https://") { TLS_PORT } else { PORT };
     let target = HttpTarget::parse(url, port).map_err(|error| Usage(error.to_string()))?;
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut target = target.with_login(variable("CLICKHOUSE_USER"), variable("CLICKHOUSE_PASSWORD"));
-    target.ca_file = ca_file;
+    target.ca_file = ca_file.filter(|file| !file.as_os_str().is_empty());
     Ok(target)
 }

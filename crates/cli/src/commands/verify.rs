@@ -160,7 +160,7 @@ impl RestoreTest<'_, '_> {
             }
             None => clickhouse::Place::Scratch {
                 folder: self.scratch_folder(),
-                program: self.arguments.clickhouse_bin.clone(),
+                program: self.arguments.clickhouse_bin.clone().filter(|path| !path.as_os_str().is_empty()),
             },
         };
         let databases = self.arguments.database.clone();
