@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use serde_json::{Value, json};
+use strongroom_tests::http::tls::TlsServer;
 use strongroom_tests::proxy::fault::{Fault, FaultProxy, Rule};
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of};
 use strongroom_tests::services::opensearch::{NEWER, OLDER, Opensearch, Version};
@@ -177,8 +178,12 @@ fn faults(sandbox: &Sandbox, server: &Opensearch) {
         .run(nobody)
         .assert_code(1)
         .assert_says(["http://127.0.0.1:1 does not answer", "is the server up"]);
-    let tls = url.replace("http://", "https://");
-    let _tls = sandbox.run(["backup", "opensearch", "--url", &tls]).assert_code(1).assert_says(["--ca-file"]);
+    let tls = TlsServer::start().unwrap();
+    let untrusted = sandbox.run(["backup", "opensearch", "--url", &tls.endpoint]).assert_code(1);
+    let _untrusted = untrusted.assert_says(["--ca-file"]);
+    let trusted = sandbox.write("ca.pem", &tls.certificate);
+    let trusted = ["backup", "opensearch", "--url", &tls.endpoint, "--ca-file", trusted.to_str().unwrap()];
+    let _answers = sandbox.run(trusted).assert_code(1).assert_says(["404"]);
     server.ask("PUT", "/sourceless", r#"{"mappings":{"_source":{"enabled":false}}}"#).unwrap();
     let _sourceless =
         back_up(&[]).assert_code(1).assert_says(["index sourceless does not keep", "--exclude"]);

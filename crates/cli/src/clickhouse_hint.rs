@@ -12,7 +12,7 @@ const HINTS: [(&str, &str); 14] = [
     ("Code: 516", LOGIN),
     (
         "Code: 497",
-        "grant the user what it lacks: docs/engines-clickhouse.md lists what a backup and a restore need",
+        "grant the user what it lacks: docs/engines/clickhouse.md lists what a backup and a restore need",
     ),
     ("Code: 164", "the user may not change settings: give it a profile with readonly = 2, or none"),
     ("Code: 60", "a table may have been dropped or renamed meanwhile: run it again"),

@@ -28,7 +28,7 @@ fn http_hint(error: &HttpError) -> Option<&'static str> {
             "give user and password: in OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or in the URL"
         }
         (Some(403), _) => {
-            "give the role the right to it (docs/engines.md has a list), or leave the index out with --exclude"
+            "give the role the right to it (docs/engines/opensearch.md has a list), or leave the index out with --exclude"
         }
         (Some(404), _) => "it may have been deleted meanwhile; run it again",
         (None, HttpError::Unreachable { source, .. }) if is_tls(source) => {
