@@ -11,6 +11,9 @@ use ureq::http::{Request, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
+use crate::percent;
+pub use crate::percent::encoded;
+
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(20);
 /// How much of an answer that says what is wrong is read, bytes.
@@ -312,41 +315,8 @@ impl Answer {
     }
 }
 
-/// What a URL may have as it is, RFC 3986, section 2.3; everything else percent-encoded.
-#[must_use]
-pub fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 fn decoded(text: &str) -> Result<String, HttpError> {
-    let wrong = HttpError::Url { why: "% is followed by two hexadecimal digits, and text is UTF-8" };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        rest = match (first, behind) {
-            (b'%', [high, low, behind @ ..]) => {
-                let digits = [*high, *low];
-                let byte =
-                    std::str::from_utf8(&digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                let Some(byte) = byte else { return Err(wrong) };
-                bytes.push(byte);
-                behind
-            }
-            (b'%', _) => return Err(wrong),
-            (byte, behind) => {
-                bytes.push(*byte);
-                behind
-            }
-        };
-    }
-    String::from_utf8(bytes).map_err(|_| wrong)
+    percent::decoded(text).ok_or(HttpError::Url { why: percent::WHY })
 }
 
 #[cfg(test)]

@@ -17,10 +17,13 @@ pub mod http;
 pub mod opensearch;
 mod patient_reader;
 mod patient_writer;
+mod percent;
 pub mod postgres;
 pub mod redis;
+mod side_by_side;
 mod stdin;
 mod stop;
+mod stored;
 mod verdict;
 pub mod wal_segment;
 

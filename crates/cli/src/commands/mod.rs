@@ -28,6 +28,7 @@ mod restore_opensearch;
 mod restore_postgres;
 mod restore_redis;
 mod restore_server;
+mod restored;
 mod show;
 mod snapshots;
 mod stats;

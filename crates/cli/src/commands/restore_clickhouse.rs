@@ -9,11 +9,10 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
-use super::backup_clickhouse;
+use super::{backup_clickhouse, restored};
 use crate::arguments::Restore;
-use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::context::{Context, tell_healed};
 use crate::exit::{Outcome, Usage};
-use crate::output::line;
 use crate::render;
 
 pub(super) fn to_server(
@@ -42,37 +41,27 @@ pub(super) fn to_server(
     let tables = Tables::open(&reader, snapshot)?;
     context.terminal.begin("restoring", None);
     let workers = context.readers(arguments.jobs);
-    let restored = tables.restore(&target, &switches, &context.terminal, workers)?;
+    let done = tables.restore(&target, &switches, &context.terminal, workers)?;
     context.terminal.finish();
     let healed_packs = tell_healed(&reader);
     drop(tables);
     drop(reader);
     let seconds = began.elapsed().as_secs_f64();
-    let mut report = json!({
+    let detail = json!({
         "database": asked.database, "into": asked.into, "tables": asked.table, "partitions": asked.partition,
-        "restored_tables": restored.tables, "restored_partitions": restored.partitions, "rows": restored.rows,
-        "bytes": restored.bytes, "seconds": seconds,
+        "restored_tables": done.tables, "restored_partitions": done.partitions, "rows": done.rows,
+        "bytes": done.bytes, "seconds": seconds,
     });
-    let mut detail = report.clone();
-    detail["host"] = host_name().into();
-    detail["user"] = user_name().into();
-    context.note(repository, "restore", Some(snapshot.id()), &detail);
-    if context.global.json {
-        report["type"] = "restore".into();
-        report["snapshot"] = snapshot.id().to_hex().into();
-        report["healed_packs"] = healed_packs.into();
-        context.json(&report);
-    } else {
-        line!(
-            "restored {} tables and views, {} partitions with {} rows ({}) of snapshot {} into {} in {seconds:.1} s",
-            restored.tables,
-            restored.partitions,
-            restored.rows,
-            render::bytes(restored.bytes),
-            snapshot.id().short(),
-            render::safe(&target.to_string())
-        );
-    }
+    let text = format!(
+        "restored {} tables and views, {} partitions with {} rows ({}) of snapshot {} into {} in {seconds:.1} s",
+        done.tables,
+        done.partitions,
+        done.rows,
+        render::bytes(done.bytes),
+        snapshot.id().short(),
+        render::safe(&target.to_string())
+    );
+    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
     Ok(Outcome::Done)
 }
 

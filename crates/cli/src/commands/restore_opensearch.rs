@@ -11,10 +11,10 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
+use super::restored;
 use crate::arguments::Restore;
-use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::context::{Context, tell_healed};
 use crate::exit::{Outcome, Usage};
-use crate::output::line;
 use crate::render;
 
 /// Connections over which documents are loaded, where nobody says how many.
@@ -63,27 +63,17 @@ pub(super) fn to_server(
     drop(indices);
     drop(reader);
     let seconds = began.elapsed().as_secs_f64();
-    let mut detail = json!({
+    let detail = json!({
         "server": to.to_string(), "indices": done.indices, "documents": done.documents, "bytes": done.bytes,
         "templates_and_pipelines": done.parts, "aliases": done.aliases, "seconds": seconds,
     });
-    if context.global.json {
-        let mut report = detail.clone();
-        report["type"] = "restore".into();
-        report["snapshot"] = snapshot.id().to_hex().into();
-        report["healed_packs"] = healed_packs.into();
-        context.json(&report);
-    } else {
-        line!(
-            "restored {} indices ({} documents, {}) of snapshot {} in {seconds:.1} s",
-            done.indices.len(),
-            done.documents,
-            render::bytes(done.bytes),
-            snapshot.id().short()
-        );
-    }
-    detail["host"] = host_name().into();
-    detail["user"] = user_name().into();
-    context.note(repository, "restore", Some(snapshot.id()), &detail);
+    let text = format!(
+        "restored {} indices ({} documents, {}) of snapshot {} in {seconds:.1} s",
+        done.indices.len(),
+        done.documents,
+        render::bytes(done.bytes),
+        snapshot.id().short()
+    );
+    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
     Ok(Outcome::Done)
 }

@@ -15,7 +15,7 @@ use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
-use super::recovery;
+use super::{recovery, restored};
 use crate::arguments::Restore;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
@@ -66,22 +66,15 @@ pub(super) fn to_server(
     drop(reader);
     let seconds = began.elapsed().as_secs_f64();
     let detail = json!({
-        "database": database, "into": asked.into, "tables": asked.table, "schemas": asked.schema, "exclude_tables": asked.exclude_table, "host": host_name(), "user": user_name(), "bytes": bytes, "seconds": seconds,
+        "database": database, "into": asked.into, "tables": asked.table, "schemas": asked.schema, "exclude_tables": asked.exclude_table, "bytes": bytes, "seconds": seconds,
     });
-    context.note(repository, "restore", Some(snapshot.id()), &detail);
-    if context.global.json {
-        context.json(&json!({
-            "type": "restore", "snapshot": snapshot.id().to_hex(), "database": database, "into": asked.into, "tables": asked.table, "schemas": asked.schema, "exclude_tables": asked.exclude_table, "bytes": bytes,
-            "healed_packs": healed_packs, "seconds": seconds,
-        }));
-    } else {
-        line!(
-            "restored database {} ({}) of snapshot {} in {seconds:.1} s",
-            render::safe(&database),
-            render::bytes(bytes),
-            snapshot.id().short()
-        );
-    }
+    let text = format!(
+        "restored database {} ({}) of snapshot {} in {seconds:.1} s",
+        render::safe(&database),
+        render::bytes(bytes),
+        snapshot.id().short()
+    );
+    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
     Ok(Outcome::Done)
 }
 

@@ -14,10 +14,10 @@ use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use super::backup::redis_password;
+use super::restored;
 use crate::arguments::Restore;
-use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::context::{Context, tell_healed};
 use crate::exit::{Outcome, Usage};
-use crate::output::line;
 use crate::render;
 
 /// Into a server.
@@ -57,33 +57,22 @@ pub(super) fn to_server(
     drop(dumps);
     drop(reader);
     let seconds = began.elapsed().as_secs_f64();
-    let mut detail = json!({
+    let detail = json!({
         "to": into.target.to_string(), "databases": done.databases, "into": into.into, "include": arguments.include, "exclude": arguments.exclude,
-        "drop_existing": drop_existing, "keys": done.keys, "expired": done.expired, "functions": done.functions,
-        "host": host_name(), "user": user_name(), "seconds": seconds,
+        "drop_existing": drop_existing, "keys": done.keys, "expired": done.expired, "functions": done.functions, "seconds": seconds,
     });
-    context.note(repository, "restore", Some(snapshot.id()), &detail);
-    if context.global.json {
-        detail["type"] = "restore".into();
-        detail["snapshot"] = snapshot.id().to_hex().into();
-        detail["healed_packs"] = healed_packs.into();
-        context.json(&detail);
-    } else {
-        let expired = if done.expired > 0 {
-            format!(" ({} more have expired since)", done.expired)
-        } else {
-            String::new()
-        };
-        line!(
-            "restored {} keys{expired} of {} databases of snapshot {} into {} in {seconds:.1} s",
-            done.keys,
-            done.databases,
-            snapshot.id().short(),
-            render::safe(&into.target.to_string())
-        );
-        if done.keys == 0 && !into.wanted.is_all() {
-            eprintln!("warning: no key in the snapshot matches");
-        }
+    let expired =
+        if done.expired > 0 { format!(" ({} more have expired since)", done.expired) } else { String::new() };
+    let text = format!(
+        "restored {} keys{expired} of {} databases of snapshot {} into {} in {seconds:.1} s",
+        done.keys,
+        done.databases,
+        snapshot.id().short(),
+        render::safe(&into.target.to_string())
+    );
+    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
+    if done.keys == 0 && !into.wanted.is_all() {
+        eprintln!("warning: no key in the snapshot matches");
     }
     Ok(Outcome::Done)
 }
@@ -157,19 +146,10 @@ fn tell(
     began: Instant,
 ) {
     let seconds = began.elapsed().as_secs_f64();
-    let mut detail = json!({
-        "path": path.display().to_string(), "host": host_name(), "user": user_name(), "bytes": bytes, "seconds": seconds,
-    });
-    context.note(repository, "restore", Some(snapshot.id()), &detail);
-    if context.global.json {
-        detail["type"] = "restore".into();
-        detail["snapshot"] = snapshot.id().to_hex().into();
-        detail["healed_packs"] = healed_packs.into();
-        context.json(&detail);
-    } else {
-        let (id, bytes) = (snapshot.id().short(), render::bytes(bytes));
-        line!("wrote the keys of snapshot {id} to {} ({bytes}) in {seconds:.1} s", path.display());
-    }
+    let detail = json!({ "path": path.display().to_string(), "bytes": bytes, "seconds": seconds });
+    let (id, bytes) = (snapshot.id().short(), render::bytes(bytes));
+    let text = format!("wrote the keys of snapshot {id} to {} ({bytes}) in {seconds:.1} s", path.display());
+    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
 }
 
 /// Databases are numbers.

@@ -1,7 +1,6 @@
 //! The engine `clickhouse`.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
 use strongroom_chunker::ChunkerParams;
 use strongroom_repository::RepositoryError;
@@ -15,6 +14,7 @@ use super::layout;
 use super::session::Session;
 use crate::engine::{Engine, EngineError, stream_entry};
 use crate::http::HttpTarget;
+use crate::side_by_side;
 
 /// Reads a server.
 #[derive(Debug, Clone)]
@@ -100,37 +100,17 @@ impl ClickHouse {
         catalog: &Catalog,
         units: VecDeque<Unit>,
     ) -> Result<Vec<(usize, Partition)>, EngineError> {
-        let threads = self.jobs.clamp(1, units.len().max(1));
-        let (left, done, failure) = (Mutex::new(units), Mutex::new(Vec::new()), Mutex::new(None));
-        let has_failed = || failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let work = || {
-            let dump_units = || -> Result<(), EngineError> {
-                let mut lane = dump.sink.stream_lane(ChunkerParams::default())?;
-                while let Some(unit) = next().filter(|_| !has_failed()) {
-                    if dump.sink.monitor().is_cancelled() {
-                        return Err(RepositoryError::Interrupted.into());
-                    }
-                    if let Some(found) = dump_unit(dump, &mut lane, catalog, &unit)? {
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push((unit.table, found));
-                    }
+        side_by_side::run(units, self.jobs, dump.sink.monitor(), |units| {
+            let mut lane = dump.sink.stream_lane(ChunkerParams::default())?;
+            let mut done = Vec::new();
+            while let Some(unit) = units.next() {
+                if let Some(found) = dump_unit(dump, &mut lane, catalog, &unit)? {
+                    done.push((unit.table, found));
                 }
-                Ok(lane.finish()?)
-            };
-            if let Err(error) = dump_units() {
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
-        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner)),
-        }
+            lane.finish()?;
+            Ok(done)
+        })
     }
 }
 

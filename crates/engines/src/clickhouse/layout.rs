@@ -8,25 +8,10 @@
 //! databases/DATABASE/TABLE/data          the rows of a table without partitions
 //! ```
 
+use crate::stored::part;
+
 /// Functions that were made with SQL.
 pub(super) const FUNCTIONS: &str = "functions.sql";
-
-/// A name as one part of a path: what separates parts, and what stands for other bytes, is written as `%` and two digits.
-fn part(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for character in name.chars() {
-        match character {
-            '/' | '%' | '\0' => out.push_str(&format!("%{:02X}", u32::from(character))),
-            character => out.push(character),
-        }
-    }
-    match out.as_str() {
-        "" => "%".into(),
-        "." => "%2E".into(),
-        ".." => "%2E.".into(),
-        _ => out,
-    }
-}
 
 /// What makes a database. No table is in the way: its folder has another name.
 pub(super) fn database(database: &str) -> String {

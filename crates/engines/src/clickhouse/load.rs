@@ -4,19 +4,18 @@ use std::io::{self, PipeReader, Read, pipe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use strongroom_format::path::EntryPath;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::state::Snapshot;
-use strongroom_repository::tree::EntryCursor;
 
 use super::ddl::Name;
 use super::error::ClickHouseError;
 use super::facts::{Partition, Table};
 use super::session::{Session, quoted};
-use crate::engine::{EngineError, stream_entry};
+use crate::engine::EngineError;
+use crate::stored;
 
 /// How rows are taken in: all of them as they are, and not yet merged with each other.
 const SETTINGS: [(&str, &str); 14] = [
@@ -59,11 +58,7 @@ impl Contents<'_> {
         to: &Name,
         partition: &Partition,
     ) -> Result<(), EngineError> {
-        let path: EntryPath = stream_entry(&partition.path)?.path;
-        let missing = || RepositoryError::NoSuchPath { snapshot: self.snapshot.id(), path: path.to_string() };
-        let mut cursor = EntryCursor::new(self.reader, &self.snapshot.manifest.tree)?;
-        let entry = cursor.seek(&path)?.ok_or_else(missing)?;
-        let content = entry.content().ok_or_else(missing)?;
+        let content = &stored::content(self.reader, self.snapshot, &partition.path)?;
         let columns: Vec<String> = table.stored_columns().map(|column| quoted(&column.name)).collect();
         let sql =
             format!("INSERT INTO {}.{} ({}) FORMAT Native", quoted(&to.0), quoted(&to.1), columns.join(", "));

@@ -1,7 +1,6 @@
 //! `backup opensearch`: indices, a stream a shard.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use strongroom_chunker::ChunkerParams;
@@ -10,7 +9,6 @@ use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
-use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::tree::EntryCursor;
 
@@ -24,7 +22,7 @@ use super::moment::Moment;
 use super::session::Session;
 use crate::engine::{Engine, EngineError, stream_entry};
 use crate::http::{HttpTarget, encoded};
-use crate::stop::Stop;
+use crate::side_by_side;
 
 /// Reads a cluster.
 #[derive(Debug, Clone)]
@@ -113,19 +111,16 @@ impl Opensearch {
         Ok(())
     }
 
-    /// Some side by side; the first that fails stops the others.
+    /// What is known of each shard, by its index.
     fn read_all<'t>(
         &self,
         sink: &Sink<'_, '_>,
         tasks: VecDeque<Task<'t>>,
     ) -> Result<BTreeMap<&'t str, BTreeMap<u32, ShardFacts>>, EngineError> {
-        let stop = Stop::new(sink.monitor());
-        let threads = self.jobs.clamp(1, tasks.len().max(1));
-        let (left, read, failure) = (Mutex::new(tasks), Mutex::new(BTreeMap::new()), Mutex::new(None));
-        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let work = || -> Result<(), EngineError> {
-            let session = Session::open(&self.target, &stop)?;
-            while let Some(mut task) = next().filter(|_| !stop.is_cancelled()) {
+        let read = side_by_side::run(tasks, self.jobs, sink.monitor(), |tasks| {
+            let session = Session::open(&self.target, &tasks.stop)?;
+            let mut read = Vec::new();
+            while let Some(mut task) = tasks.next() {
                 let facts = match task.unchanged.take() {
                     Some((entry, facts)) => {
                         take_over(sink, entry)?;
@@ -133,28 +128,15 @@ impl Opensearch {
                     }
                     None => self.read(sink, &session, &task)?,
                 };
-                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
-                let _first: Option<ShardFacts> =
-                    read.entry(task.index).or_insert_with(BTreeMap::new).insert(task.shard, facts);
+                read.push((task.index, task.shard, facts));
             }
-            Ok(())
-        };
-        let run = || {
-            if let Err(error) = work() {
-                stop.stop();
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(run);
-            }
-            run();
-        });
-        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(read.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Ok::<_, EngineError>(read)
+        })?;
+        let mut by_index: BTreeMap<&str, BTreeMap<u32, ShardFacts>> = BTreeMap::new();
+        for (index, shard, facts) in read {
+            by_index.entry(index).or_default().insert(shard, facts);
         }
+        Ok(by_index)
     }
 
     fn read(

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use serde_json::{Value, json};
-use strongroom_format::path::EntryPath;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::state::Snapshot;
-use strongroom_repository::tree::EntryCursor;
 
 use super::bulk::Load;
 use super::catalog::{Definition, Selection};
@@ -23,6 +21,7 @@ use super::session::Session;
 use super::settings::Settings;
 use crate::engine::EngineError;
 use crate::http::{HttpTarget, encoded};
+use crate::stored;
 
 /// What is restored, and how.
 #[derive(Debug, Clone, Default)]
@@ -278,12 +277,8 @@ impl<'r> Indices<'r> {
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<(), EngineError> {
-        let name = |source| EngineError::StreamName { name: path.to_owned(), source };
-        let wanted = EntryPath::new(path.as_bytes().to_vec()).map_err(name)?;
-        let missing = || RepositoryError::NoSuchPath { snapshot: self.snapshot.id(), path: path.to_owned() };
-        let entry = EntryCursor::new(self.reader, &self.snapshot.manifest.tree)?.seek(&wanted)?;
-        let entry = entry.ok_or_else(missing)?;
-        Ok(write_in_order(self.reader, entry.content().ok_or_else(missing)?, out, monitor, workers)?)
+        let content = stored::content(self.reader, self.snapshot, path)?;
+        Ok(write_in_order(self.reader, &content, out, monitor, workers)?)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use strongroom_chunker::ChunkerParams;
@@ -19,7 +18,7 @@ use super::session::Session;
 use super::streams::Streams;
 use super::{Programs, Target, layout};
 use crate::engine::{Engine, EngineError, read_stream, stream_entry};
-use crate::stop::Stop;
+use crate::side_by_side;
 
 /// What of a server is backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,31 +151,13 @@ impl Postgres {
         major: u32,
         databases: VecDeque<String>,
     ) -> Result<Vec<DatabaseFacts>, EngineError> {
-        let stop = Stop::new(sink.monitor());
-        let threads = self.dumps.clamp(1, databases.len().max(1));
-        let (left, facts, failure) = (Mutex::new(databases), Mutex::new(Vec::new()), Mutex::new(None));
-        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let work = || {
-            while let Some(database) = next().filter(|_| !stop.is_cancelled()) {
-                match self.dump(sink, major, &database, &stop) {
-                    Ok(found) => facts.lock().unwrap_or_else(PoisonError::into_inner).push(found),
-                    Err(error) => {
-                        stop.stop();
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                }
+        side_by_side::run(databases, self.dumps, sink.monitor(), |tasks| {
+            let mut facts = Vec::new();
+            while let Some(database) = tasks.next() {
+                facts.push(self.dump(sink, major, &database, &tasks.stop)?);
             }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
-        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(facts.into_inner().unwrap_or_else(PoisonError::into_inner)),
-        }
+            Ok(facts)
+        })
     }
 
     /// Under a snapshot of one transaction, in which the facts are taken too.

@@ -7,25 +7,10 @@
 //! ```
 //! The facts say in which order the blocks were, so that all of it is the archive again.
 
+use crate::stored::part;
+
 /// Roles and tablespaces.
 pub(super) const GLOBALS: &str = "globals.sql";
-
-/// A name as one part of a path: what separates parts, and what stands for other bytes, is written as `%` and two digits.
-pub(super) fn part(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for character in name.chars() {
-        match character {
-            '/' | '%' | '\0' => out.push_str(&format!("%{:02X}", u32::from(character))),
-            character => out.push(character),
-        }
-    }
-    match out.as_str() {
-        "" => "%".into(),
-        "." => "%2E".into(),
-        ".." => "%2E.".into(),
-        _ => out,
-    }
-}
 
 /// The archive's head.
 pub(super) fn head(database: &str) -> String {

@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use super::error::PostgresError;
+use crate::percent::{self, encoded};
 
 /// How to reach a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -180,38 +181,7 @@ fn pair(key: &str, value: &str) -> String {
 }
 
 fn decoded(text: &str) -> Result<String, PostgresError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let wrong =
-            || PostgresError::Target { text: "%".into(), why: "% is followed by two hexadecimal digits" };
-        rest = match (first, behind) {
-            (b'%', [high, low, behind @ ..]) => {
-                let digit =
-                    |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-                let (high, low) = (digit(high).ok_or_else(wrong)?, digit(low).ok_or_else(wrong)?);
-                bytes.push(high << 4 | low);
-                behind
-            }
-            (b'%', _) => return Err(wrong()),
-            (byte, behind) => {
-                bytes.push(*byte);
-                behind
-            }
-        };
-    }
-    String::from_utf8(bytes).map_err(|_| PostgresError::Target { text: "%".into(), why: "it is not UTF-8" })
-}
-
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    percent::decoded(text).ok_or(PostgresError::Target { text: "%".into(), why: percent::WHY })
 }
 
 #[cfg(test)]

@@ -2,14 +2,11 @@
 
 use std::io::{self, Write};
 
-use strongroom_format::path::EntryPath;
-use strongroom_format::tree_entry::Content;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::state::Snapshot;
-use strongroom_repository::tree::EntryCursor;
 
 use super::error::RedisError;
 use super::facts::{DatabaseFacts, Facts};
@@ -17,6 +14,7 @@ use super::layout;
 use super::pipe::{PipeReader, pipe};
 use super::rdb::{Crc64, op, write_length, write_string};
 use crate::engine::EngineError;
+use crate::stored;
 
 /// A snapshot of Redis.
 pub struct Dumps<'r> {
@@ -83,7 +81,7 @@ impl<'r> Dumps<'r> {
             write_length(&mut out, database.keys).map_err(failed)?;
             write_length(&mut out, database.expires).map_err(failed)?;
             let path = layout::database(database.number);
-            let content = self.content(&path)?.ok_or_else(|| self.missing(path))?;
+            let content = stored::content(self.reader, self.snapshot, &path)?;
             write_in_order(self.reader, &content, &mut out, monitor, workers)?;
         }
         self.write_part(layout::MODULES_AFTER, &mut out, monitor, workers)?;
@@ -101,7 +99,7 @@ impl<'r> Dumps<'r> {
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<(), EngineError> {
-        if let Some(content) = self.content(path)? {
+        if let Some(content) = stored::find(self.reader, self.snapshot, path)? {
             write_in_order(self.reader, &content, out, monitor, workers)?;
         }
         Ok(())
@@ -126,7 +124,7 @@ impl<'r> Dumps<'r> {
         look: impl FnOnce(PipeReader) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let path = layout::database(number);
-        let content = self.content(&path)?.ok_or_else(|| self.missing(path))?;
+        let content = stored::content(self.reader, self.snapshot, &path)?;
         let (mut writer, reader) = pipe();
         std::thread::scope(|scope| {
             let reading = scope.spawn(move || {
@@ -140,17 +138,6 @@ impl<'r> Dumps<'r> {
                 Err(error) => Err(error.into()),
             }
         })
-    }
-
-    fn content(&self, path: &str) -> Result<Option<Content>, EngineError> {
-        let name = EntryPath::new(path.as_bytes().to_vec())
-            .map_err(|source| EngineError::StreamName { name: path.to_owned(), source })?;
-        let entry = EntryCursor::new(self.reader, &self.snapshot.manifest.tree)?.seek(&name)?;
-        Ok(entry.and_then(|entry| entry.content().cloned()))
-    }
-
-    fn missing(&self, path: String) -> RepositoryError {
-        RepositoryError::NoSuchPath { snapshot: self.snapshot.id(), path }
     }
 }
 

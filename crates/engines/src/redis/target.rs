@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::RedisError;
+use crate::percent;
 
 /// Of servers.
 const PORT: u16 = 6379;
@@ -207,22 +208,8 @@ fn host_and_port(text: &str, default: u16) -> Result<(String, u16), RedisError> 
     Ok((host.to_owned(), port))
 }
 
-/// With `%` and two digits for what cannot stand in a URL.
 fn decoded(text: &str) -> Result<String, RedisError> {
-    let wrong = RedisError::Url { why: "% is followed by two hexadecimal digits, and it is UTF-8" };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut digit = || char::from(rest.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        bytes.push(match byte {
-            b'%' => match (digit(), digit()) {
-                (Some(high), Some(low)) => high << 4 | low,
-                _ => return Err(wrong),
-            },
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| wrong)
+    percent::decoded(text).ok_or(RedisError::Url { why: percent::WHY })
 }
 
 #[cfg(test)]
