@@ -1,11 +1,9 @@
 //! `restore --to`: a snapshot of PostgreSQL, into a server; `restore --to-archive`, into a file for `pg_restore`;
 //! `restore --target`: a cluster.
 
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::files::TargetOptions;
 use strongroom_engines::postgres::physical::PhysicalSnapshot;
@@ -91,24 +89,10 @@ pub(super) fn to_archive(
     let archives = Archives::open(&reader, snapshot)?;
     let database = chosen(&archives, arguments)?;
     let workers = context.readers(arguments.jobs);
-    let is_stdout = file == Path::new("-");
-    let bytes = if is_stdout {
-        let mut out = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-        archives.write(&database, &mut out, &context.terminal, workers)?
-    } else {
-        let cannot = || format!("cannot write {}", file.display());
-        if file.try_exists().with_context(cannot)? {
-            return Err(Usage(format!("{} is there already: choose another name", file.display())).into());
-        }
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut out = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-        context.terminal.begin("restoring", None);
-        let bytes = archives.write(&database, out.as_file_mut(), &context.terminal, workers)?;
-        context.terminal.finish();
-        out.as_file().sync_all().with_context(cannot)?;
-        out.persist_noclobber(file).with_context(cannot)?;
-        bytes
-    };
+    let bytes = restored::write_file(context, file, None, |out| {
+        Ok(archives.write(&database, out, &context.terminal, workers)?)
+    })?;
+    let is_stdout = restored::is_stdout(file);
     tell_healed(&reader);
     drop(archives);
     drop(reader);

@@ -1,11 +1,9 @@
 //! `restore` of a snapshot of Redis: `--to` into a server that runs, `--target` as files for one that does not, `--to-archive`
 //! as one dump.
 
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::redis::{AofFolder, Dumps, RestoreInto, Target, Wanted};
 use strongroom_repository::Repository;
@@ -114,27 +112,16 @@ pub(super) fn to_archive(
     let dumps = Dumps::open(&reader, snapshot)?;
     let databases = numbers(arguments.server.database.as_slice())?;
     let workers = context.readers(arguments.jobs);
-    if file == Path::new("-") {
-        let mut out = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-        dumps.write(&databases, &mut out, &context.terminal, workers)?;
-        tell_healed(&reader);
-        return Ok(Outcome::Done);
-    }
-    let cannot = || format!("cannot write {}", file.display());
-    if file.try_exists().with_context(cannot)? {
-        return Err(Usage(format!("{} is there already: choose another name", file.display())).into());
-    }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut out = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-    context.terminal.begin("restoring", Some(snapshot.manifest.tree.bytes));
-    let bytes = dumps.write(&databases, out.as_file_mut(), &context.terminal, workers)?;
-    context.terminal.finish();
-    out.as_file().sync_all().with_context(cannot)?;
-    out.persist_noclobber(file).with_context(cannot)?;
+    let total = Some(snapshot.manifest.tree.bytes);
+    let bytes = restored::write_file(context, file, total, |out| {
+        Ok(dumps.write(&databases, out, &context.terminal, workers)?)
+    })?;
     let healed_packs = tell_healed(&reader);
     drop(dumps);
     drop(reader);
-    tell(context, repository, snapshot, (file, bytes, healed_packs), began);
+    if !restored::is_stdout(file) {
+        tell(context, repository, snapshot, (file, bytes, healed_packs), began);
+    }
     Ok(Outcome::Done)
 }
 
