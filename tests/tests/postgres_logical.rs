@@ -225,8 +225,8 @@ fn what_goes_wrong_is_said_and_makes_no_snapshot_on(server: &Postgres) {
     let id = sandbox.backup_stream("x", b"data");
     let _other = sandbox
         .run(["restore", &id, "--to", &server.url("postgres")])
-        .assert_code(1)
-        .assert_says(["backup postgres"]);
+        .assert_code(2)
+        .assert_says(["a snapshot of stdin is restored into a folder"]);
     sandbox.assert_clean();
 }
 

@@ -168,8 +168,8 @@ fn what_is_damaged_or_elsewhere_is_told_on(server: &mut Postgres) {
     let into = sandbox.path("into");
     let unknown = ["restore", "latest", "--target", into.to_str().unwrap(), "--tablespace", "none=/tmp/x"];
     let _unknown = sandbox.run(unknown).assert_code(1).assert_says(["no tablespace `none`"]);
-    let logical = sandbox.run(["restore", "latest", "--to", &url]).assert_code(1);
-    let _logical = logical.assert_says(["is none of `backup postgres`"]);
+    let logical = sandbox.run(["restore", "latest", "--to", &url]).assert_code(2);
+    let _logical = logical.assert_says(["a snapshot of postgres-physical is restored into a folder"]);
 }
 
 #[test]
