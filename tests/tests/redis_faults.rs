@@ -166,7 +166,8 @@ fn a_restore_that_cannot_be_leaves_the_server_as_it_was_or_says_partial() {
             .assert_says(["is a replica", "nothing was changed"]);
     }
     let stream = sandbox.backup_stream("x", b"data");
-    let _other = sandbox.run(["restore", &stream, "--to", &oldest.url()]).assert_code(1);
+    let other = sandbox.run(["restore", &stream, "--to", &oldest.url()]).assert_code(2);
+    let _other = other.assert_says(["a snapshot of stdin is restored into a folder"]);
 }
 
 #[test]
