@@ -58,6 +58,7 @@ pub(crate) fn around(
         variables: variables.to_vec(),
     };
     *pending() = Pending::After(after);
+    let _guard = Guard;
     let prepared = match hook("pre", &hooks.pre) {
         Some(pre) => pre.run(variables, signals::is_interrupted).map_err(anyhow::Error::from),
         None => Ok(()),
@@ -77,6 +78,15 @@ pub(crate) fn around(
     match done {
         Ok(Outcome::Done) if !is_good => Ok(Outcome::Code(PARTLY)),
         done => done,
+    }
+}
+
+/// Has what runs afterwards run also when the operation panics.
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        finish(&End::Failed("it broke down"));
     }
 }
 

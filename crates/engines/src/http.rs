@@ -272,8 +272,7 @@ impl Http {
             let said = said.trim().to_owned();
             return Err(HttpError::Refused { server: self.server.clone(), what, status, said });
         }
-        let (parts, body) = response.into_parts();
-        Ok(Answer { server: self.server.clone(), what, parts, body })
+        Ok(Answer { server: self.server.clone(), what, body: response.into_body() })
     }
 }
 
@@ -282,17 +281,10 @@ impl Http {
 pub struct Answer {
     server: String,
     what: String,
-    parts: ureq::http::response::Parts,
     body: Body,
 }
 
 impl Answer {
-    /// A header's value, if it is text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.parts.headers.get(name)?.to_str().ok()
-    }
-
     /// All of it, as it comes.
     pub fn into_reader(self) -> impl Read + Send + 'static {
         self.body.into_reader()

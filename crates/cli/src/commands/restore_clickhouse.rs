@@ -1,17 +1,13 @@
 //! `restore --to`: a snapshot of ClickHouse, into a server.
 
-use std::time::Instant;
-
 use serde_json::json;
 use strongroom_engines::clickhouse::{RestoreSwitches, Tables, Wanted};
 use strongroom_repository::Repository;
-use strongroom_repository::monitor::Monitor as _;
-use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use super::{backup_clickhouse, restored};
 use crate::arguments::Restore;
-use crate::context::{Context, tell_healed};
+use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 use crate::render;
 
@@ -22,7 +18,6 @@ pub(super) fn to_server(
     to: &str,
     arguments: &Restore,
 ) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
     let asked = &arguments.server;
     let target = backup_clickhouse::target(to, asked.ca_file.clone())?;
     let switches = RestoreSwitches {
@@ -37,32 +32,25 @@ pub(super) fn to_server(
         schema_only: asked.schema_only,
         data_only: asked.data_only,
     };
-    let reader = Reader::new(repository);
-    let tables = Tables::open(&reader, snapshot)?;
-    context.terminal.begin("restoring", None);
-    let workers = context.readers(arguments.jobs);
-    let done = tables.restore(&target, &switches, &context.terminal, workers)?;
-    context.terminal.finish();
-    let healed_packs = tell_healed(&reader);
-    drop(tables);
-    drop(reader);
-    let seconds = began.elapsed().as_secs_f64();
-    let detail = json!({
-        "database": asked.database, "into": asked.into, "tables": asked.table, "partitions": asked.partition,
-        "restored_tables": done.tables, "restored_partitions": done.partitions, "rows": done.rows,
-        "bytes": done.bytes, "seconds": seconds,
-    });
-    let text = format!(
-        "restored {} tables and views, {} partitions with {} rows ({}) of snapshot {} into {} in {seconds:.1} s",
-        done.tables,
-        done.partitions,
-        done.rows,
-        render::bytes(done.bytes),
-        snapshot.id().short(),
-        render::safe(&target.to_string())
-    );
-    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
-    Ok(Outcome::Done)
+    restored::into_server(context, repository, snapshot, |reader| {
+        let tables = Tables::open(reader, snapshot)?;
+        let done = tables.restore(&target, &switches, &context.terminal, context.readers(arguments.jobs))?;
+        let text = format!(
+            "restored {} tables and views, {} partitions with {} rows ({}) of snapshot {} into {}",
+            done.tables,
+            done.partitions,
+            done.rows,
+            render::bytes(done.bytes),
+            snapshot.id().short(),
+            render::safe(&target.to_string())
+        );
+        let detail = json!({
+            "database": asked.database, "into": asked.into, "tables": asked.table, "partitions": asked.partition,
+            "restored_tables": done.tables, "restored_partitions": done.partitions, "rows": done.rows,
+            "bytes": done.bytes,
+        });
+        Ok((detail, text))
+    })
 }
 
 /// `DATABASE.TABLE=DATABASE.TABLE`

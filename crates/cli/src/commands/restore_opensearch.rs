@@ -1,19 +1,16 @@
 //! `restore --to`: a snapshot of OpenSearch, into a cluster.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use serde_json::json;
 use strongroom_engines::http::{HttpError, HttpTarget};
 use strongroom_engines::opensearch::{DEFAULT_PORT, IndexSwitches, Indices, Rename, Selection};
 use strongroom_repository::Repository;
-use strongroom_repository::monitor::Monitor as _;
-use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use super::restored;
 use crate::arguments::Restore;
-use crate::context::{Context, tell_healed};
+use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 use crate::render;
 
@@ -36,7 +33,6 @@ pub(super) fn to_server(
     to: &str,
     arguments: &Restore,
 ) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
     let asked = &arguments.server;
     let to = target(to, asked.ca_file.as_ref())?;
     let renames =
@@ -54,26 +50,20 @@ pub(super) fn to_server(
         schema_only: asked.schema_only,
         jobs: arguments.jobs.unwrap_or(JOBS).max(1),
     };
-    let reader = Reader::new(repository);
-    let indices = Indices::open(&reader, snapshot)?;
-    context.terminal.begin("restoring", None);
-    let done = indices.restore(&to, &switches, &context.terminal, context.readers(None))?;
-    context.terminal.finish();
-    let healed_packs = tell_healed(&reader);
-    drop(indices);
-    drop(reader);
-    let seconds = began.elapsed().as_secs_f64();
-    let detail = json!({
-        "server": to.to_string(), "indices": done.indices, "documents": done.documents, "bytes": done.bytes,
-        "templates_and_pipelines": done.parts, "aliases": done.aliases, "seconds": seconds,
-    });
-    let text = format!(
-        "restored {} indices ({} documents, {}) of snapshot {} in {seconds:.1} s",
-        done.indices.len(),
-        done.documents,
-        render::bytes(done.bytes),
-        snapshot.id().short()
-    );
-    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
-    Ok(Outcome::Done)
+    restored::into_server(context, repository, snapshot, |reader| {
+        let indices = Indices::open(reader, snapshot)?;
+        let done = indices.restore(&to, &switches, &context.terminal, context.readers(None))?;
+        let text = format!(
+            "restored {} indices ({} documents, {}) of snapshot {}",
+            done.indices.len(),
+            done.documents,
+            render::bytes(done.bytes),
+            snapshot.id().short()
+        );
+        let detail = json!({
+            "server": to.to_string(), "indices": done.indices, "documents": done.documents, "bytes": done.bytes,
+            "templates_and_pipelines": done.parts, "aliases": done.aliases,
+        });
+        Ok((detail, text))
+    })
 }

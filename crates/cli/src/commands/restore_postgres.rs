@@ -28,7 +28,6 @@ pub(super) fn to_server(
     to: &str,
     arguments: &Restore,
 ) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
     let asked = &arguments.server;
     let destination = Destination {
         target: Target::parse(to)?,
@@ -52,28 +51,22 @@ pub(super) fn to_server(
         no_owner: asked.no_owner,
         no_privileges: asked.no_privileges,
     };
-    let reader = Reader::new(repository);
-    let archives = Archives::open(&reader, snapshot)?;
-    let database = chosen(&archives, arguments)?;
-    context.terminal.begin("restoring", None);
-    let workers = context.readers(arguments.jobs);
-    let bytes = archives.restore(&database, &destination, &switches, &context.terminal, workers)?;
-    context.terminal.finish();
-    let healed_packs = tell_healed(&reader);
-    drop(archives);
-    drop(reader);
-    let seconds = began.elapsed().as_secs_f64();
-    let detail = json!({
-        "database": database, "into": asked.into, "tables": asked.table, "schemas": asked.schema, "exclude_tables": asked.exclude_table, "bytes": bytes, "seconds": seconds,
-    });
-    let text = format!(
-        "restored database {} ({}) of snapshot {} in {seconds:.1} s",
-        render::safe(&database),
-        render::bytes(bytes),
-        snapshot.id().short()
-    );
-    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
-    Ok(Outcome::Done)
+    restored::into_server(context, repository, snapshot, |reader| {
+        let archives = Archives::open(reader, snapshot)?;
+        let database = chosen(&archives, arguments)?;
+        let workers = context.readers(arguments.jobs);
+        let bytes = archives.restore(&database, &destination, &switches, &context.terminal, workers)?;
+        let text = format!(
+            "restored database {} ({}) of snapshot {}",
+            render::safe(&database),
+            render::bytes(bytes),
+            snapshot.id().short()
+        );
+        let detail = json!({
+            "database": database, "into": asked.into, "tables": asked.table, "schemas": asked.schema, "exclude_tables": asked.exclude_table, "bytes": bytes,
+        });
+        Ok((detail, text))
+    })
 }
 
 /// To a file, or to standard output.

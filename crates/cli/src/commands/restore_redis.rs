@@ -26,11 +26,36 @@ pub(super) fn to_server(
     to: &str,
     arguments: &Restore,
 ) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
     let mut target = Target::parse(to)?.or_password(redis_password());
     target.ca_file = arguments.server.ca_file.clone().or(target.ca_file);
-    let reader = Reader::new(repository);
-    let dumps = Dumps::open(&reader, snapshot)?;
+    restored::into_server(context, repository, snapshot, |reader| {
+        let dumps = Dumps::open(reader, snapshot)?;
+        let into = chosen(&dumps, target, arguments)?;
+        let done = dumps.restore(&into, &context.terminal, context.readers(arguments.jobs))?;
+        if done.keys == 0 && !into.wanted.is_all() {
+            context.terminal.warn("no key in the snapshot matches");
+        }
+        let expired = match done.expired {
+            0 => String::new(),
+            expired => format!(" ({expired} more have expired since)"),
+        };
+        let text = format!(
+            "restored {} keys{expired} of {} databases of snapshot {} into {}",
+            done.keys,
+            done.databases,
+            snapshot.id().short(),
+            render::safe(&into.target.to_string())
+        );
+        let detail = json!({
+            "to": into.target.to_string(), "databases": done.databases, "into": into.into, "include": arguments.include, "exclude": arguments.exclude,
+            "drop_existing": into.drop_existing, "keys": done.keys, "expired": done.expired, "functions": done.functions,
+        });
+        Ok((detail, text))
+    })
+}
+
+/// Where to, and what of it.
+fn chosen(dumps: &Dumps<'_>, target: Target, arguments: &Restore) -> anyhow::Result<RestoreInto> {
     let databases = numbers(arguments.server.database.as_slice())?;
     let into = match &arguments.server.into {
         Some(number) => {
@@ -44,35 +69,14 @@ pub(super) fn to_server(
         let text = format!("which database into that one? the snapshot has {several}: give --database N");
         return Err(Usage(text).into());
     }
-    let wanted = Wanted { include: arguments.include.clone(), exclude: arguments.exclude.clone() };
-    let drop_existing = arguments.server.drop_existing;
-    let temporary = std::env::temp_dir();
-    let into = RestoreInto { target, databases, into, wanted, drop_existing, temporary };
-    context.terminal.begin("restoring", None);
-    let done = dumps.restore(&into, &context.terminal, context.readers(arguments.jobs))?;
-    context.terminal.finish();
-    let healed_packs = tell_healed(&reader);
-    drop(dumps);
-    drop(reader);
-    let seconds = began.elapsed().as_secs_f64();
-    let detail = json!({
-        "to": into.target.to_string(), "databases": done.databases, "into": into.into, "include": arguments.include, "exclude": arguments.exclude,
-        "drop_existing": drop_existing, "keys": done.keys, "expired": done.expired, "functions": done.functions, "seconds": seconds,
-    });
-    let expired =
-        if done.expired > 0 { format!(" ({} more have expired since)", done.expired) } else { String::new() };
-    let text = format!(
-        "restored {} keys{expired} of {} databases of snapshot {} into {} in {seconds:.1} s",
-        done.keys,
-        done.databases,
-        snapshot.id().short(),
-        render::safe(&into.target.to_string())
-    );
-    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
-    if done.keys == 0 && !into.wanted.is_all() {
-        eprintln!("warning: no key in the snapshot matches");
-    }
-    Ok(Outcome::Done)
+    Ok(RestoreInto {
+        target,
+        databases,
+        into,
+        wanted: Wanted { include: arguments.include.clone(), exclude: arguments.exclude.clone() },
+        drop_existing: arguments.server.drop_existing,
+        temporary: std::env::temp_dir(),
+    })
 }
 
 /// For a server that is not running.

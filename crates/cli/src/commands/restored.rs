@@ -3,16 +3,41 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use serde_json::Value;
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
-use crate::context::{Context, host_name, user_name};
-use crate::exit::Usage;
+use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::exit::{Outcome, Usage};
 use crate::output::line;
+
+/// Has `work` restore into a server; it gives what is told to programs, and to people.
+///
+/// # Errors
+/// As `work` does.
+pub(super) fn into_server(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    work: impl FnOnce(&Reader<'_>) -> anyhow::Result<(Value, String)>,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let reader = Reader::new(repository);
+    context.terminal.begin("restoring", None);
+    let (mut detail, text) = work(&reader)?;
+    context.terminal.finish();
+    let healed_packs = tell_healed(&reader);
+    drop(reader);
+    let seconds = began.elapsed().as_secs_f64();
+    detail["seconds"] = seconds.into();
+    tell(context, repository, snapshot, (detail, healed_packs), &format!("{text} in {seconds:.1} s"));
+    Ok(Outcome::Done)
+}
 
 /// Notes in the journal what was restored, by whom, and tells it: `text` to people, `detail` to programs.
 pub(super) fn tell(

@@ -82,12 +82,17 @@ impl Opensearch {
         for (name, definition) in &catalog.open {
             put_json(sink, &layout::definition(name), definition)?;
             let mut positions = positions(&session, name)?;
-            // What was written up to here is seen by what reads now.
-            let _: serde_json::Value = session.ask("POST", &format!("/{}/_refresh", encoded(name)), None)?;
+            let mut is_read = false;
             for shard in 0..definition.shards() {
                 let before = positions.remove(&shard);
                 let unchanged = parent.unchanged(name, definition.uuid(), shard, before.as_ref());
+                is_read |= unchanged.is_none();
                 tasks.push_back(Task { index: name, shard, before, unchanged });
+            }
+            if is_read {
+                // What was written up to here is seen by what reads now.
+                let _: serde_json::Value =
+                    session.ask("POST", &format!("/{}/_refresh", encoded(name)), None)?;
             }
         }
         let mut read = self.read_all(sink, tasks)?;
@@ -100,13 +105,7 @@ impl Opensearch {
                 shards: read.remove(name.as_str()).unwrap_or_default().into_values().collect(),
             });
         }
-        let facts = Facts {
-            engine: ENGINE.into(),
-            server: session.server,
-            indices,
-            closed: catalog.closed,
-            cluster: true,
-        };
+        let facts = Facts { engine: ENGINE.into(), server: session.server, indices, closed: catalog.closed };
         sink.facts(json_of(&facts)?);
         Ok(())
     }

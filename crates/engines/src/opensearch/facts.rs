@@ -24,8 +24,6 @@ pub(super) struct Facts {
     /// What is there and was closed, so that it could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) closed: Vec<String>,
-    /// Whether templates and pipelines were read.
-    pub(super) cluster: bool,
 }
 
 /// Of an index.

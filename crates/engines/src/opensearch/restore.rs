@@ -112,7 +112,7 @@ impl<'r> Indices<'r> {
         let session = Session::open(to, monitor)?;
         self.require_fitting(&session)?;
         let is_whole = switches.selection.include.is_empty() && switches.selection.exclude.is_empty();
-        let cluster = if is_whole && self.facts.cluster { Some(self.cluster()?) } else { None };
+        let cluster = is_whole.then(|| self.cluster()).transpose()?;
         let there = cluster.as_ref().map(|_| Cluster::of(&session)).transpose()?;
         let mut in_the_way = Vec::new();
         if let (Some(cluster), Some(there), false) = (&cluster, &there, switches.drop_existing) {
