@@ -244,6 +244,8 @@ fn a_bad_day(sandbox: &Sandbox, server: &Opensearch) {
     let before = sandbox.snapshots().len();
     // A page is asked for again, one of a scroll would be another.
     for fault in [Fault::CutInBody, Fault::ShortBody, Fault::AnswerLost, Fault::SlowDown] {
+        proxy.add(Rule::new(fault).at("/_search/point_in_time"));
+        let _made_again = back_up(&[]).assert_code(0);
         proxy.add(Rule::new(fault).at("/_search").after(4));
         let _repeated = back_up(&[]).assert_code(0);
         proxy.add(Rule::new(fault).at("/_search/scroll").forever());
@@ -254,7 +256,7 @@ fn a_bad_day(sandbox: &Sandbox, server: &Opensearch) {
     let _half = back_up(&["--jobs", "1"]).assert_code(1).assert_says(["was not read whole"]);
     proxy.add(Rule::new(Fault::AccessDenied).at("/_search").forever());
     let _denied = back_up(&[]).assert_code(1).assert_says(["403", "give the role the right"]);
-    assert_eq!(sandbox.snapshots().len(), before + 4);
+    assert_eq!(sandbox.snapshots().len(), before + 8);
     proxy.heal();
 
     proxy.add(Rule::new(Fault::AnswerLost).at("/_bulk"));

@@ -62,7 +62,9 @@ impl<'s, 'm> Moment<'s, 'm> {
         let mut moment = Self { session, index: index.to_owned(), shard, way, id: None, last: -1 };
         if way != Way::Scroll {
             let path = format!("/{}/{path}?keep_alive={KEEP}&preference=_shards:{shard}", encoded(index));
-            let made: Value = session.ask("POST", &path, None)?;
+            // One that was made while its answer was lost is given up by the server, a little later.
+            let made = session.send_again("POST", &path, None, MOST_BYTES)?;
+            let made: Value = serde_json::from_slice(&made).unwrap_or_default();
             let id = made.get("pit_id").or_else(|| made.get("id")).and_then(Value::as_str);
             let none = || session.nonsense("POST", &path, "it has no pit_id");
             moment.id = Some(id.ok_or_else(none)?.to_owned());
@@ -85,7 +87,7 @@ impl<'s, 'm> Moment<'s, 'm> {
                     encoded(&self.index),
                     self.shard
                 );
-                self.session.send_again("POST", &path, &ask, MOST_BYTES)
+                self.session.send_again("POST", &path, Some(&ask), MOST_BYTES)
             }
             // It goes on with every time that it is asked.
             (Way::Scroll, Some(id)) => {
@@ -95,7 +97,7 @@ impl<'s, 'm> Moment<'s, 'm> {
             (_, id) => {
                 ask["pit"] = json!({ "id": id, "keep_alive": KEEP });
                 ask["search_after"] = json!([self.last]);
-                self.session.send_again("POST", "/_search", &ask, MOST_BYTES)
+                self.session.send_again("POST", "/_search", Some(&ask), MOST_BYTES)
             }
         }
     }

@@ -149,10 +149,10 @@ impl<'m> Session<'m> {
         &self,
         method: &str,
         path: &str,
-        body: &Value,
+        body: Option<&Value>,
         most: u64,
     ) -> Result<Vec<u8>, OpensearchError> {
-        let text = body.to_string();
+        let text = body.map(Value::to_string).unwrap_or_default();
         self.attempt(true, || self.send_once(method, path, text.as_bytes(), JSON)?.bytes(most))
     }
 
