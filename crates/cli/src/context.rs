@@ -296,6 +296,11 @@ pub(crate) fn workers(jobs: Option<usize>) -> usize {
         .min(64)
 }
 
+/// This host's name, or the one that it is given.
+pub(crate) fn host_of_run() -> String {
+    std::env::var("STRONGROOM_HOST").ok().filter(|name| !name.is_empty()).unwrap_or_else(host_name)
+}
+
 /// This host's name.
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

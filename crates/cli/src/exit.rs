@@ -60,6 +60,15 @@ pub(crate) enum Outcome {
     Code(u8),
 }
 
+/// The process's end.
+pub(crate) fn of(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Code(code) => ExitCode::from(code),
+        Outcome::Done if crate::output::has_failed() => ExitCode::from(FAILED),
+        Outcome::Done => ExitCode::SUCCESS,
+    }
+}
+
 /// Wrong arguments that clap cannot see.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);

@@ -8,6 +8,7 @@ mod again;
 mod arguments;
 mod clickhouse_hint;
 mod commands;
+mod configured;
 mod context;
 mod credentials;
 mod exit;
@@ -32,16 +33,23 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Global};
+use crate::configured::Configured;
 use crate::exit::Outcome;
 use crate::timings::{Timings, is_stage};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words = std::env::args_os().collect();
+    let Configured { words, own } = match configured::words(words) {
+        Ok(configured) => configured,
+        Err(error) => return exit::of(exit::report(&error, std::env::args().any(|word| word == "--json"))),
+    };
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
-    let arguments = Arguments { global: arguments.global.without_empty(), ..arguments };
+    let global = Global { own_words: own, ..arguments.global.without_empty() };
+    let arguments = Arguments { global, ..arguments };
     let is_for_recovery = matches!(arguments.command, Command::WalGet(_));
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -67,9 +75,5 @@ fn main() -> ExitCode {
         timings.report(arguments.global.json);
     }
     signals::exit_if_killed();
-    match outcome {
-        Outcome::Code(code) => ExitCode::from(code),
-        Outcome::Done if output::has_failed() => ExitCode::from(exit::FAILED),
-        Outcome::Done => ExitCode::SUCCESS,
-    }
+    exit::of(outcome)
 }

@@ -70,6 +70,15 @@ pub(crate) fn safe(text: &str) -> String {
         .collect()
 }
 
+/// A word as a shell takes it for one.
+pub(crate) fn shell_word(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:@,+%".contains(&byte);
+    match !word.is_empty() && word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", safe(word).replace('\'', r"'\''")),
+    }
+}
+
 /// Bytes of a path, as text where it is text, for JSON; the escaped form otherwise.
 pub(crate) fn path_json(path: &strongroom_format::path::EntryPath) -> serde_json::Value {
     match std::str::from_utf8(path.as_bytes()) {

@@ -11,6 +11,7 @@ mod backup;
 pub mod config;
 pub mod hook;
 mod quickstart;
+pub mod run;
 pub mod wal_agent;
 pub mod wal_queue;
 pub mod wal_receive;

@@ -28,6 +28,7 @@ pub mod delta;
 mod entries;
 mod error;
 mod gap;
+pub mod history;
 pub mod holds;
 mod index_writer;
 mod init;

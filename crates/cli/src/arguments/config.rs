@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::parsers::path_parser;
-
 #[derive(Debug, Args)]
 pub(crate) struct Config {
     #[command(subcommand)]
@@ -20,9 +18,6 @@ pub(crate) enum ConfigAction {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigCheck {
-    /// The configuration
-    #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE", value_parser = path_parser(), default_value = "strongroom.toml")]
-    pub(crate) config: PathBuf,
     /// Do not ask the servers
     #[arg(long)]
     pub(crate) offline: bool,

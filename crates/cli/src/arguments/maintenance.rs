@@ -1,6 +1,5 @@
 //! Of commands that look after a repository.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -8,7 +7,7 @@ use strongroom_repository::check::JournalHead;
 use strongroom_repository::prune::MaxUnused;
 use strongroom_repository::retention::{Filter, GroupBy, Keep, Period, Rules};
 
-use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent, path_parser};
+use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};
 use strongroom_ops::config::parse_duration;
 
 #[derive(Debug, Args)]
@@ -141,14 +140,11 @@ pub(crate) struct Tag {
 
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
-    /// Snapshots; or none, and --keep-... or the configuration says what stays
+    /// Snapshots; or none, and --keep-... says what stays, or where none is given the configuration (--config), for each source
     #[arg(value_name = "ID")]
     pub(crate) snapshots: Vec<String>,
     #[command(flatten)]
     pub(crate) keep: KeepArguments,
-    /// Configuration that says what is kept of each source, where no --keep-... does
-    #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE", value_parser = path_parser())]
-    pub(crate) config: Option<PathBuf>,
     /// Look only at snapshots of this source; may be repeated
     #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
     pub(crate) source: Vec<String>,

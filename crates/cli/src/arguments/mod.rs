@@ -12,6 +12,7 @@ mod opensearch;
 mod parsers;
 mod reading;
 mod redis;
+mod run;
 mod store;
 mod verify;
 mod wal;
@@ -40,6 +41,7 @@ pub(crate) use self::reading::{
     Cat, Diff, Find, Ls, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,
 };
 pub(crate) use self::redis::BackupRedis;
+pub(crate) use self::run::Run;
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
 pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};
@@ -62,6 +64,12 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
+    /// Configuration: what neither the command line nor the environment says of the repository, and what is backed up how and when
+    #[arg(long, short = 'c', env = "STRONGROOM_CONFIG", global = true, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) config: Option<PathBuf>,
+    /// Those of these options that the command line itself had: for commands that this one starts.
+    #[arg(skip)]
+    pub(crate) own_words: Vec<String>,
     /// The repository: a folder, s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX
     #[arg(long, short = 'r', env = "STRONGROOM_REPO", global = true, value_name = "REPO")]
     pub(crate) repo: Option<String>,
@@ -125,6 +133,7 @@ impl Global {
         // As all AWS tools have it.
         store.ca_cert = store.ca_cert.take().or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from));
         let paths = [
+            &mut self.config,
             &mut self.key_file,
             &mut self.passphrase_file,
             &mut self.cache_dir,
@@ -150,8 +159,10 @@ pub(crate) enum Progress {
 pub(crate) enum Command {
     /// Make a repository
     Init(Init),
-    /// Back up files, standard input, or the output of commands
+    /// Back up files, databases, standard input, or the output of commands
     Backup(Backup),
+    /// Do what the configuration wants done now: backups, restore tests, forgetting, pruning, checking
+    Run(Run),
     /// List snapshots
     Snapshots(Snapshots),
     /// List the entries of a snapshot

@@ -15,12 +15,10 @@ pub(crate) struct Verify {
     /// Only this database of the snapshot (OpenSearch: this index, or a pattern); may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,
-    /// A query that must give true, in the first column of one row or more; may be repeated
+    /// A query that must give true, in the first column of one row or more, beside those that the configuration has of the
+    /// snapshot's source (`[[sources.NAME.assertions]]`); may be repeated
     #[arg(long = "assert", value_name = "SQL")]
     pub(crate) assertions: Vec<String>,
-    /// Configuration with queries of the snapshot's source (`[[sources.NAME.assertions]]`) that must give true, too
-    #[arg(long, env = "STRONGROOM_CONFIG", value_name = "FILE", value_parser = super::parsers::path_parser())]
-    pub(crate) config: Option<PathBuf>,
     /// Restore into databases or indices that are made and dropped on this server (default: a server that is started for it,
     /// and that nobody else reaches; there is none for OpenSearch)
     #[arg(long, value_name = "URL", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]

@@ -1,14 +1,17 @@
 //! `config check`: what is wrong with a configuration, before a schedule finds out.
 
+use std::path::Path;
+
 use serde_json::json;
 use strongroom_engines::postgres::managed::Service;
 use strongroom_engines::postgres::{Programs, Target};
-use strongroom_ops::config::{self, Checked, Problem};
+use strongroom_ops::config::{Config, OptionValue, Problem, Source, Text};
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::{ConfigAction, ConfigCheck};
+use crate::configured::{self, Words};
 use crate::context::Context;
-use crate::exit::{FAILED, Outcome};
+use crate::exit::{FAILED, Outcome, Usage};
 use crate::output::line;
 use crate::render;
 
@@ -17,27 +20,80 @@ const WITHOUT_FILES: &str = "physical backups and WAL archiving are impossible t
 
 pub(crate) fn run(context: &Context<'_>, action: &ConfigAction) -> anyhow::Result<Outcome> {
     let ConfigAction::Check(arguments) = action;
-    let Checked { config, mut problems, lines } = config::check(&arguments.config)?;
-    let line_of = |source: &str| lines.get(source).copied().unwrap_or(1);
+    let path = configured::path(context.global.config.as_ref());
+    let (config, mut problems) = Config::look(&path)?;
+    if problems.is_empty() {
+        problems.extend(wrong_options(&config));
+    }
     let mut services = Vec::new();
-    for (source, server) in config.postgres_sources() {
-        match Target::parse(server) {
-            Ok(target) => {
-                services.extend(service_of(context, source, &target, arguments).map(|of| (source, of)))
+    for (name, source) in &config.sources {
+        match server(source) {
+            None => {}
+            Some(Ok(target)) => {
+                services.extend(service_of(context, name, &target, arguments).map(|of| (name.as_str(), of)));
             }
-            Err(error) => {
-                problems.push(Problem { line: line_of(source), what: format!("sources.{source}: {error}") });
+            Some(Err(what)) => {
+                problems.push(Problem { line: source.line, what: format!("sources.{name}: {what}") });
             }
         }
     }
-    let unknown = unknown_sources(context, &config)?;
-    problems.extend(unknown.into_iter().map(|source| Problem {
-        line: line_of(&source),
-        what: format!("sources.{source}: the repository has no snapshot of such a source"),
-    }));
+    if problems.is_empty() {
+        problems.extend(unknown_sources(context, &config)?);
+    }
     problems.sort();
-    tell(context, arguments, &problems, &services);
+    problems.dedup();
+    tell(context, &path, &problems, &services);
     Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Code(FAILED) })
+}
+
+/// What the command line would say of what the configuration sets.
+fn wrong_options(config: &Config) -> Vec<Problem> {
+    let command = configured::command();
+    let mut problems = Vec::new();
+    for (name, text) in &config.environment {
+        if let Err(error) = text.resolve() {
+            problems.push(Problem { line: 1, what: format!("environment.{name}: {error}") });
+        }
+    }
+    problems.extend(configured::wrong_repository(&command, config));
+    for (name, source) in &config.sources {
+        for (variable, text) in &source.environment {
+            if let Err(error) = text.resolve() {
+                let what = format!("sources.{name}.environment.{variable}: {error}");
+                problems.push(Problem { line: source.line, what });
+            }
+        }
+        match configured::backup_words(&command, config, name, &Text::resolve) {
+            None => {}
+            Some(Err(wrong)) => problems.extend(wrong),
+            Some(Ok(words)) => {
+                if let Err(Usage(what)) = configured::judge(&command, &words.into_arguments().0) {
+                    problems.push(Problem { line: source.line, what: format!("sources.{name}: {what}") });
+                }
+            }
+        }
+    }
+    let tasks =
+        config.sources.iter().filter_map(|(name, _)| config.verify(name)).map(|task| ("verify", task));
+    let own = [("forget", &config.forget), ("prune", &config.prune), ("check", &config.check)];
+    for (name, task) in tasks.chain(own) {
+        if let Err(wrong) = configured::task_words(&command, name, Words::new([name]), Some(task)) {
+            problems.extend(wrong);
+        }
+    }
+    problems
+}
+
+/// The server of a source of PostgreSQL, where the configuration names it.
+fn server(source: &Source) -> Option<Result<Target, String>> {
+    let named = source.options.iter().find(|option| ["dbname", "url"].contains(&option.name.as_str()))?;
+    match &named.value {
+        OptionValue::One(text) if source.engine.as_deref() == Some("postgres") => {
+            let conninfo = text.resolve().ok()?;
+            Some(Target::parse(&conninfo).map_err(|error| error.to_string()))
+        }
+        _ => None,
+    }
 }
 
 /// By its name, or else by what the server says of itself.
@@ -58,8 +114,8 @@ fn service_of(
     })
 }
 
-/// Sources that nothing was backed up as, where a repository is named.
-fn unknown_sources(context: &Context<'_>, config: &config::Config) -> anyhow::Result<Vec<String>> {
+/// Sources that nothing was backed up as and that the configuration does not back up, where a repository is named: misspelt ones.
+fn unknown_sources(context: &Context<'_>, config: &Config) -> anyhow::Result<Vec<Problem>> {
     if context.global.repo.is_none() {
         context.terminal.say("no repository was named: whether it knows these sources was not looked at");
         return Ok(Vec::new());
@@ -67,11 +123,19 @@ fn unknown_sources(context: &Context<'_>, config: &config::Config) -> anyhow::Re
     let repository = context.open()?;
     let is_known =
         |source: &str| repository.snapshots().iter().any(|snapshot| snapshot.manifest.source == source);
-    Ok(config.sources().filter(|source| !is_known(source)).map(str::to_owned).collect())
+    let unknown = config.sources.iter().filter(|(name, source)| source.engine.is_none() && !is_known(name));
+    Ok(unknown
+        .map(|(name, source)| Problem {
+            line: source.line,
+            what: format!(
+                "sources.{name}: the repository has no snapshot of such a source, and no `engine` backs it up"
+            ),
+        })
+        .collect())
 }
 
-fn tell(context: &Context<'_>, arguments: &ConfigCheck, problems: &[Problem], services: &[(&str, Service)]) {
-    let file = arguments.config.display().to_string();
+fn tell(context: &Context<'_>, path: &Path, problems: &[Problem], services: &[(&str, Service)]) {
+    let file = path.display().to_string();
     if context.global.json {
         for problem in problems {
             context.json(

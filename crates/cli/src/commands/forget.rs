@@ -59,7 +59,7 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
     let rules = arguments.rules();
     check_filter(repository.snapshots(), &rules.filter)?;
     let mut judged = Vec::new();
-    for rules in by_source(context, arguments, &repository, rules)? {
+    for rules in by_source(context, &repository, rules)? {
         judged.extend(if arguments.dry_run {
             repository.judge(&rules)?
         } else {
@@ -82,16 +82,11 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
 }
 
 /// What the options say; or else, for each source, what the configuration does.
-fn by_source(
-    context: &Context<'_>,
-    arguments: &Forget,
-    repository: &Repository,
-    rules: Rules,
-) -> anyhow::Result<Vec<Rules>> {
+fn by_source(context: &Context<'_>, repository: &Repository, rules: Rules) -> anyhow::Result<Vec<Rules>> {
     if !rules.keep.is_empty() {
         return Ok(vec![rules]);
     }
-    let Some(path) = arguments.config.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+    let Some(path) = &context.global.config else {
         let hint = "name snapshots, or say what to keep: --keep-daily 30, or --config strongroom.toml";
         return Err(Usage(hint.into()).into());
     };

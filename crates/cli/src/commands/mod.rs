@@ -29,6 +29,7 @@ mod restore_postgres;
 mod restore_redis;
 mod restore_server;
 mod restored;
+mod run;
 mod show;
 mod snapshots;
 mod stats;
@@ -62,6 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Clickhouse(clickhouse) => backup_clickhouse::run(&context, clickhouse),
             Engine::Command(command) => backup::command(&context, command),
         },
+        Command::Run(arguments) => run::run(&context, arguments),
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
         Command::Ls(ls) => ls::run(&context, ls),
         Command::Find(find) => find::run(&context, find),

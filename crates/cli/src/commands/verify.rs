@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let reader = Reader::new(&repository);
     context.terminal.begin("verifying", None);
     let workers = context.readers(arguments.jobs);
-    let asked = assertions(arguments, &snapshot.manifest.source)?;
+    let asked = assertions(context, arguments, &snapshot.manifest.source)?;
     let test = RestoreTest { context, reader: &reader, snapshot: &snapshot, arguments, workers };
     let verdicts = match snapshot.manifest.engine.as_str() {
         ENGINE => test.cluster(&asked)?,
@@ -188,10 +188,10 @@ impl RestoreTest<'_, '_> {
 }
 
 /// Those that were given, and those that the configuration has of the source.
-fn assertions(arguments: &Verify, source: &str) -> anyhow::Result<Vec<Assertion>> {
+fn assertions(context: &Context<'_>, arguments: &Verify, source: &str) -> anyhow::Result<Vec<Assertion>> {
     let given = arguments.assertions.iter().map(|sql| Assertion { sql: sql.clone(), ..Assertion::default() });
     let mut all: Vec<Assertion> = given.collect();
-    if let Some(path) = arguments.config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+    if let Some(path) = &context.global.config {
         let config = Config::read(path)?;
         all.extend(config.assertions(source).iter().cloned().map(|one| Assertion {
             name: Some(one.name),

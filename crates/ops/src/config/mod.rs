@@ -1,20 +1,34 @@
-//! The configuration, `strongroom.toml`: what is to be kept of which source, and what its restore tests ask.
+//! The configuration, `strongroom.toml` (or YAML, or JSON): what is backed up when, what is to be kept of it, and what is expected.
 
 mod assertion;
-mod check;
 mod duration;
+mod problem;
 mod retention;
+mod schedule;
+mod section;
+mod source;
+mod suggestion;
+mod task;
+mod text;
+mod value;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde::Deserialize;
 use strongroom_repository::retention::Keep;
 
 pub use self::assertion::Assertion;
-pub use self::check::{Checked, Problem, check};
 pub use self::duration::parse_duration;
+pub use self::problem::Problem;
 use self::retention::Retention;
+pub use self::schedule::{Times, When, Zone};
+use self::section::Section;
+pub use self::source::Source;
+use self::source::Terms;
+pub use self::suggestion::suggestion;
+pub use self::task::Task;
+use self::text::{Node, Value};
+pub use self::value::{OptionValue, ReferenceError, Setting, Text};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,89 +42,190 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// It is not what a configuration is; says where.
-    #[error("the configuration {path} is wrong")]
+    #[error("the configuration {path} is wrong:{}", problem::listed(.problems))]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Where, and what.
-        source: Box<toml::de::Error>,
+        /// By their lines.
+        problems: Vec<Problem>,
     },
 }
 
 /// What a configuration says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Config {
+    /// Options of every command: where the repository is, and how it is opened. `url` is where.
+    pub repository: Vec<Setting>,
+    /// Variables of the environment of every command.
+    pub environment: Vec<(String, Text)>,
+    /// Of all schedules.
+    pub zone: Zone,
+    /// What is taken out of the repository when, by the retention of each source.
+    pub forget: Task,
+    /// When what no snapshot needs is freed.
+    pub prune: Task,
+    /// When the repository is checked.
+    pub check: Task,
+    /// In the order of the file.
+    pub sources: Vec<(String, Source)>,
     /// Of sources that say nothing else.
-    retention: Option<Retention>,
-    #[serde(default)]
-    sources: BTreeMap<String, Source>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Source {
-    retention: Option<Retention>,
-    /// How its server is reached, as libpq takes it.
-    postgres: Option<String>,
-    #[serde(default)]
-    assertions: Vec<Assertion>,
+    verify: Option<Task>,
+    terms: Terms,
 }
 
 impl Config {
     /// Reads a file.
     ///
     /// # Errors
-    /// `Unreadable`; `Invalid`, with line and column.
+    /// `Unreadable`; `Invalid`, with all that is wrong.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read(path)?)
-            .map_err(|source| ConfigError::Invalid { path: path.to_owned(), source: Box::new(source) })
+        let (config, problems) = Self::look(path)?;
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
+        }
     }
 
-    fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    /// What a file says, and what is wrong with it; what is wrong says nothing.
+    ///
+    /// # Errors
+    /// `Unreadable`.
+    pub fn look(path: &Path) -> Result<(Self, Vec<Problem>), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Ok(Self::parse(&text, path))
+    }
+
+    fn parse(text: &str, path: &Path) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let config = match Node::parse(text, path) {
+            Ok(node) => Self::of_node(node, &mut problems),
+            Err(wrong) => {
+                problems = wrong;
+                Self::default()
+            }
+        };
+        problems.sort();
+        problems.dedup();
+        (config, problems)
+    }
+
+    fn of_node(node: Node, problems: &mut Vec<Problem>) -> Self {
+        let (terms, rest) = Section::split(node, &Terms::NAMES, problems);
+        let mut config = Self { terms: terms.read(problems), ..Self::default() };
+        for (key, node) in rest.into_fields() {
+            match key.name.as_str() {
+                "repository" => config.repository = repository(node, problems),
+                "environment" => config.environment = source::environment(node, problems),
+                "time_zone" => match serde::Deserialize::deserialize(node) {
+                    Ok(zone) => config.zone = zone,
+                    Err(problem) => problems.push(problem),
+                },
+                "verify" => config.verify = Some(Task::read(node, problems)),
+                "forget" => config.forget = Task::read(node, problems),
+                "prune" => config.prune = Task::read(node, problems),
+                "check" => config.check = Task::read(node, problems),
+                "sources" => {
+                    for (key, node) in Section::new(node, problems).into_fields() {
+                        let source = Source::read(key.line, node, problems);
+                        config.sources.push((key.name, source));
+                    }
+                }
+                name => {
+                    let known = [
+                        "repository",
+                        "environment",
+                        "time_zone",
+                        "verify",
+                        "forget",
+                        "prune",
+                        "check",
+                        "sources",
+                    ];
+                    let known = known.into_iter().chain(Terms::NAMES);
+                    problems.push(Problem { line: key.line, what: text::unknown(name, known) });
+                }
+            }
+        }
+        config
+    }
+
+    /// The source of a name.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|(known, _)| known == name).map(|(_, source)| source)
     }
 
     /// What a restore test of a source asks.
     #[must_use]
     pub fn assertions(&self, source: &str) -> &[Assertion] {
-        self.sources.get(source).map(|source| source.assertions.as_slice()).unwrap_or_default()
-    }
-
-    /// The sources that it speaks of.
-    pub fn sources(&self) -> impl Iterator<Item = &str> {
-        self.sources.keys().map(String::as_str)
-    }
-
-    /// Those whose server it names, with how it is reached.
-    pub fn postgres_sources(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.sources.iter().filter_map(|(name, source)| Some((name.as_str(), source.postgres.as_deref()?)))
+        self.source(source).map(|source| source.terms.assertions.as_slice()).unwrap_or_default()
     }
 
     /// What is kept of a source; `None` where nothing is said, so that all is.
     #[must_use]
     pub fn keep(&self, source: &str) -> Option<Keep> {
-        let own = self.sources.get(source).and_then(|source| source.retention.as_ref());
-        own.or(self.retention.as_ref()).map(Retention::keep)
+        self.term(source, |terms| terms.retention.as_ref()).map(Retention::keep)
+    }
+
+    /// When a source is backed up; `None` where only by hand, or by another's schedule.
+    #[must_use]
+    pub fn schedule(&self, source: &str) -> Option<When> {
+        // It was read before.
+        self.term(source, |terms| terms.schedule.as_ref())?.within(&self.zone).ok()
+    }
+
+    /// How a restore of a source is tested; `None` where it is not.
+    #[must_use]
+    pub fn verify(&self, source: &str) -> Option<&Task> {
+        self.source(source).and_then(|source| source.verify.as_ref()).or(self.verify.as_ref())
+    }
+
+    /// By how much the beginning of a backup may be put off.
+    #[must_use]
+    pub fn jitter(&self, source: &str) -> Duration {
+        self.term(source, |terms| terms.jitter).unwrap_or_default()
+    }
+
+    /// After how long a backup is ended, and has failed.
+    #[must_use]
+    pub fn timeout(&self, source: &str) -> Option<Duration> {
+        self.term(source, |terms| terms.timeout)
+    }
+
+    fn term<'c, T>(&'c self, source: &str, of: impl Fn(&'c Terms) -> Option<T>) -> Option<T> {
+        self.source(source).and_then(|source| of(&source.terms)).or_else(|| of(&self.terms))
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+/// A text alone is where it is.
+fn repository(node: Node, problems: &mut Vec<Problem>) -> Vec<Setting> {
+    match node.value {
+        Value::Text(text) => {
+            let value = OptionValue::One(Text::parse(&text));
+            vec![Setting { line: node.line, name: "url".into(), value }]
+        }
+        _ => Section::new(node, problems).settings(problems),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+    fn parse(text: &str) -> (Config, Vec<Problem>) {
+        Config::parse(text, Path::new("strongroom.toml"))
+    }
+
     #[test]
     fn a_source_says_for_itself_or_the_default_does() {
-        let config = Config::parse(
+        let (config, problems) = parse(
             r#"
+            time_zone = "Europe/Berlin"
+            schedule = "0 2 * * *"
+
             [retention]
             days = 30
 
@@ -120,9 +235,10 @@ mod tests {
             keep_monthly = 12
 
             [sources.scratch]
+            schedule = "@hourly"
             "#,
-        )
-        .unwrap();
+        );
+        assert_eq!(problems, []);
         let operational = config.keep("coordinator-db").unwrap();
         assert_eq!(operational.within, Some(30 * DAY));
         assert_eq!(config.keep("scratch").unwrap(), operational);
@@ -130,18 +246,74 @@ mod tests {
         assert_eq!(ledger.tags_within, [("compliance".to_owned(), 2555 * DAY)]);
         assert_eq!(ledger.periods.values().collect::<Vec<_>>(), [&12]);
         assert_eq!(Config::default().keep("ledger"), None);
+        let next = |source| config.schedule(source).unwrap().next("2026-07-01T01:30:00Z".parse().unwrap());
+        assert_eq!(next("ledger"), Some("2026-07-02T00:00:00Z".parse().unwrap()));
+        assert_eq!(next("scratch"), Some("2026-07-01T02:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_line() {
+        let text = "[retention]\nday = 30\n\n[sources.a]\ntypo = 1\nretention = 5\n\n[sources.b.retention]\nkeep_within = \"3 moons\"\n\n\
+                    [[sources.b.assertions]]\nname = \"x\"\n\n[typo]\nschedle = 1\n";
+        let (_, problems) = parse(text);
+        let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [2, 5, 6, 9, 11, 14], "{problems:?}");
+        assert!(problems[0].what.contains("is `days` meant?"), "{problems:?}");
+        assert!(problems[3].what.contains("3 moons") && problems[4].what.contains("sql"), "{problems:?}");
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, said) in [
-            ("[retention]\nday = 30", "day"),
+            ("[retention]\nday = 30", "days"),
             ("[retention]\nkeep_within = \"30 moons\"", "30 moons"),
-            ("[retention]\n", "keeps nothing"),
+            ("\n[retention]\n", "keeps nothing"),
             ("[retention]\ndays = 0", "0"),
+            ("\ntime_zone = \"Mars\"", "IANA"),
+            ("\nschedule = \"0 25 * * *\"", "0..=23"),
+            ("\nschedle = \"0 2 * * *\"", "is `schedule` meant?"),
+            ("[verify]\nevery = \"1d\"\nschedule = \"@daily\"", "either"),
         ] {
-            let error = Config::parse(text).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("line"), "{error}");
+            let (_, problems) = parse(text);
+            let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
+            assert!(problem.what.contains(said) && problem.line <= 2, "{text}: {problem}");
         }
+    }
+
+    #[test]
+    fn options_are_those_of_commands_and_secrets_are_elsewhere() {
+        let (config, problems) = parse(
+            r#"
+            repository = "s3://backups/strongroom"
+            [environment]
+            AWS_SECRET_ACCESS_KEY = "file:/run/secrets/aws"
+            [sources.shop]
+            engine = "postgres"
+            dbname = "env:DATABASE_URL"
+            exclude_table = ["audit.*", "tmp_*"]
+            physical = false
+            dumps = 4
+            [sources.shop.environment]
+            PGSSLMODE = "require"
+            [sources.shop.verify]
+            every = "1d"
+            scratch_dir = "/scratch"
+            "#,
+        );
+        assert_eq!(problems, []);
+        assert_eq!(config.repository[0].value, OptionValue::One(Text::parse("s3://backups/strongroom")));
+        assert_eq!(config.environment[0].1, Text::File("/run/secrets/aws".into()));
+        let shop = config.source("shop").unwrap();
+        assert_eq!(shop.engine.as_deref(), Some("postgres"));
+        assert_eq!(shop.options[0].value, OptionValue::One(Text::Environment("DATABASE_URL".into())));
+        assert_eq!(
+            shop.options[1].value,
+            OptionValue::Many(vec![Text::parse("audit.*"), Text::parse("tmp_*")])
+        );
+        assert_eq!(shop.options[2].value, OptionValue::Flag(false));
+        assert_eq!(shop.options[3].value, OptionValue::One(Text::parse("4")));
+        let verify = config.verify("shop").unwrap();
+        assert!(matches!(verify.when(&config.zone), Some(When::Every(DAY))));
+        assert_eq!(verify.options[0].name, "scratch_dir");
     }
 }

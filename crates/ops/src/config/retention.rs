@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use strongroom_repository::retention::{Keep, Period};
 
-use super::parse_duration;
+use super::schedule::duration;
 
 /// The tag of snapshots that are kept for `compliance_days`.
 const COMPLIANCE_TAG: &str = "compliance";
@@ -55,11 +55,6 @@ impl TryFrom<Fields> for Retention {
         }
         Ok(Self(fields))
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map(Some).map_err(|error| de::Error::custom(format!("`{text}`: {error}")))
 }
 
 impl Retention {

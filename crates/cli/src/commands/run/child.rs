@@ -1,0 +1,99 @@
+//! A command of this program, in a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::signals;
+
+const POLL: Duration = Duration::from_millis(50);
+/// How long one that is told to stop may take, before it is killed: hooks have their time.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// How it ended, and what it said on standard output.
+pub(super) struct Said {
+    pub(super) status: ExitStatus,
+    /// JSON objects, a line each.
+    pub(super) lines: Vec<Value>,
+    /// It took too long, and was told to stop.
+    pub(super) timed_out: bool,
+}
+
+impl Said {
+    /// The last object of a type.
+    pub(super) fn last(&self, kind: &str) -> Option<&Value> {
+        self.lines.iter().rev().find(|line| line["type"] == kind)
+    }
+
+    /// How it was ended, in words, where it did not say so itself.
+    pub(super) fn how(&self) -> String {
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => format!("it ended with exit code {code}"),
+            (None, Some(signal)) => format!("it was ended by signal {signal}"),
+            (None, None) => "it ended".into(),
+        }
+    }
+}
+
+/// How many lines of what it says are kept.
+const KEPT_LINES: usize = 1000;
+
+/// Runs it to its end; what it says on standard error is seen at once. `each_minute` is called now and then.
+pub(super) fn run(
+    arguments: &[String],
+    variables: &[(String, String)],
+    timeout: Option<Duration>,
+    mut now_and_then: impl FnMut(),
+) -> anyhow::Result<Said> {
+    let program = std::env::current_exe().context("this program cannot be found")?;
+    let mut command = Command::new(program);
+    command.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    // Interrupts of the terminal are for this process to pass on.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().context("the command cannot be started")?;
+    let output = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut lines = std::collections::VecDeque::new();
+        for line in output.into_iter().flat_map(|output| BufReader::new(output).lines()).map_while(Result::ok)
+        {
+            lines.extend(serde_json::from_str::<Value>(&line).ok());
+            if lines.len() > KEPT_LINES {
+                lines.pop_front();
+            }
+        }
+        lines
+    });
+    let began = Instant::now();
+    let mut told: Option<Instant> = None;
+    let mut timed_out = false;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("the command cannot be waited for")? {
+            break status;
+        }
+        now_and_then();
+        match told {
+            Some(told) if told.elapsed() > GRACE => child.kill().context("the command cannot be ended")?,
+            Some(_) => {}
+            None => {
+                timed_out = timeout.is_some_and(|timeout| began.elapsed() >= timeout);
+                if timed_out || signals::is_interrupted() {
+                    stop(&child);
+                    told = Some(Instant::now());
+                }
+            }
+        }
+        std::thread::sleep(POLL);
+    };
+    let lines = reader.join().map_err(|_| anyhow::anyhow!("what the command said was not read"))?;
+    Ok(Said { status, lines: lines.into(), timed_out })
+}
+
+fn stop(child: &Child) {
+    // One that has just ended is no longer there.
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+}

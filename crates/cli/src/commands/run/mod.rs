@@ -1,0 +1,113 @@
+//! `run`: what the configuration wants done now, each by a command of its own, so that one that fails, hangs or dies takes no other
+//! along.
+
+mod child;
+mod step;
+
+use jiff::Timestamp;
+use serde_json::json;
+use strongroom_ops::config::{Config, suggestion};
+use strongroom_ops::run::{Chosen, Ended, History, Outcome as Result_, Plan, Work};
+use strongroom_repository::monitor::Monitor as _;
+
+use self::step::Step;
+use crate::arguments::Run;
+use crate::configured;
+use crate::context::Context;
+use crate::exit::{FAILED, Outcome, PARTLY, Usage};
+use crate::output::line;
+use crate::{render, signals};
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Run) -> anyhow::Result<Outcome> {
+    let path = configured::path(context.global.config.as_ref());
+    let config = Config::read(&path)?;
+    check_names(&config, &arguments.sources)?;
+    let mut repository = context.open()?;
+    let chosen = Chosen {
+        sources: arguments.sources.clone(),
+        only: arguments.only.iter().map(|only| (*only).into()).collect(),
+        due: arguments.due,
+    };
+    let plan = Plan::new(&config, &History::of(&repository)?, &chosen, Timestamp::now());
+    if plan.steps.is_empty() {
+        context.terminal.say("nothing is due");
+    }
+    let mut ended = Vec::new();
+    for (work, source) in &plan.steps {
+        let step = Step { context, config: &config, path: &path, work: *work, source: source.as_deref() };
+        if arguments.dry_run {
+            tell_command(context, &step);
+            continue;
+        }
+        if signals::is_interrupted() {
+            break;
+        }
+        let end = step.run(&mut repository)?;
+        tell(context, &end);
+        ended.push(end);
+    }
+    Ok(outcome(&ended))
+}
+
+/// A source that the configuration does not back up is misspelt.
+fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
+    let known =
+        || config.sources.iter().filter(|(_, source)| source.engine.is_some()).map(|(name, _)| name.as_str());
+    let Some(name) = names.iter().find(|name| !known().any(|known| known == *name)) else { return Ok(()) };
+    let meant = match suggestion(name, known()) {
+        Some(meant) => format!("is `{meant}` meant?"),
+        None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
+    };
+    Err(Usage(format!("the configuration backs up no source `{name}`; {meant}")).into())
+}
+
+fn tell_command(context: &Context<'_>, step: &Step<'_, '_>) {
+    match step.words() {
+        Ok(words) => {
+            let (arguments, variables) = words.into_arguments();
+            let names: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+            if context.global.json {
+                let source = step.source;
+                context.json(&json!({ "type": "would_run", "work": step.work, "source": source, "arguments": arguments, "variables": names }));
+            } else {
+                let set: String = names.iter().map(|name| format!("{name}=... ")).collect();
+                let words: Vec<String> = arguments.iter().map(|word| render::shell_word(word)).collect();
+                line!("{set}strongroom {}", words.join(" "));
+            }
+        }
+        Err(why) => context.terminal.warn(&why),
+    }
+}
+
+fn tell(context: &Context<'_>, ended: &Ended) {
+    if context.global.json {
+        let mut told = serde_json::to_value(ended).unwrap_or_default();
+        told["type"] = "run".into();
+        context.json(&told);
+        return;
+    }
+    let of = ended.source.as_ref().map(|source| format!(" of {}", render::safe(source))).unwrap_or_default();
+    let snapshot = ended
+        .snapshot
+        .as_ref()
+        .map(|id| format!(", snapshot {}", &id[..id.len().min(8)]))
+        .unwrap_or_default();
+    let error = ended.error.as_ref().map(|error| format!(": {}", render::safe(error))).unwrap_or_default();
+    line!("{}{of} {} in {:.1} s{snapshot}{error}", ended.work.name(), ended.result.name(), ended.seconds);
+}
+
+fn outcome(ended: &[Ended]) -> Outcome {
+    let any = |result| ended.iter().any(|ended| ended.result == result);
+    let found_damage = |end: &Ended| {
+        matches!(end.work, Work::Verify | Work::Check) && end.exit_code == Some(crate::exit::DAMAGE.into())
+    };
+    if ended.iter().any(found_damage) {
+        Outcome::Code(crate::exit::DAMAGE)
+    } else if any(Result_::Failed) {
+        Outcome::Code(FAILED)
+    } else if any(Result_::Partly) || any(Result_::Skipped) {
+        Outcome::Code(PARTLY)
+    } else {
+        Outcome::Done
+    }
+}

@@ -1,0 +1,205 @@
+//! One command of a run: begun and ended by a note in the journal, so that it is done once and all know of it.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use strongroom_keys::random::{OsRandom, Random as _};
+use strongroom_ops::config::{Config, Task, Text};
+use strongroom_ops::run::{Began, Ended, History, LEASE, Outcome, Work};
+use strongroom_repository::Repository;
+
+use super::child::{self, Said};
+use crate::configured::{self, Words};
+use crate::context::{Context, host_of_run};
+use crate::exit::PARTLY;
+
+/// What is done, of what.
+pub(super) struct Step<'s, 'g> {
+    pub(super) context: &'s Context<'g>,
+    pub(super) config: &'s Config,
+    /// Where the configuration is.
+    pub(super) path: &'s Path,
+    pub(super) work: Work,
+    pub(super) source: Option<&'s str>,
+}
+
+impl Step<'_, '_> {
+    /// Does it. What goes wrong with it is how it ended; an error is one of the repository, which knows nothing of it then.
+    pub(super) fn run(&self, repository: &mut Repository) -> anyhow::Result<Ended> {
+        let began = self.began()?;
+        let since = Instant::now();
+        let ended = |result, error: Option<String>| Ended {
+            run: began.run.clone(),
+            work: self.work,
+            source: self.source.map(str::to_owned),
+            host: began.host.clone(),
+            result,
+            exit_code: None,
+            seconds: since.elapsed().as_secs_f64(),
+            snapshot: None,
+            error,
+        };
+        let lock = self.lock()?;
+        if !is_ours(&lock)? {
+            return Ok(ended(Outcome::Skipped, Some("it is running already on this host".into())));
+        }
+        let (event, detail) = began.to_note();
+        let number = repository.note(event, None, &detail.to_string())?;
+        if let Some(who) = self.running_before(repository, number, &began)? {
+            let end = ended(Outcome::Skipped, Some(who));
+            self.note_end(repository, &end);
+            return Ok(end);
+        }
+        let end = match self.words() {
+            Ok(words) => self.go(repository, &began, words, ended),
+            Err(why) => ended(Outcome::Failed, Some(why)),
+        };
+        self.note_end(repository, &end);
+        Ok(end)
+    }
+
+    fn began(&self) -> anyhow::Result<Began> {
+        let mut run = [0; 8];
+        OsRandom.fill(&mut run)?;
+        Ok(Began {
+            run: hex::encode(run),
+            work: self.work,
+            source: self.source.map(str::to_owned),
+            host: host_of_run(),
+            pid: std::process::id(),
+        })
+    }
+
+    /// A file of this host's, locked while this runs: a lock ends with its process, a note does not.
+    fn lock(&self) -> anyhow::Result<File> {
+        let folder = self.context.state_folder()?.join("run");
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let of = format!("{} {} {}", self.context.url()?, self.work.name(), self.source.unwrap_or_default());
+        let path = folder.join(&blake3::hash(of.as_bytes()).to_hex()[..32]);
+        File::create(&path).with_context(|| format!("{} cannot be made", path.display()))
+    }
+
+    /// Who does the same elsewhere, and came first. What this host began before and did not end was killed: it holds no lock.
+    fn running_before(
+        &self,
+        repository: &mut Repository,
+        number: u64,
+        own: &Began,
+    ) -> anyhow::Result<Option<String>> {
+        let history = History::of(repository)?;
+        let running = history.running_before(self.work, self.source, number, Timestamp::now());
+        Ok(running.filter(|running| running.began.host != own.host).map(|running| {
+            format!("it is running already on {}, since {}", running.began.host, running.since)
+        }))
+    }
+
+    fn go(
+        &self,
+        repository: &mut Repository,
+        began: &Began,
+        words: Words,
+        ended: impl Fn(Outcome, Option<String>) -> Ended,
+    ) -> Ended {
+        let (arguments, variables) = words.into_arguments();
+        let timeout = self.source.and_then(|source| self.config.timeout(source));
+        let mut last = Instant::now();
+        let goes_on = || {
+            if last.elapsed() > LEASE / 2 {
+                last = Instant::now();
+                let (event, detail) = began.to_note();
+                self.context.note(repository, event, None, &detail);
+            }
+        };
+        match child::run(&arguments, &variables, timeout, goes_on) {
+            Ok(said) => self.judged(&said, timeout, ended),
+            Err(error) => ended(Outcome::Failed, Some(format!("{error:#}"))),
+        }
+    }
+
+    fn judged(
+        &self,
+        said: &Said,
+        timeout: Option<Duration>,
+        ended: impl Fn(Outcome, Option<String>) -> Ended,
+    ) -> Ended {
+        let code = said.status.code();
+        let result = match code {
+            Some(0) => Outcome::Done,
+            Some(code) if code == i32::from(PARTLY) => Outcome::Partly,
+            _ => Outcome::Failed,
+        };
+        let why = || match said.last("error").and_then(|error| error["message"].as_str()) {
+            Some(message) => message.to_owned(),
+            None => said.how(),
+        };
+        let error = match (result, timeout.filter(|_| said.timed_out)) {
+            (Outcome::Done | Outcome::Partly, _) => None,
+            (_, Some(timeout)) => Some(format!("it was ended after {} s (timeout)", timeout.as_secs())),
+            _ => Some(why()),
+        };
+        let id = said.last("backup").and_then(|backup| backup["snapshot"].as_str());
+        Ended { exit_code: code, snapshot: id.map(str::to_owned), ..ended(result, error) }
+    }
+
+    fn note_end(&self, repository: &mut Repository, ended: &Ended) {
+        let (event, detail) = ended.to_note();
+        self.context.note(repository, event, None, &detail);
+    }
+
+    /// The command.
+    pub(super) fn words(&self) -> Result<Words, String> {
+        let command = configured::command();
+        let mut words = match (self.work, self.source) {
+            (Work::Backup, Some(source)) => self.backup(&command, source)?,
+            (Work::Verify, Some(source)) => {
+                let task = self.config.verify(source);
+                self.task(&command, Words::new(["verify", "--source", source]), task)?
+            }
+            (Work::Forget, _) => {
+                let words = Words::new(["forget", "--reason", "the configuration's retention"]);
+                self.task(&command, words, Some(&self.config.forget))?
+            }
+            (Work::Prune, _) => self.task(&command, Words::new(["prune"]), Some(&self.config.prune))?,
+            (Work::Check, _) => self.task(&command, Words::new(["check"]), Some(&self.config.check))?,
+            (work, None) => return Err(format!("{} is of a source", work.name())),
+        };
+        let config = self.path.display().to_string();
+        words.arguments.extend(["--json".into(), "--config".into(), config]);
+        words.arguments.extend(self.context.global.own_words.iter().cloned());
+        Ok(words)
+    }
+
+    fn backup(&self, command: &clap::Command, source: &str) -> Result<Words, String> {
+        let words = configured::backup_words(command, self.config, source, &Text::resolve);
+        let mut words = words
+            .ok_or_else(|| "the configuration does not say how it is backed up".to_owned())?
+            .map_err(|problems| listed(&problems))?;
+        for (name, text) in
+            self.config.source(source).map(|source| &source.environment[..]).unwrap_or_default()
+        {
+            let value = text.resolve().map_err(|error| format!("environment.{name}: {error}"))?;
+            words.variables.push((name.clone(), value));
+        }
+        Ok(words)
+    }
+
+    fn task(&self, command: &clap::Command, words: Words, task: Option<&Task>) -> Result<Words, String> {
+        configured::task_words(command, self.work.name(), words, task).map_err(|problems| listed(&problems))
+    }
+}
+
+fn listed(problems: &[strongroom_ops::config::Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn is_ours(lock: &File) -> anyhow::Result<bool> {
+    match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(anyhow::Error::from(error).context("the lock of this run cannot be taken")),
+    }
+}

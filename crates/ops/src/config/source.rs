@@ -1,0 +1,121 @@
+//! What is backed up, how often, and what is expected of it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Problem;
+use super::assertion::Assertion;
+use super::retention::Retention;
+use super::schedule::{Cron, duration};
+use super::section::Section;
+use super::task::Task;
+use super::text::Node;
+use super::value::{Setting, Text, text};
+
+/// One source. What it does not say, the configuration's own fields of the same name say.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Source {
+    /// Where it begins, from 1.
+    pub line: usize,
+    /// `postgres`, `redis`, ...; a source without one is backed up by other means, and has its retention here.
+    pub engine: Option<String>,
+    /// Options of `backup ENGINE`.
+    pub options: Vec<Setting>,
+    /// Variables of the environment in which it is backed up.
+    pub environment: Vec<(String, Text)>,
+    /// How its restores are tested.
+    pub verify: Option<Task>,
+    pub(super) terms: Terms,
+}
+
+/// What may be said of one source, or of all.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Terms {
+    pub(super) schedule: Option<Cron>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) jitter: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) timeout: Option<Duration>,
+    pub(super) retention: Option<Retention>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) expect_every: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) rpo: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) rto: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) max_duration: Option<Duration>,
+    pub(super) max_size_change_percent: Option<u32>,
+    pub(super) assertions: Vec<Assertion>,
+}
+
+impl Terms {
+    /// As its fields are called.
+    pub(super) const NAMES: [&str; 10] = [
+        "schedule",
+        "jitter",
+        "timeout",
+        "retention",
+        "expect_every",
+        "rpo",
+        "rto",
+        "max_duration",
+        "max_size_change_percent",
+        "assertions",
+    ];
+}
+
+impl Source {
+    pub(super) fn read(line: usize, node: Node, problems: &mut Vec<Problem>) -> Self {
+        let (terms, mut rest) = Section::split(node, &Terms::NAMES, problems);
+        let mut source = Self { line, terms: terms.read(problems), ..Self::default() };
+        if let Some((_, node)) = rest.take("engine") {
+            match text(&node) {
+                Some(Text::Literal(engine)) => source.engine = Some(engine),
+                _ => problems.push(Problem {
+                    line: node.line,
+                    what: "`engine` names what is backed up: postgres, redis, files".into(),
+                }),
+            }
+        }
+        if let Some((_, node)) = rest.take("environment") {
+            source.environment = environment(node, problems);
+        }
+        if let Some((_, node)) = rest.take("verify") {
+            source.verify = Some(Task::read(node, problems));
+        }
+        source.options = rest.settings(problems);
+        if source.engine.is_none()
+            && let Some(option) = source.options.first()
+        {
+            let known = Terms::NAMES.iter().copied().chain(["engine", "environment", "verify"]);
+            let what = super::text::unknown(&option.name, known);
+            problems.push(Problem {
+                line: option.line,
+                what: format!("{what} (options of a backup need an `engine`)"),
+            });
+        }
+        source
+    }
+}
+
+/// Variables, and what they are set to.
+pub(super) fn environment(node: Node, problems: &mut Vec<Problem>) -> Vec<(String, Text)> {
+    let mut variables = Vec::new();
+    for (key, node) in Section::new(node, problems).into_fields() {
+        match text(&node) {
+            Some(_) if key.name.is_empty() || key.name.contains(['=', '\0']) => {
+                problems
+                    .push(Problem { line: key.line, what: format!("`{}` cannot be a variable", key.name) });
+            }
+            Some(text) => variables.push((key.name, text)),
+            None => problems.push(Problem {
+                line: key.line,
+                what: format!("`{}` is {}: a variable is a text", key.name, node.kind()),
+            }),
+        }
+    }
+    variables
+}

@@ -1,0 +1,57 @@
+//! What is done now and then beside backups: restore tests, forgetting, pruning, checking.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Problem;
+use super::schedule::{Cron, When, Zone, duration};
+use super::section::Section;
+use super::text::Node;
+use super::value::Setting;
+
+/// When, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Task {
+    due: Due,
+    /// Options of its command.
+    pub options: Vec<Setting>,
+}
+
+/// When something is due; by neither, only by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Due {
+    pub(super) schedule: Option<Cron>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) every: Option<Duration>,
+}
+
+impl Due {
+    /// `None` where it says nothing.
+    pub(super) fn when(&self, zone: &Zone) -> Option<When> {
+        // It was read before.
+        let at = self.schedule.as_ref().and_then(|cron| cron.within(zone).ok());
+        at.or(self.every.map(When::Every))
+    }
+}
+
+impl Task {
+    const OWN: [&str; 2] = ["schedule", "every"];
+
+    pub(super) fn read(node: Node, problems: &mut Vec<Problem>) -> Self {
+        let line = node.line;
+        let (own, rest) = Section::split(node, &Self::OWN, problems);
+        let due: Due = own.read(problems);
+        if due.schedule.is_some() && due.every.is_some() {
+            problems.push(Problem { line, what: "either `schedule` or `every` says when it is due".into() });
+        }
+        Self { due, options: rest.settings(problems) }
+    }
+
+    /// When it is due.
+    #[must_use]
+    pub fn when(&self, zone: &Zone) -> Option<When> {
+        self.due.when(zone)
+    }
+}

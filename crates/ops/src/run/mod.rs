@@ -1,0 +1,13 @@
+//! What is due of a configuration, what of it runs somewhere already, and what became of it: as notes in the journal, so that every
+//! host and every later run knows.
+//!
+//! A run is begun by a note and ended by another. Of two that begin the same at once the one goes on whose note comes first; one
+//! that was killed counts as running until its lease ends.
+
+mod history;
+mod note;
+mod plan;
+
+pub use self::history::{History, Running};
+pub use self::note::{Began, Ended, LEASE, Outcome, Work};
+pub use self::plan::{Chosen, Plan};

@@ -1,0 +1,129 @@
+//! Notes of runs, as they stand in the journal.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The event of the first note of a run, and of those by which it goes on.
+pub(super) const BEGAN: &str = "run-began";
+/// The event of its last.
+pub(super) const ENDED: &str = "run-ended";
+
+/// For how long a run counts as running after its last note: what takes longer leaves another one.
+pub const LEASE: Duration = Duration::from_secs(60 * 60);
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// A snapshot of a source.
+    Backup,
+    /// A restore test of a source.
+    Verify,
+    /// Taking snapshots out by the configuration's retention.
+    Forget,
+    /// Freeing what no snapshot needs.
+    Prune,
+    /// Checking the repository.
+    Check,
+}
+
+impl Work {
+    /// As the command is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Verify => "verify",
+            Self::Forget => "forget",
+            Self::Prune => "prune",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// A run begins, or goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// Which: random.
+    pub run: String,
+    /// What.
+    pub work: Work,
+    /// Of which source, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Where.
+    pub host: String,
+    /// By which process there.
+    pub pid: u32,
+}
+
+/// A run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which.
+    pub run: String,
+    /// What.
+    pub work: Work,
+    /// Of which source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Where.
+    pub host: String,
+    /// How.
+    pub result: Outcome,
+    /// The command's exit code; none where it was ended by a signal or never began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// How long it took.
+    pub seconds: f64,
+    /// The snapshot that it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// All well.
+    Done,
+    /// Partly: some of what was to be read could not be.
+    Partly,
+    /// It did not do what it was to do.
+    Failed,
+    /// It was running already, elsewhere.
+    Skipped,
+}
+
+impl Outcome {
+    /// As people read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partly => "partly done",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl Began {
+    /// The event and details of the note.
+    #[must_use]
+    pub fn to_note(&self) -> (&'static str, serde_json::Value) {
+        (BEGAN, serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+impl Ended {
+    /// The event and details of the note.
+    #[must_use]
+    pub fn to_note(&self) -> (&'static str, serde_json::Value) {
+        (ENDED, serde_json::to_value(self).unwrap_or_default())
+    }
+}

@@ -1,0 +1,128 @@
+//! What is to be done now: a pure function of the configuration, of what was done, and of the time.
+
+use jiff::Timestamp;
+
+use super::history::History;
+use super::note::Work;
+use crate::config::{Config, Source};
+
+/// What is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// These sources; none: all that the configuration backs up.
+    pub sources: Vec<String>,
+    /// Only this, and now; none: backups now, all else when it is due.
+    pub only: Vec<Work>,
+    /// Nothing that is not due.
+    pub due: bool,
+}
+
+/// What is done, one after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What, and of which source.
+    pub steps: Vec<(Work, Option<String>)>,
+}
+
+impl Plan {
+    /// What is to be done now.
+    #[must_use]
+    pub fn new(config: &Config, history: &History, chosen: &Chosen, now: Timestamp) -> Self {
+        let is_asked = |work| chosen.only.is_empty() || chosen.only.contains(&work);
+        let is_named = |name: &String| chosen.sources.is_empty() || chosen.sources.contains(name);
+        let now_or_due = |work: Work, is_due: bool| {
+            let is_always = (work == Work::Backup || !chosen.only.is_empty()) && !chosen.due;
+            is_asked(work) && (is_always || is_due)
+        };
+        let is_due = |when: Option<crate::config::When>, work, source: Option<&str>| {
+            when.is_some_and(|when| when.is_due(history.last(work, source), now))
+        };
+        let mut steps = Vec::new();
+        for (name, source) in config.sources.iter().filter(|(name, _)| is_named(name)) {
+            if !is_backed_up(source) {
+                continue;
+            }
+            let backup = is_due(config.schedule(name), Work::Backup, Some(name));
+            if now_or_due(Work::Backup, backup) {
+                steps.push((Work::Backup, Some(name.clone())));
+            }
+            let verify = config.verify(name).and_then(|task| task.when(&config.zone));
+            if now_or_due(Work::Verify, is_due(verify, Work::Verify, Some(name))) {
+                steps.push((Work::Verify, Some(name.clone())));
+            }
+        }
+        if !chosen.sources.is_empty() {
+            return Self { steps };
+        }
+        for (work, task) in
+            [(Work::Forget, &config.forget), (Work::Prune, &config.prune), (Work::Check, &config.check)]
+        {
+            if now_or_due(work, is_due(task.when(&config.zone), work, None)) {
+                steps.push((work, None));
+            }
+        }
+        Self { steps }
+    }
+}
+
+fn is_backed_up(source: &Source) -> bool {
+    source.engine.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+        schedule = "0 2 * * *"
+        [verify]
+        every = "7d"
+        [forget]
+        schedule = "30 2 * * *"
+        [check]
+        every = "30d"
+        [sources.shop]
+        engine = "postgres"
+        [sources.cache]
+        engine = "redis"
+        schedule = "@hourly"
+        [sources.elsewhere]
+    "#;
+
+    fn plan(chosen: &Chosen) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, CONFIG).unwrap();
+        let config = Config::read(&file).unwrap();
+        let mut history = History::default();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        history.done(Work::Backup, Some("shop".into()), at("2026-11-22T02:00:05Z"));
+        history.done(Work::Backup, Some("cache".into()), at("2026-11-22T02:00:05Z"));
+        history.done(Work::Verify, Some("shop".into()), at("2026-11-22T02:10:00Z"));
+        history.done(Work::Forget, None, at("2026-11-22T02:30:00Z"));
+        let plan = Plan::new(&config, &history, chosen, at("2026-11-22T03:00:00Z"));
+        plan.steps
+            .iter()
+            .map(|(work, source)| format!("{} {}", work.name(), source.as_deref().unwrap_or_default()))
+            .collect()
+    }
+
+    #[test]
+    fn backups_are_done_and_all_else_when_it_is_due() {
+        let all = Chosen::default();
+        assert_eq!(plan(&all), ["backup shop", "backup cache", "verify cache", "check "]);
+        let due = Chosen { due: true, ..all.clone() };
+        assert_eq!(plan(&due), ["backup cache", "verify cache", "check "]);
+        let shop = Chosen { sources: vec!["shop".into()], ..all };
+        assert_eq!(plan(&shop), ["backup shop"]);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_done() {
+        let only = |work: &[Work]| Chosen { only: work.to_vec(), ..Chosen::default() };
+        assert_eq!(plan(&only(&[Work::Verify, Work::Prune])), ["verify shop", "verify cache", "prune "]);
+        let due = Chosen { due: true, ..only(&[Work::Verify]) };
+        assert_eq!(plan(&due), ["verify cache"]);
+        assert_eq!(plan(&only(&[Work::Forget])), ["forget "]);
+    }
+}
