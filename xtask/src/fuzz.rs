@@ -1,8 +1,10 @@
-//! `cargo xtask fuzz`: runs the fuzz targets of `fuzz/`, each for a time, from its seeds and what earlier runs found.
+//! `cargo xtask fuzz`: runs the fuzz targets of `fuzz/`, each for a time, from its seeds and what earlier runs found; as many at once as
+//! there are processors.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use strongroom_tests::services::in_ci;
@@ -43,13 +45,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("the fuzz targets do not build");
     }
     let seconds = if arguments.smoke { SMOKE_SECONDS } else { arguments.seconds };
-    let mut findings = Vec::new();
-    for target in &targets {
-        println!("fuzzing {target} for {seconds} s");
-        if !run_target(&folder, target, seconds)? {
-            findings.push(target.as_str());
+    println!("fuzzing {} targets for {seconds} s each", targets.len());
+    let programs = folder.join("target").join(host()?).join("release");
+    let waiting = Mutex::new(targets.iter());
+    let findings = Mutex::new(Vec::new());
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<()> {
+        while let Some(target) = next() {
+            if !run_target(&folder, &programs.join(target), target, seconds)? {
+                findings.lock().unwrap_or_else(PoisonError::into_inner).push(target.as_str());
+            }
         }
-    }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    let findings = findings.into_inner().unwrap_or_else(PoisonError::into_inner);
     if findings.is_empty() {
         println!("{} targets, no finding", targets.len());
         return Ok(ExitCode::SUCCESS);
@@ -98,23 +115,39 @@ fn fuzz(folder: &Path, arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-fn run_target(folder: &Path, target: &str, seconds: u32) -> Result<bool> {
+/// The platform that is built for, as compilers call it.
+fn host() -> Result<String> {
+    let said = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc does not say what it builds for")
+}
+
+/// Whether it found nothing; what it printed is told when it did.
+fn run_target(folder: &Path, program: &Path, target: &str, seconds: u32) -> Result<bool> {
     let corpus = folder.join("corpus").join(target);
-    fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
-    let mut command = fuzz(folder, &["run", target])?;
+    let artifacts = folder.join("artifacts").join(target);
+    for folder in [&corpus, &artifacts] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut command = Command::new(program);
     // SQLite, compiled into one file, trips a check for names that are defined twice.
-    command.env("ASAN_OPTIONS", "detect_odr_violation=0");
-    command.arg(&corpus);
+    command.env("ASAN_OPTIONS", "detect_odr_violation=0").current_dir(folder).arg(&corpus);
     let seeds = folder.join("seeds").join(target);
     if seeds.is_dir() {
         command.arg(seeds);
     }
-    command.arg("--").args([
+    command.args([
+        format!("-artifact_prefix={}/", artifacts.display()),
         format!("-max_total_time={seconds}"),
         format!("-max_len={LARGEST_INPUT}"),
         "-rss_limit_mb=2048".into(),
         "-timeout=20".into(),
         "-verbosity=0".into(),
     ]);
-    Ok(command.status().context("cannot run cargo fuzz")?.success())
+    let ran = command.output().with_context(|| format!("cannot run {}", program.display()))?;
+    if !ran.status.success() {
+        eprintln!("{target}: {}\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));
+    }
+    Ok(ran.status.success())
 }
