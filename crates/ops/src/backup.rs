@@ -1,9 +1,22 @@
 //! One backup: an engine's data into a snapshot, a note for the audit trail where that fails.
 
+use serde::{Deserialize, Serialize};
 use strongroom_engines::{Engine, EngineError};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::{Repository, RepositoryError};
+
+/// The event of a failure's note.
+pub(crate) const FAILED_EVENT: &str = "backup-failed";
+
+/// A failure, as it stands in the journal.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FailedNote {
+    pub(crate) source: String,
+    pub(crate) engine: String,
+    pub(crate) host: String,
+    pub(crate) error: String,
+}
 
 /// Runs `engine` and commits a snapshot. A failure is noted in the journal, where that is still possible.
 ///
@@ -26,8 +39,14 @@ pub fn backup(
 
 /// Notes in the journal why there is no snapshot, where that is still possible.
 pub fn note_failure(repository: &mut Repository, options: &BackupOptions, why: &str) {
-    let detail = serde_json::json!({ "source": options.source, "engine": options.engine, "host": options.host, "error": why });
-    if let Err(error) = repository.note("backup-failed", None, &detail.to_string()) {
+    let note = FailedNote {
+        source: options.source.clone(),
+        engine: options.engine.clone(),
+        host: options.host.clone(),
+        error: why.to_owned(),
+    };
+    let detail = serde_json::to_string(&note).unwrap_or_default();
+    if let Err(error) = repository.note(FAILED_EVENT, None, &detail) {
         tracing::debug!(%error, "the failed backup could not be noted in the journal");
     }
 }

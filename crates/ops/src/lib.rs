@@ -9,9 +9,12 @@
 
 mod backup;
 pub mod config;
+pub mod history;
 pub mod hook;
+pub mod metrics;
 mod quickstart;
 pub mod run;
+pub mod status;
 pub mod wal_agent;
 pub mod wal_queue;
 pub mod wal_receive;

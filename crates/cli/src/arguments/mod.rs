@@ -8,6 +8,7 @@ mod copy;
 mod hold;
 mod hooks;
 mod maintenance;
+mod monitor;
 mod opensearch;
 mod parsers;
 mod reading;
@@ -35,6 +36,7 @@ pub(crate) use self::hooks::HookArguments;
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
 };
+pub(crate) use self::monitor::Monitor;
 pub(crate) use self::opensearch::BackupOpensearch;
 use self::parsers::{parse_memory, path_parser};
 pub(crate) use self::reading::{
@@ -163,6 +165,8 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Do what the configuration wants done now: backups, restore tests, forgetting, pruning, checking
     Run(Run),
+    /// Say how things stand: what failed, what is late, what was tested; metrics for Prometheus
+    Monitor(Monitor),
     /// List snapshots
     Snapshots(Snapshots),
     /// List the entries of a snapshot

@@ -3,22 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+pub(super) use strongroom_ops::config::parse_bytes;
 use strongroom_repository::memory::MemoryBound;
 use strongroom_repository::prune::MaxUnused;
-
-pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
-        "" => 1,
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        "g" => 1 << 30,
-        "t" => 1 << 40,
-        _ => return Err("write a number of bytes, or one with K, M, G or T".into()),
-    };
-    let number: u64 = digits.parse().map_err(|_| "write a number of bytes, or one with K, M, G or T")?;
-    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".into())
-}
 
 /// Set to nothing means not set.
 pub(super) fn parse_memory(text: &str) -> Result<u64, String> {

@@ -15,6 +15,7 @@ mod init;
 mod journal;
 mod key;
 mod ls;
+mod monitor;
 mod object_lock;
 mod patterns;
 mod policy;
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Run(arguments) => run::run(&context, arguments),
+        Command::Monitor(arguments) => monitor::run(&context, arguments),
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
         Command::Ls(ls) => ls::run(&context, ls),
         Command::Find(find) => find::run(&context, find),

@@ -63,7 +63,7 @@ pub(crate) fn words(words: Vec<OsString>) -> anyhow::Result<Configured> {
     let named: Option<&PathBuf> =
         matches.get_one("config").filter(|path: &&PathBuf| !path.as_os_str().is_empty());
     let (needs_one, tells_what_is_wrong) = match matches.subcommand_name() {
-        Some("run") => (true, false),
+        Some("run" | "monitor") => (true, false),
         Some("config") => (true, true),
         _ => (false, false),
     };
@@ -71,8 +71,9 @@ pub(crate) fn words(words: Vec<OsString>) -> anyhow::Result<Configured> {
         return plain(words);
     }
     let path = path(named);
+    let is_optional = matches.subcommand_name() == Some("monitor") && named.is_none();
     let config = match Config::read(&path) {
-        Err(_) if tells_what_is_wrong => return plain(words),
+        Err(_) if tells_what_is_wrong || (is_optional && !path.exists()) => return plain(words),
         config => config?,
     };
     if !tells_what_is_wrong {
@@ -92,7 +93,9 @@ pub(crate) fn words(words: Vec<OsString>) -> anyhow::Result<Configured> {
 fn may_be_configured(words: &[OsString]) -> bool {
     let is_named = |word: &OsString| {
         let word = word.as_bytes();
-        word.starts_with(b"--config") || word.starts_with(b"-c") || word == b"run" || word == b"config"
+        word.starts_with(b"--config")
+            || word.starts_with(b"-c")
+            || [&b"run"[..], b"monitor", b"config"].contains(&word)
     };
     std::env::var_os("STRONGROOM_CONFIG").is_some_and(|path| !path.is_empty()) || words.iter().any(is_named)
 }

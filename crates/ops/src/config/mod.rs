@@ -6,7 +6,9 @@ mod problem;
 mod retention;
 mod schedule;
 mod section;
+mod size;
 mod source;
+mod storage;
 mod suggestion;
 mod task;
 mod text;
@@ -23,8 +25,10 @@ pub use self::problem::Problem;
 use self::retention::Retention;
 pub use self::schedule::{Times, When, Zone};
 use self::section::Section;
+pub use self::size::parse_bytes;
 pub use self::source::Source;
 use self::source::Terms;
+pub use self::storage::Storage;
 pub use self::suggestion::suggestion;
 pub use self::task::Task;
 use self::text::{Node, Value};
@@ -51,9 +55,26 @@ pub enum ConfigError {
     },
 }
 
+/// What is expected of a source; what is not said is not looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expectations {
+    /// How old the newest snapshot may become.
+    pub expect_every: Option<Duration>,
+    /// How much may be lost: the recovery point objective.
+    pub rpo: Option<Duration>,
+    /// How long a restore may take: the recovery time objective.
+    pub rto: Option<Duration>,
+    /// How long a backup may take.
+    pub max_duration: Option<Duration>,
+    /// By how much a snapshot's size may differ from what is usual.
+    pub max_size_change_percent: Option<u32>,
+}
+
 /// What a configuration says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Config {
+    /// How large the repository may become.
+    pub storage: Storage,
     /// Options of every command: where the repository is, and how it is opened. `url` is where.
     pub repository: Vec<Setting>,
     /// Variables of the environment of every command.
@@ -121,6 +142,7 @@ impl Config {
                     Ok(zone) => config.zone = zone,
                     Err(problem) => problems.push(problem),
                 },
+                "storage" => config.storage = Section::new(node, problems).read(problems),
                 "verify" => config.verify = Some(Task::read(node, problems)),
                 "forget" => config.forget = Task::read(node, problems),
                 "prune" => config.prune = Task::read(node, problems),
@@ -179,6 +201,18 @@ impl Config {
     #[must_use]
     pub fn verify(&self, source: &str) -> Option<&Task> {
         self.source(source).and_then(|source| source.verify.as_ref()).or(self.verify.as_ref())
+    }
+
+    /// What is expected of a source.
+    #[must_use]
+    pub fn expectations(&self, source: &str) -> Expectations {
+        Expectations {
+            expect_every: self.term(source, |terms| terms.expect_every),
+            rpo: self.term(source, |terms| terms.rpo),
+            rto: self.term(source, |terms| terms.rto),
+            max_duration: self.term(source, |terms| terms.max_duration),
+            max_size_change_percent: self.term(source, |terms| terms.max_size_change_percent),
+        }
     }
 
     /// By how much the beginning of a backup may be put off.

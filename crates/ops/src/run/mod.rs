@@ -4,10 +4,9 @@
 //! A run is begun by a note and ended by another. Of two that begin the same at once the one goes on whose note comes first; one
 //! that was killed counts as running until its lease ends.
 
-mod history;
 mod note;
 mod plan;
 
-pub use self::history::{History, Running};
+pub(crate) use self::note::{BEGAN, ENDED};
 pub use self::note::{Began, Ended, LEASE, Outcome, Work};
 pub use self::plan::{Chosen, Plan};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The event of the first note of a run, and of those by which it goes on.
-pub(super) const BEGAN: &str = "run-began";
+pub(crate) const BEGAN: &str = "run-began";
 /// The event of its last.
-pub(super) const ENDED: &str = "run-ended";
+pub(crate) const ENDED: &str = "run-ended";
 
 /// For how long a run counts as running after its last note: what takes longer leaves another one.
 pub const LEASE: Duration = Duration::from_secs(60 * 60);

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::history::History;
 use super::note::Work;
 use crate::config::{Config, Source};
+use crate::history::History;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

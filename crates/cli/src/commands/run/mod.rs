@@ -7,7 +7,8 @@ mod step;
 use jiff::Timestamp;
 use serde_json::json;
 use strongroom_ops::config::{Config, suggestion};
-use strongroom_ops::run::{Chosen, Ended, History, Outcome as Result_, Plan, Work};
+use strongroom_ops::history::History;
+use strongroom_ops::run::{Chosen, Ended, Outcome as Result_, Plan, Work};
 use strongroom_repository::monitor::Monitor as _;
 
 use self::step::Step;

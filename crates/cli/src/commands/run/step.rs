@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use strongroom_keys::random::{OsRandom, Random as _};
 use strongroom_ops::config::{Config, Task, Text};
-use strongroom_ops::run::{Began, Ended, History, LEASE, Outcome, Work};
+use strongroom_ops::history::History;
+use strongroom_ops::run::{Began, Ended, LEASE, Outcome, Work};
 use strongroom_repository::Repository;
 
 use super::child::{self, Said};

@@ -1,0 +1,313 @@
+//! What was done, how it went, and what runs: the journal read as a diary. A pure fold over its entries.
+
+mod attempt;
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+use strongroom_format::SnapshotId;
+use strongroom_format::entry::{NoteBody, Statement};
+use strongroom_format::manifest::Manifest;
+use strongroom_repository::history::PastEntry;
+use strongroom_repository::{Repository, RepositoryError};
+
+pub use self::attempt::{Attempt, RestoreTest, Sizes};
+use crate::backup::{FAILED_EVENT, FailedNote};
+use crate::run::{BEGAN, Began, ENDED, Ended, LEASE, Outcome, Work};
+
+/// A run that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// What it said when it began.
+    pub began: Began,
+    /// The place of its first note in the journal: who comes first goes on.
+    pub number: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its last note.
+    last: Timestamp,
+}
+
+impl Running {
+    fn is_alive(&self, now: Timestamp) -> bool {
+        let lease = SignedDuration::try_from(LEASE).unwrap_or_default();
+        now.duration_since(self.last) < lease
+    }
+}
+
+/// What was done of what, in the order of the journal.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    backups: BTreeMap<String, Vec<Attempt>>,
+    tests: BTreeMap<String, Vec<RestoreTest>>,
+    tasks: BTreeMap<Work, Vec<Attempt>>,
+    last: BTreeMap<(Work, Option<String>), Timestamp>,
+    running: Vec<Running>,
+    sources: HashMap<SnapshotId, String>,
+}
+
+impl History {
+    /// Of what is known of the journal since it was read last.
+    ///
+    /// # Errors
+    /// As [`Repository::history`].
+    pub fn of(repository: &Repository) -> Result<Self, RepositoryError> {
+        let mut history = Self::default();
+        for snapshot in repository.snapshots() {
+            history.sources.insert(snapshot.id(), snapshot.manifest.source.clone());
+        }
+        repository.history(0, &mut |entry| history.take(&entry))?;
+        Ok(history)
+    }
+
+    fn take(&mut self, entry: &PastEntry) {
+        let time = i64::try_from(entry.time_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let Some(time) = time else { return };
+        match &entry.statement {
+            Statement::Snapshot(body) => {
+                if let (Ok(manifest), Some(id)) = (Manifest::decode(&body.manifest), entry.snapshot) {
+                    self.snapshot(id, manifest, time);
+                }
+            }
+            Statement::Forget(_) => self.done(Work::Forget, None, time),
+            Statement::Note(note) => self.note(entry.number, time, note),
+            _ => {}
+        }
+    }
+
+    fn snapshot(&mut self, id: SnapshotId, manifest: Manifest, time: Timestamp) {
+        self.sources.insert(id, manifest.source.clone());
+        // A copy is nothing that was backed up here.
+        if manifest.origin.is_some() {
+            return;
+        }
+        let attempt = Attempt::of_snapshot(id, &manifest, time);
+        self.done(Work::Backup, Some(manifest.source.clone()), attempt.time);
+        self.backups.entry(manifest.source).or_default().push(attempt);
+    }
+
+    fn note(&mut self, number: u64, time: Timestamp, note: &NoteBody) {
+        match note.event.as_str() {
+            BEGAN => {
+                if let Ok(began) = serde_json::from_str::<Began>(&note.detail) {
+                    self.began(number, time, began);
+                }
+            }
+            ENDED => {
+                if let Ok(ended) = serde_json::from_str::<Ended>(&note.detail) {
+                    self.ended(time, ended);
+                }
+            }
+            FAILED_EVENT => {
+                if let Ok(failed) = serde_json::from_str::<FailedNote>(&note.detail) {
+                    let attempt = Attempt::failed(time, failed.host, failed.error);
+                    self.backups.entry(failed.source).or_default().push(attempt);
+                }
+            }
+            "verify" => {
+                let source = note.snapshot.and_then(|id| self.sources.get(&id).cloned());
+                if let (Some(source), Ok(detail)) = (source, serde_json::from_str(&note.detail)) {
+                    self.done(Work::Verify, Some(source.clone()), time);
+                    let test = RestoreTest::of_note(note.snapshot, &detail, time);
+                    self.tests.entry(source).or_default().push(test);
+                }
+            }
+            "check" => {
+                if let Ok(detail) = serde_json::from_str(&note.detail) {
+                    self.done(Work::Check, None, time);
+                    self.tasks.entry(Work::Check).or_default().push(Attempt::of_check(&detail, time));
+                }
+            }
+            "prune" => self.done(Work::Prune, None, time),
+            _ => {}
+        }
+    }
+
+    fn began(&mut self, number: u64, time: Timestamp, began: Began) {
+        match self.running.iter_mut().find(|known| known.began.run == began.run) {
+            Some(known) => known.last = time,
+            None => self.running.push(Running { began, number, since: time, last: time }),
+        }
+    }
+
+    fn ended(&mut self, time: Timestamp, ended: Ended) {
+        let at = self.running.iter().position(|known| known.began.run == ended.run);
+        // It counts from when it began: what took long is due again no later for that.
+        let since = at.map_or(time, |at| self.running.remove(at).since);
+        if ended.result == Outcome::Skipped {
+            return;
+        }
+        self.done(ended.work, ended.source.clone(), since);
+        // What the command itself left in the journal is not counted twice.
+        let attempt = Attempt::of_run(&ended, since);
+        match (ended.work, ended.source) {
+            (Work::Backup, Some(source)) => {
+                let known = self.backups.entry(source).or_default();
+                let is_it = |last: &&mut Attempt| {
+                    last.time >= since || (attempt.snapshot.is_some() && last.snapshot == attempt.snapshot)
+                };
+                match known.last_mut().filter(is_it) {
+                    Some(last) => last.with_run(&attempt),
+                    None => known.push(attempt),
+                }
+            }
+            (Work::Verify, Some(source)) => {
+                let known = self.tests.entry(source).or_default();
+                if ended.result != Outcome::Done && known.last().is_none_or(|last| last.time < since) {
+                    known.push(RestoreTest::failed(attempt));
+                }
+            }
+            (Work::Check, _) if attempt.result == Outcome::Done => {}
+            (work, _) => self.tasks.entry(work).or_default().push(attempt),
+        }
+    }
+
+    pub(crate) fn done(&mut self, work: Work, source: Option<String>, time: Timestamp) {
+        let last = self.last.entry((work, source)).or_insert(time);
+        *last = time.max(*last);
+    }
+
+    /// When it was last begun, of what has ended since; by hand or not, well or not.
+    #[must_use]
+    pub fn last(&self, work: Work, source: Option<&str>) -> Option<Timestamp> {
+        self.last.get(&(work, source.map(str::to_owned))).copied()
+    }
+
+    /// Backups of a source, oldest first.
+    #[must_use]
+    pub fn backups(&self, source: &str) -> &[Attempt] {
+        self.backups.get(source).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Restore tests of a source, oldest first.
+    #[must_use]
+    pub fn tests(&self, source: &str) -> &[RestoreTest] {
+        self.tests.get(source).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Checks, prunes and the like, oldest first.
+    #[must_use]
+    pub fn tasks(&self, work: Work) -> &[Attempt] {
+        self.tasks.get(&work).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Sources that anything is known of.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.backups.keys().map(String::as_str)
+    }
+
+    /// Who does the same at this moment, and began before `number`.
+    #[must_use]
+    pub fn running_before(
+        &self,
+        work: Work,
+        source: Option<&str>,
+        number: u64,
+        now: Timestamp,
+    ) -> Option<&Running> {
+        let is_alive = |known: &&Running| known.number < number && known.is_alive(now);
+        self.running_of(work, source).find(is_alive)
+    }
+
+    /// Who does it at this moment.
+    #[must_use]
+    pub fn running(&self, work: Work, source: Option<&str>, now: Timestamp) -> Option<&Running> {
+        self.running_of(work, source).find(|known| known.is_alive(now))
+    }
+
+    fn running_of<'h>(&'h self, work: Work, source: Option<&str>) -> impl Iterator<Item = &'h Running> {
+        let is_it =
+            move |known: &&Running| known.began.work == work && known.began.source.as_deref() == source;
+        self.running.iter().filter(is_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + minute * 60).unwrap()
+    }
+
+    fn note(number: u64, minute: i64, (event, detail): (&str, serde_json::Value)) -> PastEntry {
+        let body = NoteBody { event: event.into(), snapshot: None, time_ns: 0, detail: detail.to_string() };
+        PastEntry {
+            number,
+            time_ms: u64::try_from(at(minute).as_millisecond()).unwrap(),
+            signer_name: "me".into(),
+            statement: Statement::Note(body),
+            snapshot: None,
+        }
+    }
+
+    fn began(run: &str) -> Began {
+        Began { run: run.into(), work: Work::Backup, source: Some("db".into()), host: "a".into(), pid: 1 }
+    }
+
+    fn ended(run: &str, result: Outcome) -> Ended {
+        Ended {
+            run: run.into(),
+            work: Work::Backup,
+            source: Some("db".into()),
+            host: "a".into(),
+            result,
+            exit_code: Some(0),
+            seconds: 1.0,
+            snapshot: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn who_came_first_goes_on_and_who_was_killed_is_not_waited_for_long() {
+        let mut history = History::default();
+        history.take(&note(4, 0, began("one").to_note()));
+        history.take(&note(5, 1, began("two").to_note()));
+        let before = |history: &History, number, minute| {
+            let running = history.running_before(Work::Backup, Some("db"), number, at(minute));
+            running.map(|running| running.began.run.clone())
+        };
+        assert_eq!(before(&history, 5, 1).as_deref(), Some("one"));
+        assert_eq!(before(&history, 4, 1), None);
+        assert!(history.running_before(Work::Verify, Some("db"), 9, at(1)).is_none());
+        // It says once more that it goes on.
+        history.take(&note(6, 50, began("one").to_note()));
+        history.take(&note(7, 51, ended("two", Outcome::Skipped).to_note()));
+        assert_eq!(before(&history, 9, 109).as_deref(), Some("one"));
+        assert_eq!(before(&history, 9, 111), None);
+        assert_eq!(history.last(Work::Backup, Some("db")), None);
+        history.take(&note(8, 112, ended("one", Outcome::Failed).to_note()));
+        assert_eq!(history.last(Work::Backup, Some("db")), Some(at(0)));
+        assert_eq!(before(&history, 9, 60), None);
+    }
+
+    #[test]
+    fn what_a_command_noted_itself_is_counted_once() {
+        let mut history = History::default();
+        let failed = serde_json::json!({ "source": "db", "engine": "x", "host": "a", "error": "no route" });
+        history.take(&note(4, 0, began("one").to_note()));
+        history.take(&note(5, 1, (FAILED_EVENT, failed.clone())));
+        let end =
+            Ended { exit_code: Some(5), error: Some("no route".into()), ..ended("one", Outcome::Failed) };
+        history.take(&note(6, 2, end.to_note()));
+        let [attempt] = history.backups("db") else { panic!("one attempt: {:?}", history.backups("db")) };
+        assert_eq!((attempt.result, attempt.exit_code), (Outcome::Failed, Some(5)));
+        // What was killed noted nothing.
+        history.take(&note(7, 10, began("two").to_note()));
+        history.take(&note(8, 11, ended("two", Outcome::Failed).to_note()));
+        assert_eq!(history.backups("db").len(), 2);
+        // By hand.
+        history.take(&note(9, 12, (FAILED_EVENT, failed)));
+        assert_eq!(history.backups("db").len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_note_of_a_run_says_nothing() {
+        let mut history = History::default();
+        history.take(&note(4, 0, (BEGAN, serde_json::json!({ "run": 5 }))));
+        history.take(&note(5, 0, ("check", serde_json::json!({ "clean": true }))));
+        assert!(history.running.is_empty());
+        assert_eq!(history.last(Work::Check, None), Some(at(0)));
+    }
+}

@@ -1,0 +1,244 @@
+//! How things stand, for Prometheus: the text format 0.0.4
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
+//!
+//! Everything is counted from the journal, so that commands that run once and end count on, on whatever host.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use crate::history::Attempt;
+use crate::run::Outcome;
+use crate::status::{SourceStatus, Status};
+
+/// Upper bounds of the histogram of durations, s.
+const BUCKETS: [f64; 12] =
+    [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0];
+
+/// The metrics. `bucket` is where the repository is, as its owner calls it.
+#[must_use]
+pub fn exposition(status: &Status, bucket: &str) -> String {
+    let mut page = Page::default();
+    page.up(true);
+    of_backups(&mut page, status);
+    of_snapshots(&mut page, status);
+    of_tests(&mut page, status);
+    of_repository(&mut page, status, bucket);
+    page.text
+}
+
+/// The metrics of a repository that cannot be read: nothing of what was known before is said once more.
+#[must_use]
+pub fn without_access() -> String {
+    let mut page = Page::default();
+    page.up(false);
+    page.text
+}
+
+fn of_backups(page: &mut Page, status: &Status) {
+    page.begin("backup_success", "gauge", "Whether the last backup of a source made a whole snapshot.");
+    for source in status.sources.iter().filter(|source| source.is_watched()) {
+        let is_done = source.last().is_some_and(|last| last.result == Outcome::Done);
+        page.sample("backup_success", &[("component", &source.name)], u8::from(is_done).into());
+    }
+    page.begin("backup_jobs_total", "counter", "Backups of a source, by how they ended.");
+    for source in &status.sources {
+        for (result, name) in
+            [(Outcome::Done, "success"), (Outcome::Partly, "partial"), (Outcome::Failed, "failure")]
+        {
+            let labels = [("component", source.name.as_str()), ("status", name)];
+            page.sample("backup_jobs_total", &labels, count(source.count(result)));
+        }
+    }
+    page.begin("backup_duration_seconds", "histogram", "How long backups of a source took.");
+    for source in &status.sources {
+        let seconds: Vec<f64> = source.backups.iter().filter_map(|attempt| attempt.seconds).collect();
+        page.histogram("backup_duration_seconds", ("component", &source.name), &seconds);
+    }
+    page.of_sources(
+        "strongroom_last_success_timestamp_seconds",
+        "When a source was last backed up.",
+        status,
+        |source| source.last_success().map(|last| seconds_of(last.time)),
+    );
+    page.of_sources(
+        "strongroom_last_attempt_timestamp_seconds",
+        "When a backup of a source was last tried.",
+        status,
+        |source| source.last().map(|last| seconds_of(last.time)),
+    );
+    page.of_sources("strongroom_backup_running", "Whether a backup of a source runs.", status, |source| {
+        Some(f64::from(u8::from(source.running.is_some())))
+    });
+    page.of_sources(
+        "strongroom_rpo_objective_seconds",
+        "How much of a source may be lost.",
+        status,
+        |source| source.expected.rpo.map(|rpo| rpo.as_secs_f64()),
+    );
+    page.of_sources(
+        "strongroom_expected_interval_seconds",
+        "How old the newest snapshot may become.",
+        status,
+        |source| source.expected.expect_every.map(|every| every.as_secs_f64()),
+    );
+}
+
+fn of_snapshots(page: &mut Page, status: &Status) {
+    page.of_sources(
+        "strongroom_snapshots",
+        "Snapshots of a source that can be restored.",
+        status,
+        |source| Some(count(source.held.snapshots)),
+    );
+    page.of_sources(
+        "strongroom_oldest_recovery_point_timestamp_seconds",
+        "When the oldest snapshot of a source was taken.",
+        status,
+        |source| source.held.oldest.map(seconds_of),
+    );
+    let last =
+        |source: &SourceStatus, of: fn(&Attempt) -> u64| source.last_success().map(|last| count(of(last)));
+    page.of_sources(
+        "strongroom_snapshot_logical_bytes",
+        "Size of the newest snapshot, as it is restored.",
+        status,
+        |source| last(source, |last| last.sizes.logical),
+    );
+    page.of_sources(
+        "strongroom_snapshot_new_bytes",
+        "What of the newest snapshot was not there before.",
+        status,
+        |source| last(source, |last| last.sizes.new),
+    );
+    page.of_sources(
+        "strongroom_snapshot_stored_bytes",
+        "What was stored for the newest snapshot.",
+        status,
+        |source| last(source, |last| last.sizes.stored),
+    );
+}
+
+fn of_tests(page: &mut Page, status: &Status) {
+    page.of_sources(
+        "strongroom_restore_test_success",
+        "Whether the last restore test was good.",
+        status,
+        |source| source.last_test().map(|test| f64::from(u8::from(test.is_good))),
+    );
+    page.of_sources(
+        "strongroom_restore_test_timestamp_seconds",
+        "When a restore was last tested.",
+        status,
+        |source| source.last_test().map(|test| seconds_of(test.time)),
+    );
+    page.of_sources(
+        "strongroom_restore_test_rto_seconds",
+        "How long the restore of the last test took.",
+        status,
+        |source| source.last_test().and_then(|test| test.restore_seconds),
+    );
+    page.of_sources(
+        "strongroom_rto_objective_seconds",
+        "How long a restore of a source may take.",
+        status,
+        |source| source.expected.rto.map(|rto| rto.as_secs_f64()),
+    );
+}
+
+fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
+    page.begin("s3_bucket_size_bytes", "gauge", "Bytes of the repository's packs.");
+    page.sample("s3_bucket_size_bytes", &[("bucket", bucket)], count(status.bytes));
+    if let Some(capacity) = status.capacity {
+        page.begin("strongroom_capacity_bytes", "gauge", "How large the repository may become.");
+        page.sample("strongroom_capacity_bytes", &[], count(capacity));
+    }
+    if let Some(check) = &status.check {
+        page.begin("strongroom_check_success", "gauge", "Whether the last check found nothing.");
+        page.sample("strongroom_check_success", &[], u8::from(check.result == Outcome::Done).into());
+        page.begin("strongroom_check_timestamp_seconds", "gauge", "When the repository was last checked.");
+        page.sample("strongroom_check_timestamp_seconds", &[], seconds_of(check.time));
+    }
+    page.begin(
+        "strongroom_kms_errors_total",
+        "counter",
+        "Commands that ended because keys were not to be had.",
+    );
+    page.sample("strongroom_kms_errors_total", &[], count(status.access_errors));
+    page.begin("strongroom_findings", "gauge", "What somebody should know, by kind.");
+    for finding in &status.findings {
+        let source = finding.source.as_deref().unwrap_or_default();
+        let labels =
+            [("component", source), ("kind", finding.kind.name()), ("severity", finding.severity.name())];
+        page.sample("strongroom_findings", &labels, 1.0);
+    }
+    page.begin("strongroom_collected_timestamp_seconds", "gauge", "As of when all this is.");
+    page.sample("strongroom_collected_timestamp_seconds", &[], seconds_of(status.now));
+}
+
+#[allow(clippy::cast_precision_loss, reason = "the format has no other numbers")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+fn seconds_of(time: Timestamp) -> f64 {
+    time.as_duration().as_secs_f64()
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn begin(&mut self, name: &str, kind: &str, help: &str) {
+        // A string takes all that is written.
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn up(&mut self, is_up: bool) {
+        self.begin("strongroom_up", "gauge", "Whether the repository can be read.");
+        self.sample("strongroom_up", &[], u8::from(is_up).into());
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.text, "{name}{labels} {value}");
+    }
+
+    /// A gauge of each source that has one.
+    fn of_sources(
+        &mut self,
+        name: &str,
+        help: &str,
+        status: &Status,
+        of: impl Fn(&SourceStatus) -> Option<f64>,
+    ) {
+        let known: Vec<_> =
+            status.sources.iter().filter_map(|source| Some((&source.name, of(source)?))).collect();
+        if known.is_empty() {
+            return;
+        }
+        self.begin(name, "gauge", help);
+        for (source, value) in known {
+            self.sample(name, &[("component", source)], value);
+        }
+    }
+
+    fn histogram(&mut self, name: &str, (label, of): (&str, &str), values: &[f64]) {
+        let bucket = format!("{name}_bucket");
+        for bound in BUCKETS {
+            let below = values.iter().filter(|value| **value <= bound).count() as u64;
+            self.sample(&bucket, &[(label, of), ("le", &bound.to_string())], count(below));
+        }
+        self.sample(&bucket, &[(label, of), ("le", "+Inf")], count(values.len() as u64));
+        self.sample(&format!("{name}_sum"), &[(label, of)], values.iter().sum());
+        self.sample(&format!("{name}_count"), &[(label, of)], count(values.len() as u64));
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

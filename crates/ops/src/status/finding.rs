@@ -1,0 +1,112 @@
+//! Something that somebody should know.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// What it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The last backup of a source failed.
+    BackupFailed,
+    /// There should be a newer snapshot.
+    BackupMissed,
+    /// Some of what was to be backed up could not be read.
+    BackupPartly,
+    /// A backup took longer than it may.
+    BackupSlow,
+    /// A snapshot is much larger or smaller than those before.
+    SizeAnomaly,
+    /// What came back was not as it had been, or nothing came back.
+    RestoreTestFailed,
+    /// A restore test is due.
+    RestoreTestMissed,
+    /// A restore took longer than it may.
+    RestoreSlow,
+    /// The last check found damage, or could not be done.
+    CheckFailed,
+    /// Forgetting or pruning failed.
+    MaintenanceFailed,
+    /// The repository is nearly as large as it may become.
+    StorageNearCapacity,
+    /// The repository cannot be opened: its keys are not to be had, or the store is not.
+    NoAccess,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It should be looked at.
+    Warning,
+    /// It must be.
+    Critical,
+}
+
+/// One.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: Kind,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Of which source, where it is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// In words.
+    pub what: String,
+}
+
+impl Kind {
+    /// As it is written: `backup-failed`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BackupFailed => "backup-failed",
+            Self::BackupMissed => "backup-missed",
+            Self::BackupPartly => "backup-partly",
+            Self::BackupSlow => "backup-slow",
+            Self::SizeAnomaly => "size-anomaly",
+            Self::RestoreTestFailed => "restore-test-failed",
+            Self::RestoreTestMissed => "restore-test-missed",
+            Self::RestoreSlow => "restore-slow",
+            Self::CheckFailed => "check-failed",
+            Self::MaintenanceFailed => "maintenance-failed",
+            Self::StorageNearCapacity => "storage-near-capacity",
+            Self::NoAccess => "no-access",
+        }
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::BackupFailed
+            | Self::BackupMissed
+            | Self::RestoreTestFailed
+            | Self::CheckFailed
+            | Self::NoAccess => Severity::Critical,
+            Self::BackupPartly
+            | Self::BackupSlow
+            | Self::SizeAnomaly
+            | Self::RestoreTestMissed
+            | Self::RestoreSlow
+            | Self::MaintenanceFailed
+            | Self::StorageNearCapacity => Severity::Warning,
+        }
+    }
+}
+
+impl Severity {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! How things stand: what the configuration expects, beside what happened. A pure function of both and of the time, from which metrics,
+//! alerts and reports are made, so that all of them say the same.
+
+mod finding;
+mod source;
+
+use jiff::Timestamp;
+use strongroom_repository::Repository;
+
+pub use self::finding::{Finding, Kind, Severity};
+pub use self::source::SourceStatus;
+use crate::config::Config;
+use crate::history::{Attempt, History};
+use crate::run::{Outcome, Work};
+
+/// How things stand with a repository.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// As of when.
+    pub now: Timestamp,
+    /// Of the configuration's sources in its order, then of those that only the repository knows.
+    pub sources: Vec<SourceStatus>,
+    /// Bytes of packs that count.
+    pub bytes: u64,
+    /// How large it may become.
+    pub capacity: Option<u64>,
+    /// The last check.
+    pub check: Option<Attempt>,
+    /// The last forgetting and pruning by the configuration.
+    pub maintenance: Vec<(Work, Attempt)>,
+    /// Attempts of any kind that ended because keys were not to be had.
+    pub access_errors: u64,
+    /// What somebody should know, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// What a repository holds of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Whose.
+    pub source: String,
+    /// Snapshots that can be restored.
+    pub snapshots: u64,
+    /// The oldest of them.
+    pub oldest: Option<Timestamp>,
+    /// The newest.
+    pub newest: Option<Timestamp>,
+}
+
+/// The exit code of a command that had no key.
+const ACCESS: i32 = 5;
+
+impl Status {
+    /// Of a repository that has been read just now.
+    ///
+    /// # Errors
+    /// As [`Repository::history`].
+    pub fn of(
+        repository: &Repository,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<Self, strongroom_repository::RepositoryError> {
+        let mut held: Vec<Held> = Vec::new();
+        for snapshot in repository.snapshots() {
+            let source = &snapshot.manifest.source;
+            let at = held.iter().position(|held| held.source == *source).unwrap_or_else(|| {
+                held.push(Held { source: source.clone(), ..Held::default() });
+                held.len() - 1
+            });
+            let time = Timestamp::from_millisecond(snapshot.time_ms()).ok();
+            let of = &mut held[at];
+            of.snapshots += 1;
+            of.oldest = of.oldest.map_or(time, |oldest| time.map(|time| time.min(oldest)));
+            of.newest = of.newest.max(time);
+        }
+        let bytes = repository.state().packs.values().map(|pack| pack.length).sum();
+        Ok(Self::new(&History::of(repository)?, &held, bytes, config, now))
+    }
+
+    /// Of what is known.
+    #[must_use]
+    pub fn new(history: &History, held: &[Held], bytes: u64, config: &Config, now: Timestamp) -> Self {
+        let configured = config.sources.iter().map(|(name, _)| name.as_str());
+        let mut names: Vec<&str> = configured.collect();
+        for name in held.iter().map(|held| held.source.as_str()).chain(history.sources()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let of = |name: &&str| {
+            let held = held.iter().find(|held| held.source == *name).cloned().unwrap_or_default();
+            SourceStatus::new(name, history, held, config, now)
+        };
+        let sources: Vec<SourceStatus> = names.iter().map(of).collect();
+        let check = history.tasks(Work::Check).last().cloned();
+        let last = |work: Work| history.tasks(work).last().map(|last| (work, last.clone()));
+        let maintenance: Vec<_> = [Work::Forget, Work::Prune].into_iter().filter_map(last).collect();
+        let failed_for_access = |attempt: &&Attempt| attempt.exit_code == Some(ACCESS);
+        let backups = names.iter().flat_map(|name| history.backups(name));
+        let tasks = [Work::Forget, Work::Prune, Work::Check].into_iter().flat_map(|work| history.tasks(work));
+        let access_errors = backups.chain(tasks).filter(failed_for_access).count() as u64;
+        let capacity = config.storage.capacity;
+        let mut status =
+            Self { now, sources, bytes, capacity, check, maintenance, access_errors, findings: Vec::new() };
+        status.find(config);
+        status
+    }
+
+    fn find(&mut self, config: &Config) {
+        let mut findings: Vec<Finding> =
+            self.sources.iter().flat_map(|source| source.findings.clone()).collect();
+        let mut add = |kind: Kind, since, what| {
+            findings.push(Finding { kind, severity: kind.severity(), source: None, since, what });
+        };
+        if let Some(check) = self.check.as_ref().filter(|check| check.result == Outcome::Failed) {
+            let error = check.error.as_deref().unwrap_or_default();
+            add(
+                Kind::CheckFailed,
+                Some(check.time),
+                format!("the last check of the repository failed: {error}"),
+            );
+        }
+        for (work, attempt) in self.maintenance.iter().filter(|(_, last)| last.result == Outcome::Failed) {
+            let error = attempt.error.as_deref().unwrap_or_default();
+            add(
+                Kind::MaintenanceFailed,
+                Some(attempt.time),
+                format!("the last {} failed: {error}", work.name()),
+            );
+        }
+        if let Some(capacity) = self.capacity {
+            let percent = u128::from(self.bytes) * 100 / u128::from(capacity.max(1));
+            if percent >= u128::from(config.storage.warn_percent()) {
+                add(
+                    Kind::StorageNearCapacity,
+                    None,
+                    format!("the repository has {} of {capacity} bytes: {percent}%", self.bytes),
+                );
+            }
+        }
+        findings.sort_by(|one, other| {
+            (other.severity, &one.source, one.kind).cmp(&(one.severity, &other.source, other.kind))
+        });
+        self.findings = findings;
+    }
+
+    /// Whether anything must be looked at.
+    #[must_use]
+    pub fn is_critical(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Critical)
+    }
+}

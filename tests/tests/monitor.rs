@@ -1,0 +1,133 @@
+//! `monitor`: how things stand, as the journal tells it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use strongroom_tests::sandbox::Sandbox;
+
+/// A source that is well until `data/fail` is there, and what is expected of it.
+fn configured(sandbox: &mut Sandbox) {
+    sandbox.set("STRONGROOM_CONFIG", sandbox.path("strongroom.toml"));
+    sandbox.write("data/dump", "a\n".repeat(1000));
+    let folder = sandbox.path("data").display().to_string();
+    sandbox.write(
+        "strongroom.toml",
+        format!(
+            r#"
+            max_size_change_percent = 50
+            [storage]
+            capacity = "1K"
+            [sources.shop]
+            engine = "command"
+            stream = ["dump=cat {folder}/dump && ! test -e {folder}/fail"]
+            expect_every = "365d"
+            [sources.late]
+            engine = "files"
+            paths = ["{folder}"]
+            schedule = "@hourly"
+            "#
+        ),
+    );
+}
+
+#[test]
+fn what_went_wrong_is_told_until_it_is_well_again() {
+    let mut sandbox = Sandbox::new();
+    configured(&mut sandbox);
+    let check = |code| sandbox.run(["monitor", "--check", "--json"]).assert_code(code);
+    let found = |code| {
+        let ran = check(code);
+        let text = |finding: &serde_json::Value| {
+            format!("{} {}", finding["source"].as_str().unwrap_or("-"), finding["kind"].as_str().unwrap())
+        };
+        ran.all("finding").iter().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(found(1), ["late backup-missed", "shop backup-missed"]);
+    let _ran = sandbox.run(["run"]).assert_code(0);
+    assert_eq!(found(0), ["- storage-near-capacity"]);
+
+    sandbox.write("data/fail", "");
+    let _failed = sandbox.run(["run", "shop"]).assert_code(1);
+    let _failed = sandbox.run(["run", "shop"]).assert_code(1);
+    assert_eq!(found(1), ["shop backup-failed", "- storage-near-capacity"]);
+    let told = sandbox.run(["monitor"]).assert_code(1);
+    let _told = told.assert_prints(["critical", "shop: the backup failed 2 times", "exit status: 1"]);
+    let report = sandbox.run(["monitor", "--report"]).assert_code(0);
+    let _report = report.assert_prints(["SOURCE", "shop", "failed", "late", "done"]);
+
+    // A backup by hand counts as well.
+    std::fs::remove_file(sandbox.path("data/fail")).unwrap();
+    sandbox.write("data/dump", "a\n".repeat(5000));
+    let _by_hand = sandbox
+        .run(["backup", "command", "--source", "shop", "--stream", "dump=cat data/dump"])
+        .assert_code(0);
+    assert_eq!(found(0), ["- storage-near-capacity", "shop size-anomaly"]);
+}
+
+#[test]
+fn metrics_are_counted_from_the_journal() {
+    let mut sandbox = Sandbox::new();
+    configured(&mut sandbox);
+    let _ran = sandbox.run(["run"]).assert_code(0);
+    sandbox.write("data/fail", "");
+    let _failed = sandbox.run(["run", "shop"]).assert_code(1);
+    // Another host, that has seen nothing.
+    sandbox.set("STRONGROOM_CACHE_DIR", sandbox.path("other-cache"));
+    let metrics = sandbox.run(["monitor", "--metrics"]).assert_code(0);
+    let _metrics = metrics.assert_prints([
+        "# TYPE backup_success gauge",
+        "backup_success{component=\"shop\"} 0",
+        "backup_success{component=\"late\"} 1",
+        "backup_jobs_total{component=\"shop\",status=\"success\"} 1",
+        "backup_jobs_total{component=\"shop\",status=\"failure\"} 1",
+        "backup_duration_seconds_bucket{component=\"shop\",le=\"+Inf\"} 2",
+        "backup_duration_seconds_count{component=\"shop\"} 2",
+        "s3_bucket_size_bytes{bucket=\"",
+        "strongroom_snapshots{component=\"shop\"} 1",
+        "strongroom_findings{component=\"shop\",kind=\"backup-failed\",severity=\"critical\"} 1",
+        "strongroom_up 1",
+    ]);
+}
+
+#[test]
+fn metrics_reach_a_file_and_a_gateway() {
+    let mut sandbox = Sandbox::new();
+    configured(&mut sandbox);
+    let _ran = sandbox.run(["run", "shop"]).assert_code(0);
+    let file = sandbox.path("strongroom.prom");
+    let path = file.display().to_string();
+    let _written = sandbox.run(["monitor", "--textfile", &path]).assert_code(0);
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.contains("backup_success{component=\"shop\"} 1"), "{page}");
+
+    let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", gateway.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut client, _) = gateway.accept().unwrap();
+        let mut said = Vec::new();
+        let mut part = [0; 4096];
+        // What is sent in chunks ends with an empty one.
+        while !said.ends_with(b"0\r\n\r\n") {
+            let read = client.read(&mut part).unwrap();
+            assert!(read > 0, "it went away");
+            said.extend_from_slice(&part[..read]);
+        }
+        client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        String::from_utf8(said).unwrap()
+    });
+    let _pushed = sandbox.run(["monitor", "--push", &url]).assert_code(0);
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("PUT /metrics/job/strongroom HTTP/1.1"), "{asked}");
+    assert!(asked.contains("backup_success{component=\"shop\"} 1"), "{asked}");
+
+    // Nothing that was well is said once more when nobody can look.
+    let key = sandbox.home().join(".config/strongroom");
+    std::fs::remove_dir_all(&key).unwrap();
+    sandbox.set("STRONGROOM_CACHE_DIR", sandbox.path("none"));
+    let _locked = sandbox.run(["monitor", "--textfile", &path]).assert_code(5);
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.contains("strongroom_up 0") && !page.contains("backup_success{"), "{page}");
+    let nowhere = sandbox.path("nowhere/strongroom.prom");
+    let _full = sandbox.run(["monitor", "--textfile", &nowhere.display().to_string()]).assert_code(1);
+}
