@@ -12,7 +12,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
 use crate::percent;
-pub use crate::percent::encoded;
+pub use crate::percent::{decoded as percent_decoded, encoded};
 
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -150,6 +150,17 @@ impl HttpError {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
+    }
+
+    /// Without the path that was asked for, where that is a secret.
+    #[must_use]
+    pub fn without_path(mut self) -> Self {
+        if let Self::Unreachable { what, .. } | Self::Refused { what, .. } | Self::Broken { what, .. } =
+            &mut self
+        {
+            what.truncate(what.find(' ').unwrap_or(what.len()));
+        }
+        self
     }
 
     /// Whether it may work the next time: a server that is busy or starts, a connection that broke.

@@ -14,7 +14,7 @@ pub fn encoded(text: &str) -> String {
 }
 
 /// What it stands for; none where `%` is not followed by two hexadecimal digits, or it is not UTF-8.
-pub(crate) fn decoded(text: &str) -> Option<String> {
+pub fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, behind @ ..] = rest {

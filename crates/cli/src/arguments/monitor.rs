@@ -15,8 +15,11 @@ pub(crate) struct Monitor {
     /// Say how each source stands
     #[arg(long)]
     pub(crate) report: bool,
+    /// Tell all of the configuration's [notify.NAME] what is new: each finding once, again after a time, and when it is over
+    #[arg(long)]
+    pub(crate) alerts: bool,
     /// Write metrics for Prometheus to standard output
-    #[arg(long, conflicts_with_all = ["check", "report", "json"])]
+    #[arg(long, conflicts_with_all = ["check", "report", "alerts", "json"])]
     pub(crate) metrics: bool,
     /// Write metrics to a file of the node exporter's textfile collector: FOLDER/strongroom.prom
     #[arg(long, value_name = "FILE", value_parser = path_parser())]

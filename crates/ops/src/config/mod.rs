@@ -23,6 +23,7 @@ pub use self::assertion::Assertion;
 pub use self::duration::parse_duration;
 pub use self::problem::Problem;
 use self::retention::Retention;
+pub(crate) use self::schedule::duration;
 pub use self::schedule::{Times, When, Zone};
 use self::section::Section;
 pub use self::size::parse_bytes;
@@ -33,6 +34,7 @@ pub use self::suggestion::suggestion;
 pub use self::task::Task;
 use self::text::{Node, Value};
 pub use self::value::{OptionValue, ReferenceError, Setting, Text};
+use crate::notify::Channel;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,8 @@ pub struct Expectations {
 pub struct Config {
     /// How large the repository may become.
     pub storage: Storage,
+    /// Whom to tell what was found.
+    pub notify: Vec<(String, Channel)>,
     /// Options of every command: where the repository is, and how it is opened. `url` is where.
     pub repository: Vec<Setting>,
     /// Variables of the environment of every command.
@@ -142,6 +146,17 @@ impl Config {
                     Ok(zone) => config.zone = zone,
                     Err(problem) => problems.push(problem),
                 },
+                "notify" => {
+                    for (key, node) in Section::new(node, problems).into_fields() {
+                        let known = problems.len();
+                        let fields = Section::new(node, problems).read(problems);
+                        match Channel::new(fields) {
+                            _ if problems.len() > known => {}
+                            Ok(channel) => config.notify.push((key.name, channel)),
+                            Err(what) => problems.push(Problem { line: key.line, what: what.into() }),
+                        }
+                    }
+                }
                 "storage" => config.storage = Section::new(node, problems).read(problems),
                 "verify" => config.verify = Some(Task::read(node, problems)),
                 "forget" => config.forget = Task::read(node, problems),
@@ -157,6 +172,8 @@ impl Config {
                     let known = [
                         "repository",
                         "environment",
+                        "storage",
+                        "notify",
                         "time_zone",
                         "verify",
                         "forget",

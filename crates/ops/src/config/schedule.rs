@@ -138,7 +138,7 @@ impl Times {
 }
 
 /// A length of time as people write it.
-pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map(Some).map_err(|error| de::Error::custom(format!("`{text}`: {error}")))
 }

@@ -13,6 +13,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 pub use self::attempt::{Attempt, RestoreTest, Sizes};
 use crate::backup::{FAILED_EVENT, FailedNote};
+use crate::notify::{SENT, Sent};
 use crate::run::{BEGAN, Began, ENDED, Ended, LEASE, Outcome, Work};
 
 /// A run that has not ended.
@@ -43,6 +44,7 @@ pub struct History {
     tasks: BTreeMap<Work, Vec<Attempt>>,
     last: BTreeMap<(Work, Option<String>), Timestamp>,
     running: Vec<Running>,
+    sent: Sent,
     sources: HashMap<SnapshotId, String>,
 }
 
@@ -118,6 +120,7 @@ impl History {
                     self.tasks.entry(Work::Check).or_default().push(Attempt::of_check(&detail, time));
                 }
             }
+            SENT => self.sent = serde_json::from_str(&note.detail).unwrap_or_default(),
             "prune" => self.done(Work::Prune, None, time),
             _ => {}
         }
@@ -189,6 +192,12 @@ impl History {
     #[must_use]
     pub fn tasks(&self, work: Work) -> &[Attempt] {
         self.tasks.get(&work).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What of what was found was told to whom.
+    #[must_use]
+    pub fn sent(&self) -> &Sent {
+        &self.sent
     }
 
     /// Sources that anything is known of.

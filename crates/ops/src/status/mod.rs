@@ -11,6 +11,7 @@ pub use self::finding::{Finding, Kind, Severity};
 pub use self::source::SourceStatus;
 use crate::config::Config;
 use crate::history::{Attempt, History};
+use crate::notify::Sent;
 use crate::run::{Outcome, Work};
 
 /// How things stand with a repository.
@@ -30,6 +31,8 @@ pub struct Status {
     pub maintenance: Vec<(Work, Attempt)>,
     /// Attempts of any kind that ended because keys were not to be had.
     pub access_errors: u64,
+    /// What of it was told to whom.
+    pub sent: Sent,
     /// What somebody should know, the worst first.
     pub findings: Vec<Finding>,
 }
@@ -100,8 +103,17 @@ impl Status {
         let tasks = [Work::Forget, Work::Prune, Work::Check].into_iter().flat_map(|work| history.tasks(work));
         let access_errors = backups.chain(tasks).filter(failed_for_access).count() as u64;
         let capacity = config.storage.capacity;
-        let mut status =
-            Self { now, sources, bytes, capacity, check, maintenance, access_errors, findings: Vec::new() };
+        let mut status = Self {
+            now,
+            sources,
+            bytes,
+            capacity,
+            check,
+            maintenance,
+            access_errors,
+            sent: history.sent().clone(),
+            findings: Vec::new(),
+        };
         status.find(config);
         status
     }

@@ -1,5 +1,6 @@
 //! `monitor`: how things stand, for people, for programs and for Prometheus.
 
+mod alerts;
 mod deliver;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 use strongroom_ops::config::Config;
 use strongroom_ops::metrics;
 use strongroom_ops::status::{SourceStatus, Status};
+use strongroom_repository::Repository;
 
 use crate::arguments::Monitor;
 use crate::configured;
@@ -16,42 +18,50 @@ use crate::output::{line, text};
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Monitor) -> anyhow::Result<Outcome> {
-    let status = match status(context) {
-        Ok(status) => status,
+    let config = config(context)?;
+    let (status, mut repository) = match look(context, &config) {
+        Ok(looked) => looked,
         Err(error) => {
             // What was written before must not say any longer that all is well.
             deliver::all(arguments, &metrics::without_access())?;
+            if arguments.alerts {
+                alerts::tell_no_access(context, &config, &error)?;
+            }
             return Err(error);
         }
     };
-    deliver::all(arguments, &metrics::exposition(&status, &context.url()?.to_string()))?;
+    let page = metrics::exposition(&status, &context.url()?.to_string());
+    deliver::all(arguments, &page)?;
     if arguments.metrics {
-        text!("{}", metrics::exposition(&status, &context.url()?.to_string()));
+        text!("{page}");
         return Ok(Outcome::Done);
     }
-    let is_delivered = arguments.textfile.is_some() || arguments.push.is_some();
     if arguments.report {
         report(context, &status);
     }
-    if arguments.check || !(arguments.report || is_delivered) {
+    let does_else =
+        arguments.report || arguments.alerts || arguments.textfile.is_some() || arguments.push.is_some();
+    let is_check = arguments.check || !does_else;
+    if is_check {
         check(context, &status);
-    } else if arguments.report {
-        return Ok(Outcome::Done);
     }
-    let asked = arguments.check || !is_delivered;
-    Ok(if asked && status.is_critical() { Outcome::Code(FAILED) } else { Outcome::Done })
+    let all_told = !arguments.alerts || alerts::tell(context, &config, &status, &mut repository)?;
+    let is_bad = is_check && status.is_critical();
+    Ok(if is_bad || !all_told { Outcome::Code(FAILED) } else { Outcome::Done })
 }
 
-fn status(context: &Context<'_>) -> anyhow::Result<Status> {
+fn config(context: &Context<'_>) -> anyhow::Result<Config> {
     let path = configured::path(context.global.config.as_ref());
-    let config = match context.global.config.is_none() && !path.exists() {
-        true => {
-            context.terminal.say("there is no configuration: nothing says what is expected");
-            Config::default()
-        }
-        false => Config::read(&path)?,
-    };
-    Ok(Status::of(&context.open()?, &config, Timestamp::now())?)
+    if context.global.config.is_none() && !path.exists() {
+        context.terminal.say("there is no configuration: nothing says what is expected");
+        return Ok(Config::default());
+    }
+    Ok(Config::read(&path)?)
+}
+
+fn look(context: &Context<'_>, config: &Config) -> anyhow::Result<(Status, Repository)> {
+    let repository = context.open()?;
+    Ok((Status::of(&repository, config, Timestamp::now())?, repository))
 }
 
 fn check(context: &Context<'_>, status: &Status) {

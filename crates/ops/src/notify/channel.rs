@@ -1,0 +1,99 @@
+//! Whom to tell, and of what.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::Text;
+use crate::status::{Finding, Severity};
+
+/// After how long a finding is told once more, where the configuration does not say it.
+const REPEAT_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One of `[notify.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Where.
+    pub address: Address,
+    /// Nothing that is less.
+    pub min_severity: Severity,
+    /// After how long a finding that is still there is told once more.
+    pub repeat_every: Duration,
+}
+
+/// Where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// By mail.
+    Smtp(Mail),
+    /// Slack's incoming webhook.
+    Slack(Text),
+    /// A POST of JSON.
+    Webhook {
+        /// Where to.
+        url: Text,
+        /// The value of that header.
+        authorization: Option<Text>,
+    },
+}
+
+/// A mail server, and whom to write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// `smtps://HOST`, or `smtp://HOST:587`, which takes TLS by STARTTLS unless it ends in `?tls=none`.
+    pub server: Text,
+    /// Of the user that the URL names.
+    pub password: Option<Text>,
+    /// Who writes.
+    pub from: String,
+    /// To whom.
+    pub to: Vec<String>,
+}
+
+/// As the configuration has it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Fields {
+    smtp: Option<String>,
+    password: Option<String>,
+    from: Option<String>,
+    to: Vec<String>,
+    slack: Option<String>,
+    webhook: Option<String>,
+    authorization: Option<String>,
+    min_severity: Option<Severity>,
+    #[serde(deserialize_with = "crate::config::duration")]
+    repeat_every: Option<Duration>,
+}
+
+impl Channel {
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn new(fields: Fields) -> Result<Self, &'static str> {
+        let text = |text: Option<String>| text.as_deref().map(Text::parse);
+        let address = match (fields.smtp, fields.slack, fields.webhook) {
+            (Some(server), None, None) => Address::Smtp(Mail {
+                server: Text::parse(&server),
+                password: text(fields.password),
+                from: fields.from.ok_or("a mail has a sender: `from`")?,
+                to: match fields.to.is_empty() {
+                    true => return Err("a mail goes to somebody: `to`"),
+                    false => fields.to,
+                },
+            }),
+            (None, Some(url), None) => Address::Slack(Text::parse(&url)),
+            (None, None, Some(url)) => {
+                Address::Webhook { url: Text::parse(&url), authorization: text(fields.authorization) }
+            }
+            _ => return Err("one of `smtp`, `slack` and `webhook` says where to"),
+        };
+        let min_severity = fields.min_severity.unwrap_or(Severity::Warning);
+        Ok(Self { address, min_severity, repeat_every: fields.repeat_every.unwrap_or(REPEAT_EVERY) })
+    }
+
+    /// Whether it is told of this.
+    #[must_use]
+    pub fn wants(&self, finding: &Finding) -> bool {
+        finding.severity >= self.min_severity
+    }
+}
