@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(reason(vec![2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 9]), EditReason::Number);
         let unknown = edit(&[&[tag::NEW_FILE_4, 0, 1, 1, 0, 0, 0, 0, 99, 1, 1, TERMINATE]]);
         assert_eq!(reason(unknown), EditReason::UnknownField(99));
-        let damaged = [written(&[new_table(0, 0, 1, 1)], None), b"no record".to_vec()].concat();
+        let damaged = [written(&[new_table(0, 0, 1, 1)], None), vec![b'x'; 40_000]].concat();
         assert!(matches!(read_manifest(&damaged[..]), Err(ManifestError::Damaged { .. })));
     }
 
