@@ -18,8 +18,8 @@ use strongroom_tests::services::{
 
 use crate::checkout::{cargo, root};
 use crate::services::{
-    AZURITE, CHDB, CLICKHOUSE, GCS, LEDGER, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH,
-    POSTGRES, PYTHON, REDIS, Service, VALKEY,
+    AZURITE, CHDB, CLICKHOUSE, GCS, LEDGER, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS,
+    OPENSEARCH, POSTGRES, PYTHON, REDIS, Service, VALKEY,
 };
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.

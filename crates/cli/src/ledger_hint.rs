@@ -14,7 +14,9 @@ pub(crate) fn hint(error: &LedgerError) -> Option<&'static str> {
             "is it still being copied? --exclude leaves it out; an earlier snapshot (`strongroom snapshots`) may have it whole"
         }
         LedgerError::Sqlite { .. } => "run it as the user of the node, who may read the file and its folder",
-        LedgerError::NoPages => "build it with LIBSQLITE3_FLAGS=SQLITE_ENABLE_DBPAGE_VTAB (.cargo/config.toml has it)",
+        LedgerError::NoPages => {
+            "build it with LIBSQLITE3_FLAGS=SQLITE_ENABLE_DBPAGE_VTAB (.cargo/config.toml has it)"
+        }
         LedgerError::Changed { .. } | LedgerError::Moving { .. } | LedgerError::NotOneMoment { .. } => {
             "pause the node while it is backed up: --pre and --post run commands before and after"
         }

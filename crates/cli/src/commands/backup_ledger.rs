@@ -42,7 +42,8 @@ pub(super) fn run(context: &Context<'_>, arguments: &BackupLedger) -> anyhow::Re
     };
     let source = engine.root.display().to_string();
     let asked = vec![engine.root.as_os_str().as_bytes().to_vec()];
-    let told = || engine.told.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(tell).unwrap_or_default();
+    let told =
+        || engine.told.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(tell).unwrap_or_default();
     backup::run_and_tell(context, &engine, &arguments.common, &source, asked, arguments.force, &told)
         .context("no snapshot was made")
 }

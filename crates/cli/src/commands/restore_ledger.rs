@@ -29,7 +29,8 @@ pub(super) fn at_height<'r>(
     let reader = Reader::new(repository);
     let all = repository.snapshots();
     let of_ledgers = || all.iter().filter(|snapshot| snapshot.manifest.engine == ENGINE);
-    let wanted = of_ledgers().filter(|snapshot| source.is_none_or(|source| snapshot.manifest.source == source));
+    let wanted =
+        of_ledgers().filter(|snapshot| source.is_none_or(|source| snapshot.manifest.source == source));
     let sources: std::collections::BTreeSet<&str> =
         wanted.clone().map(|snapshot| snapshot.manifest.source.as_str()).collect();
     if sources.len() > 1 {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use strongroom_format::checkpoint::Hold;
 use strongroom_engines::ledger::{ENGINE as LEDGER, Facts};
+use strongroom_format::checkpoint::Hold;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 

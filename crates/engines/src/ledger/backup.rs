@@ -1,7 +1,9 @@
 //! `backup ledger`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use super::facts::{ChainFacts, Facts, MetadataFacts, SqliteFacts};
 use super::lsm::store::{At, Name, PinnedContent, PinnedFile, whole_records};
 use super::moment::{Pinned, PinnedDatabase, Pinning, is_untouched, relative};
 use super::node_metadata;
-use super::scan::{Found, scan};
+use super::scan::{Found, is_sqlite, scan};
 use super::sqlite::{COMPANIONS, companion, of_sqlite};
 use crate::engine::{Engine, EngineError};
 use crate::files::{Excludes, FilesRun, ParentTree, Walk, WalkOptions, Walked, WalkedEntry, XattrScope};
@@ -117,7 +119,8 @@ impl Ledger {
             return Err(LedgerError::NotOneMoment { what }.into());
         }
         facts.moment.one &= facts.moment.changed_after == 0;
-        let json = serde_json::to_vec(&facts).map_err(|error| LedgerError::Facts { what: error.to_string() })?;
+        let json =
+            serde_json::to_vec(&facts).map_err(|error| LedgerError::Facts { what: error.to_string() })?;
         sink.facts(json);
         self.warn(sink, &facts);
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
@@ -145,7 +148,8 @@ impl Ledger {
             .metadata
             .as_ref()
             .map(|file| node_metadata::parse(relative(&self.root, &file.path), &file.bytes));
-        let (chain, tip) = self.chain_of(pinned)?.map_or((None, None), |(chain, tip)| (Some(chain), Some(tip)));
+        let (chain, tip) =
+            self.chain_of(pinned)?.map_or((None, None), |(chain, tip)| (Some(chain), Some(tip)));
         let (tip, from) = height_of(chain.as_ref(), tip, metadata.as_ref());
         Ok(Facts {
             engine: super::ENGINE.into(),
@@ -210,7 +214,9 @@ impl Ledger {
             ChainOptions { database: Some(path), .. } if !is_any => {
                 format!("{} is no SQLite file below {}", path.display(), self.root.display())
             }
-            ChainOptions { height_query: Some(_), .. } => "no database answers the query for the height".into(),
+            ChainOptions { height_query: Some(_), .. } => {
+                "no database answers the query for the height".into()
+            }
             ChainOptions { table: Some(table), .. } => {
                 format!("no database has a table {table} with columns of height, hash and previous hash")
             }
@@ -238,14 +244,21 @@ impl Ledger {
             ));
         }
         for database in facts.sqlite.iter().filter(|database| !database.damage.is_empty()) {
-            warn(&format!("{} is damaged, and stored as it is: {}", database.path, database.damage.join("; ")));
+            warn(&format!(
+                "{} is damaged, and stored as it is: {}",
+                database.path,
+                database.damage.join("; ")
+            ));
         }
-        for link in facts.chain.iter().filter_map(|chain| chain.links.as_ref()).flat_map(|links| &links.named) {
+        for link in facts.chain.iter().filter_map(|chain| chain.links.as_ref()).flat_map(|links| &links.named)
+        {
             warn(&format!("the chain is broken, and stored as it is: {link}"));
         }
         let told = facts.metadata.as_ref().and_then(|metadata| metadata.height);
         match facts.height {
-            None => warn("nothing tells the height: there is no metadata.json with one, and no table of blocks; name them with --metadata, --chain-db, --height-query"),
+            None => warn(
+                "nothing tells the height: there is no metadata.json with one, and no table of blocks; name them with --metadata, --chain-db, --height-query",
+            ),
             Some(height) if told.is_some_and(|told| told != height) => warn(&format!(
                 "the chain is at height {height}, and the node's metadata file says {}",
                 told.unwrap_or_default()
@@ -344,7 +357,7 @@ impl<'r, 'f, 's, 'scope, 'env> Storing<'r, 'f, 's, 'scope, 'env> {
         if let Some(waiting) = self.waiting.remove(&walked.entry.path) {
             return self.store(waiting);
         }
-        if self.companions.contains(&walked.os_path) || self.is_of_store(&walked) {
+        if self.is_companion(&walked) || self.is_of_store(&walked) {
             return Ok(());
         }
         let changed_ns = walked.entry.metadata.as_ref().map_or(0, |metadata| metadata.ctime_ns);
@@ -356,6 +369,15 @@ impl<'r, 'f, 's, 'scope, 'env> Storing<'r, 'f, 's, 'scope, 'env> {
             }
         }
         self.run.entry(walked)
+    }
+
+    /// Whether it belongs to a database: to one that is read, or to one that is left out.
+    fn is_companion(&self, walked: &WalkedEntry) -> bool {
+        let path = walked.os_path.as_os_str().as_bytes();
+        let base = || COMPANIONS.iter().find_map(|suffix| path.strip_suffix(suffix.as_bytes()));
+        // Of one that is read, the file itself must not be opened here.
+        self.companions.contains(&walked.os_path)
+            || (walked.is_file() && base().is_some_and(|base| is_sqlite(Path::new(OsStr::from_bytes(base)))))
     }
 
     /// Whether the manifest decides about it, and has done so.
@@ -404,9 +426,7 @@ impl<'r, 'f, 's, 'scope, 'env> Storing<'r, 'f, 's, 'scope, 'env> {
                 Ok(())
             }
             PinnedContent::Log(open, end, number) => {
-                self.run
-                    .content(file.walked, &mut At { file: &open, offset: 0, end })
-                    .map_err(unreadable)?;
+                self.run.content(file.walked, &mut At { file: &open, offset: 0, end }).map_err(unreadable)?;
                 // RocksDB may have begun to write a newer log into the same file.
                 match whole_records(&open, end, number) {
                     Ok(still) if still == end => Ok(()),

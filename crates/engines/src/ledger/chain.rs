@@ -58,9 +58,13 @@ impl Blocks {
         let wanted: Vec<&str> = options.table.as_deref().map_or(TABLES.to_vec(), |table| vec![table]);
         for table in wanted {
             let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-            let there = statement.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+            let there =
+                statement.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
             let find = |names: &[&str]| {
-                names.iter().find_map(|name| there.iter().find(|column| column.eq_ignore_ascii_case(name))).cloned()
+                names
+                    .iter()
+                    .find_map(|name| there.iter().find(|column| column.eq_ignore_ascii_case(name)))
+                    .cloned()
             };
             let columns = match &options.columns {
                 Some([height, hash, previous]) => [find(&[height]), find(&[hash]), find(&[previous])],
@@ -80,7 +84,8 @@ impl Blocks {
     /// The highest block.
     pub(super) fn tip(&self, connection: &Connection) -> rusqlite::Result<Tip> {
         let [height, hash, _] = self.columns.each_ref().map(|column| quoted(column));
-        let sql = format!("SELECT {height}, {hash} FROM {} ORDER BY {height} DESC LIMIT 1", quoted(&self.table));
+        let sql =
+            format!("SELECT {height}, {hash} FROM {} ORDER BY {height} DESC LIMIT 1", quoted(&self.table));
         tip(connection, &sql)
     }
 
@@ -166,7 +171,9 @@ mod tests {
 
     fn chain(rows: &[(i64, &str, &str)]) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE Blocks (Height INTEGER, hash TEXT, parent_hash TEXT)").unwrap();
+        connection
+            .execute_batch("CREATE TABLE Blocks (Height INTEGER, hash TEXT, parent_hash TEXT)")
+            .unwrap();
         for (height, hash, previous) in rows {
             connection.execute("INSERT INTO blocks VALUES (?1, ?2, ?3)", (height, hash, previous)).unwrap();
         }

@@ -155,7 +155,9 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// Parts of the snapshot cannot be restored.
-    #[error("{troubles} parts of the snapshot were not restored, the first: {first}; the target was not touched")]
+    #[error(
+        "{troubles} parts of the snapshot were not restored, the first: {first}; the target was not touched"
+    )]
     NotWhole {
         /// How many.
         troubles: u64,

@@ -92,7 +92,9 @@ impl Exchange {
         }
         let is_new = |path: &Path| {
             let there = fs::symlink_metadata(path).ok();
-            there.zip(note.as_ref()).is_some_and(|(there, note)| (there.dev(), there.ino()) == (note.device, note.inode))
+            there
+                .zip(note.as_ref())
+                .is_some_and(|(there, note)| (there.dev(), there.ino()) == (note.device, note.inode))
         };
         if !self.target.exists() && self.old.exists() {
             // Between the two renames.
@@ -189,7 +191,11 @@ impl Exchange {
     }
 }
 
-fn failed(operation: &'static str, path: &Path, state: &'static str) -> impl FnOnce(io::Error) -> LedgerError {
+fn failed(
+    operation: &'static str,
+    path: &Path,
+    state: &'static str,
+) -> impl FnOnce(io::Error) -> LedgerError {
     let path = path.to_owned();
     move |source| LedgerError::Place { operation, path, state, source }
 }

@@ -138,7 +138,9 @@ pub struct Moment {
 impl std::fmt::Display for BrokenLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.is {
-            Some(is) => write!(f, "block {} names {} as the one before it, which is {is}", self.height, self.names),
+            Some(is) => {
+                write!(f, "block {} names {} as the one before it, which is {is}", self.height, self.names)
+            }
             None => write!(f, "block {} has none before it: {} is missing", self.height, self.names),
         }
     }

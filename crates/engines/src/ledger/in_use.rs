@@ -37,13 +37,8 @@ pub(super) fn refuse_if_in_use(target: &Path) -> Result<(), LedgerError> {
 /// Who holds a lock on these bytes (0 is all to the end): none if nobody does, with its number where the kernel tells it.
 fn holder(path: &Path, (start, length): (u64, u64)) -> Option<Option<u32>> {
     let file = File::open(path).ok()?;
-    let probe = Flock {
-        start,
-        length,
-        pid: None,
-        typ: FlockType::WriteLock,
-        offset_type: FlockOffsetType::Set,
-    };
+    let probe =
+        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
     // A file system without locks has none.
     let found = fcntl_getlk(file.as_fd(), &probe).ok()??;
     Some(found.pid.and_then(|pid| u32::try_from(pid.as_raw_pid()).ok()))

@@ -23,13 +23,19 @@ pub(super) const UNTOUCHED: &str = "the target was not touched";
 ///
 /// # Errors
 /// `Place`.
-pub(super) fn keep(old: &Path, new: &Path, root: &str, filter: Option<&dyn Filter>) -> Result<u64, LedgerError> {
+pub(super) fn keep(
+    old: &Path,
+    new: &Path,
+    root: &str,
+    filter: Option<&dyn Filter>,
+) -> Result<u64, LedgerError> {
     let failed = |operation, path: &Path| {
         let path = path.to_owned();
         move |source| LedgerError::Place { operation, path, state: UNTOUCHED, source }
     };
     let options = WalkOptions { xattrs: XattrScope::None, ..WalkOptions::default() };
-    let walk = Walk::new(&[old.to_owned()], options).map_err(|error| failed("read", old)(io::Error::other(error)))?;
+    let walk = Walk::new(&[old.to_owned()], options)
+        .map_err(|error| failed("read", old)(io::Error::other(error)))?;
     let (mut kept, mut device) = (0, None);
     // Their times, once nothing more is put into them.
     let mut folders = Vec::new();

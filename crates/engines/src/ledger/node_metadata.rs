@@ -19,7 +19,12 @@ pub(super) fn parse(path: String, bytes: &[u8]) -> MetadataFacts {
     let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let groups = GROUPS.iter().filter_map(|group| value.get(group));
     let places: Vec<&Value> = std::iter::once(&value).chain(groups).collect();
-    let find = |names: &[&str]| places.iter().flat_map(|place| names.iter().filter_map(|name| place.get(name)).collect::<Vec<_>>()).collect::<Vec<_>>();
+    let find = |names: &[&str]| {
+        places
+            .iter()
+            .flat_map(|place| names.iter().filter_map(|name| place.get(name)).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
     let height = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
     MetadataFacts {
         path,

@@ -81,11 +81,8 @@ fn make(
     (exchange, target): (&Exchange, &Path),
     monitor: &dyn Monitor,
 ) -> Result<(FilesReport, u64), EngineError> {
-    let options = RestoreOptions {
-        filter: in_place.filter,
-        subtree: Some(root_of(facts)?),
-        workers: in_place.workers,
-    };
+    let options =
+        RestoreOptions { filter: in_place.filter, subtree: Some(root_of(facts)?), workers: in_place.workers };
     let new = DirectoryTarget::open(&exchange.new, in_place.options)?;
     let report = restore(reader, snapshot, &new, &options, monitor).map_err(|error| match error {
         RepositoryError::Write { source } => EngineError::Ledger(LedgerError::Place {
@@ -141,7 +138,9 @@ fn told(leftover: &Leftover, target: &Path) -> String {
     let target = target.display();
     match leftover {
         Leftover::Unfinished => {
-            format!("an earlier restore did not end: {target} was still the old directory; what it left is deleted")
+            format!(
+                "an earlier restore did not end: {target} was still the old directory; what it left is deleted"
+            )
         }
         Leftover::Finished { snapshot } => format!(
             "an earlier restore, of snapshot {snapshot}, had put its directory in place: {target} was the new one; what it left of the old one is deleted"

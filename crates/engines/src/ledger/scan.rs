@@ -30,7 +30,8 @@ pub(super) struct Found {
 /// # Errors
 /// `Root`.
 pub(super) fn scan(root: &Path, excludes: &Excludes) -> Result<Found, LedgerError> {
-    let options = WalkOptions { xattrs: XattrScope::None, excludes: excludes.clone(), ..WalkOptions::default() };
+    let options =
+        WalkOptions { xattrs: XattrScope::None, excludes: excludes.clone(), ..WalkOptions::default() };
     let of_root = |source| LedgerError::Root { path: root.to_owned(), source };
     let mut found = Found::default();
     // By device and number: a file with several names is one database.
@@ -61,7 +62,7 @@ pub(super) fn scan(root: &Path, excludes: &Excludes) -> Result<Found, LedgerErro
     Ok(found)
 }
 
-fn is_sqlite(path: &Path) -> bool {
+pub(super) fn is_sqlite(path: &Path) -> bool {
     let mut start = [0; MAGIC.len()];
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *MAGIC
 }

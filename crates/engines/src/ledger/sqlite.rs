@@ -157,8 +157,8 @@ pub(super) fn rows(connection: &Connection) -> rusqlite::Result<BTreeMap<String,
     )?;
     let names = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
     let count = |name: String| {
-        let rows = connection
-            .query_row(&format!("SELECT count(*) FROM {}", quoted(&name)), [], |row| row.get(0))?;
+        let rows =
+            connection.query_row(&format!("SELECT count(*) FROM {}", quoted(&name)), [], |row| row.get(0))?;
         Ok((name, rows))
     };
     names.into_iter().map(count).collect()
@@ -199,7 +199,9 @@ fn uri_of(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte))
+            }
             // To memory.
             byte => drop(write!(uri, "%{byte:02X}")),
         }
@@ -224,7 +226,9 @@ fn has_no_log(path: &Path) -> bool {
 pub(super) fn of_sqlite(path: &Path, source: rusqlite::Error) -> LedgerError {
     let path = path.to_owned();
     match source.sqlite_error().map(|error| (error.code, error.extended_code)) {
-        Some((ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _)) => LedgerError::Locked { path, source },
+        Some((ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _)) => {
+            LedgerError::Locked { path, source }
+        }
         Some((_, ffi::SQLITE_READONLY_ROLLBACK | ffi::SQLITE_READONLY_RECOVERY)) => {
             LedgerError::HotJournal { path, source }
         }

@@ -144,9 +144,11 @@ fn of_chain(root: &Path, facts: &ChainFacts, tip: &Tip) -> Verdict {
                     let height = tip.height.map_or("none".into(), |height| height.to_string());
                     format!("{height} ({})", tip.head.as_deref().unwrap_or("no head"))
                 };
-                verdict
-                    .differences
-                    .push(format!("the height is {} and was {}", in_words(&found), in_words(tip)));
+                verdict.differences.push(format!(
+                    "the height is {} and was {}",
+                    in_words(&found),
+                    in_words(tip)
+                ));
             }
             if let Some(links) = links {
                 verdict.counts.push(("links", links.checked));

@@ -434,7 +434,10 @@ mod tests {
         assert_eq!(reason(edit(&[&[99]])), EditReason::UnknownField(99));
         assert_eq!(reason(edit(&[&[tag::DELETED_FILE, 0, 5]])), EditReason::NoSuchTable(5));
         assert_eq!(reason(edit(&[&[tag::NEW_FILE, 0]])), EditReason::Short);
-        assert_eq!(reason(vec![2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 9]), EditReason::Number);
+        assert_eq!(
+            reason(vec![2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 9]),
+            EditReason::Number
+        );
         let unknown = edit(&[&[tag::NEW_FILE_4, 0, 1, 1, 0, 0, 0, 0, 99, 1, 1, TERMINATE]]);
         assert_eq!(reason(unknown), EditReason::UnknownField(99));
         let damaged = [written(&[new_table(0, 0, 1, 1)], None), vec![b'x'; 40_000]].concat();

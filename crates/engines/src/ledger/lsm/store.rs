@@ -82,8 +82,7 @@ impl Name {
             return Self::Manifest;
         }
         let Some((number, suffix)) = name.split_once('.') else { return Self::Other };
-        let Some(number) =
-            number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
+        let Some(number) = number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
         else {
             return Self::Other;
         };
@@ -117,10 +116,11 @@ pub(crate) fn pin(
     let manifest_name = String::from_utf8_lossy(&mark.current).trim_end().to_owned();
     let path = folder.join(&manifest_name);
     let Some(manifest) = opened(&path)? else { return Ok(None) };
-    let (version, manifest_bytes) = match read_manifest(io::BufReader::new((&manifest).take(mark.manifest_bytes))) {
-        Ok(read) => read,
-        Err(source) => return unless_moved(folder, &mark, LedgerError::Manifest { path, source }),
-    };
+    let (version, manifest_bytes) =
+        match read_manifest(io::BufReader::new((&manifest).take(mark.manifest_bytes))) {
+            Ok(read) => read,
+            Err(source) => return unless_moved(folder, &mark, LedgerError::Manifest { path, source }),
+        };
     let mut pinning = Pinning { folder, version: &version, manifest_name: &manifest_name, files: Vec::new() };
     let mut facts = StoreFacts {
         path: name,
@@ -139,9 +139,8 @@ pub(crate) fn pin(
         return unless_moved(folder, &mark, LedgerError::Store { folder: folder.to_owned(), what });
     }
     files.sort_by(|one, other| one.walked.entry.path.cmp(&other.walked.entry.path));
-    let is_still = self::mark(folder)?.is_some_and(|now| {
-        (&now.current, now.manifest_bytes) == (&mark.current, mark.manifest_bytes)
-    });
+    let is_still = self::mark(folder)?
+        .is_some_and(|now| (&now.current, now.manifest_bytes) == (&mark.current, mark.manifest_bytes));
     Ok(is_still.then(|| Store { folder: folder.to_owned(), mark, files, facts }))
 }
 
@@ -168,7 +167,8 @@ impl Pinning<'_> {
         known: &mut dyn FnMut(&WalkedEntry) -> Option<TreeEntry>,
         facts: &mut StoreFacts,
     ) -> Result<bool, LedgerError> {
-        let tables: std::collections::HashSet<u64> = self.version.tables().map(|(number, _)| number).collect();
+        let tables: std::collections::HashSet<u64> =
+            self.version.tables().map(|(number, _)| number).collect();
         let blobs: std::collections::HashSet<u64> = self.version.blob_files().collect();
         let mut manifest = Some(manifest);
         for walked in entries_of(self.folder)? {
@@ -193,10 +193,8 @@ impl Pinning<'_> {
                     // Begun after what is pinned.
                     let Some(length) = length else { continue };
                     let Some(file) = opened(&walked.os_path)? else { return Ok(false) };
-                    let whole = whole_records(&file, length, number).map_err(|source| LedgerError::Read {
-                        path: walked.os_path.clone(),
-                        source,
-                    })?;
+                    let whole = whole_records(&file, length, number)
+                        .map_err(|source| LedgerError::Read { path: walked.os_path.clone(), source })?;
                     facts.log_bytes += whole;
                     Some(PinnedContent::Log(file, whole, number))
                 }
@@ -273,7 +271,9 @@ fn missing(version: &Version, files: &[PinnedFile]) -> Option<String> {
 fn entries_of(folder: &Path) -> Result<Vec<WalkedEntry>, LedgerError> {
     let mut entries = Vec::new();
     let broken = |source| LedgerError::Read { path: folder.to_owned(), source };
-    for walked in Walk::new(&[folder.to_owned()], WalkOptions::default()).map_err(|error| broken(io::Error::other(error)))? {
+    for walked in Walk::new(&[folder.to_owned()], WalkOptions::default())
+        .map_err(|error| broken(io::Error::other(error)))?
+    {
         match walked {
             Walked::Entry(walked) if walked.is_file() && walked.os_path.parent() == Some(folder) => {
                 entries.push(*walked);
