@@ -4,8 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use strongroom_tests::mount::SmallDisk;
+use strongroom_tests::noise::noise;
 use strongroom_tests::sandbox::{Sandbox, id_of};
 use strongroom_tests::services::ledger::{Node, inspect};
+use strongroom_tests::tree;
 
 /// A node on `data` in the sandbox.
 fn node(sandbox: &Sandbox) -> Option<(PathBuf, Node)> {
@@ -208,4 +211,33 @@ fn what_is_broken_is_told_and_what_is_torn_is_not_kept() {
     std::fs::write(none.join("a"), "a").unwrap();
     let untold = sandbox.run(["backup", "ledger", none.to_str().unwrap()]).assert_code(0);
     let _untold = untold.assert_says(["nothing tells the height"]);
+}
+
+#[test]
+fn a_disk_that_fills_leaves_what_is_there() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = SmallDisk::mount(&sandbox.path("disk"), 8 << 20).unwrap() else { return };
+    let data = disk.path("data");
+    std::fs::create_dir_all(data.join("wallets")).unwrap();
+    std::fs::write(data.join("chain"), noise(5_000_000, 1)).unwrap();
+    std::fs::write(data.join("wallets/one"), "a key").unwrap();
+    std::fs::write(data.join("metadata.json"), r#"{"height": 7, "head": "ab"}"#).unwrap();
+    let path = data.to_str().unwrap();
+    let told = sandbox.backup(["ledger", path]);
+    assert_eq!((&told["ledger"]["height"], &told["ledger"]["height_from"]), (&7.into(), &"metadata".into()));
+    std::fs::write(data.join("chain"), noise(4_000_000, 2)).unwrap();
+    let before = tree::read(&data);
+    let restore = ["restore", "latest", "-t", path, "--drop-existing"];
+    let failed = sandbox.run(restore).assert_code(1);
+    let _failed = failed.assert_says(["no space left", "the target was not touched", "both need room"]);
+    tree::assert_same_trees(&before, &tree::read(&data));
+    assert_eq!(std::fs::read_dir(sandbox.path("disk")).unwrap().count(), 1);
+
+    // What is kept takes no room, and is the same file.
+    std::fs::write(data.join("chain"), "small").unwrap();
+    std::fs::write(data.join("wallets/two"), "a later key").unwrap();
+    let _restored = sandbox.run([&restore[..], &["-e", "wallets"]].concat()).assert_code(0);
+    assert_eq!(std::fs::read(data.join("chain")).unwrap(), noise(5_000_000, 1));
+    assert_eq!(std::fs::read_to_string(data.join("wallets/two")).unwrap(), "a later key");
+    assert_eq!(std::fs::read_dir(sandbox.path("disk")).unwrap().count(), 1);
 }

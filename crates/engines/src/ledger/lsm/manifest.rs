@@ -373,6 +373,20 @@ mod tests {
         version.tables().collect()
     }
 
+    /// Two column families, files of blobs, deletions, merges: as rocksdict 0.3.29 and plyvel 1.5.1 wrote them.
+    #[test]
+    fn those_of_real_libraries() {
+        let rocks = include_bytes!("../../../../../fuzz/seeds/lsm_manifest/rocksdb");
+        let (version, whole) = read_manifest(&rocks[..]).unwrap();
+        assert_eq!((version.tables().count(), version.blob_files().count()), (24, 9));
+        assert_eq!((version.dialect, whole), (Dialect::RocksDb, rocks.len() as u64));
+        assert!(version.needs_log(101));
+        let level = include_bytes!("../../../../../fuzz/seeds/lsm_manifest/leveldb");
+        let (version, whole) = read_manifest(&level[..]).unwrap();
+        assert_eq!((version.tables().count(), version.dialect), (4, Dialect::LevelDb));
+        assert_eq!((whole, version.needs_log(28), version.needs_log(4)), (level.len() as u64, true, false));
+    }
+
     #[test]
     fn leveldb_s_own() {
         let edits = [
