@@ -229,7 +229,7 @@ fn a_disk_that_fills_leaves_what_is_there() {
     let before = tree::read(&data);
     let restore = ["restore", "latest", "-t", path, "--drop-existing"];
     let failed = sandbox.run(restore).assert_code(1);
-    let _failed = failed.assert_says(["no space left", "the target was not touched", "both need room"]);
+    let _failed = failed.assert_says(["no space is left", "the target was not touched", "both need room"]);
     tree::assert_same_trees(&before, &tree::read(&data));
     assert_eq!(std::fs::read_dir(sandbox.path("disk")).unwrap().count(), 1);
 

@@ -1,5 +1,6 @@
 //! What to do next when a ledger cannot be backed up or restored.
 
+use strongroom_engines::files::TargetError;
 use strongroom_engines::ledger::LedgerError;
 
 pub(crate) fn hint(error: &LedgerError) -> Option<&'static str> {
@@ -26,7 +27,7 @@ pub(crate) fn hint(error: &LedgerError) -> Option<&'static str> {
         LedgerError::OpenFiles { .. } => "raise the limit of open files (ulimit -n) and run it again",
         LedgerError::InUse { .. } => "stop the node first: --pre can do that, and --post start it again",
         LedgerError::Restoring { .. } => "wait until it ends",
-        LedgerError::Place { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+        LedgerError::Place { source, .. } if is_full(source) => {
             "the new directory is made beside the old one, so both need room until it is in place: free some space, or restore into a folder elsewhere"
         }
         LedgerError::NotWhole { is_damage: true, .. } => {
@@ -36,4 +37,9 @@ pub(crate) fn hint(error: &LedgerError) -> Option<&'static str> {
         _ => return None,
     };
     Some(hint)
+}
+
+fn is_full(source: &std::io::Error) -> bool {
+    let of_target = source.get_ref().and_then(|error| error.downcast_ref());
+    source.kind() == std::io::ErrorKind::StorageFull || matches!(of_target, Some(TargetError::NoSpace { .. }))
 }

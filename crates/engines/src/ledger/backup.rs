@@ -303,7 +303,7 @@ struct Storing<'r, 'f, 's, 'scope, 'env> {
 
 /// Something pinned that is not stored yet.
 enum Waiting {
-    File(PinnedFile),
+    File(Box<PinnedFile>),
     Database(Box<PinnedDatabase>),
     Metadata(Vec<u8>, Box<WalkedEntry>),
 }
@@ -317,7 +317,7 @@ impl<'r, 'f, 's, 'scope, 'env> Storing<'r, 'f, 's, 'scope, 'env> {
     ) -> Self {
         let mut waiting = BTreeMap::new();
         for (path, file) in pinned.take_files() {
-            waiting.insert(path, Waiting::File(file));
+            waiting.insert(path, Waiting::File(Box::new(file)));
         }
         let mut companions = BTreeSet::new();
         let busy = pinned.busy_folders(found);
@@ -401,7 +401,7 @@ impl<'r, 'f, 's, 'scope, 'env> Storing<'r, 'f, 's, 'scope, 'env> {
 
     fn store(&mut self, waiting: Waiting) -> Result<(), EngineError> {
         match waiting {
-            Waiting::File(file) => self.file(file),
+            Waiting::File(file) => self.file(*file),
             Waiting::Metadata(bytes, walked) => Ok(self.run.content(*walked, &mut &bytes[..])?),
             Waiting::Database(database) => self.database(*database),
         }

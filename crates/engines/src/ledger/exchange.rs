@@ -171,9 +171,9 @@ impl Exchange {
     /// For file systems that know no exchange.
     fn rename_both(&self) -> Result<(), LedgerError> {
         fs::rename(&self.target, &self.old).map_err(failed("replace", &self.target, UNTOUCHED))?;
-        fs::rename(&self.new, &self.target).or_else(|error| {
+        fs::rename(&self.new, &self.target).map_err(|error| {
             let is_back = fs::rename(&self.old, &self.target).is_ok();
-            Err(failed("replace", &self.target, if is_back { UNTOUCHED } else { UNKNOWN })(error))
+            failed("replace", &self.target, if is_back { UNTOUCHED } else { UNKNOWN })(error)
         })
     }
 
