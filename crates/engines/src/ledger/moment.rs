@@ -101,6 +101,13 @@ impl Pinning<'_> {
             let metadata = self.metadata_file()?;
             let stores = self.stores(known())?;
             let apart_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let stores = match stores {
+                Ok(stores) => Some(stores),
+                Err(folder) if attempt >= ATTEMPTS => {
+                    return Err(LedgerError::Moving { folder, attempts: ATTEMPTS }.into());
+                }
+                Err(_) => None,
+            };
             if let Some(stores) = stores {
                 let written_between = self.written_between(&databases, &stores, metadata.as_ref())?;
                 if written_between.is_empty() || attempt >= ATTEMPTS {
@@ -114,9 +121,6 @@ impl Pinning<'_> {
                     };
                     return Ok(Pinned { databases, stores, metadata, moment, began_ns });
                 }
-            } else if attempt >= ATTEMPTS {
-                let folder = self.found.stores.first().cloned().unwrap_or_default();
-                return Err(LedgerError::Moving { folder, attempts: ATTEMPTS }.into());
             }
             for pinned in &databases {
                 pinned.database.release()?;
@@ -125,19 +129,19 @@ impl Pinning<'_> {
         }
     }
 
-    /// None if one of them changed while it was looked at.
+    /// All of them, or one that changed while it was looked at.
     fn stores(
         &self,
         mut known: impl FnMut(&WalkedEntry) -> Option<TreeEntry>,
-    ) -> Result<Option<Vec<Store>>, LedgerError> {
+    ) -> Result<Result<Vec<Store>, PathBuf>, LedgerError> {
         let mut stores = Vec::new();
         for folder in &self.found.stores {
             match pin(folder, relative(self.root, folder), &mut known)? {
                 Some(store) => stores.push(store),
-                None => return Ok(None),
+                None => return Ok(Err(folder.clone())),
             }
         }
-        Ok(Some(stores))
+        Ok(Ok(stores))
     }
 
     fn metadata_file(&self) -> Result<Option<MetadataFile>, EngineError> {
