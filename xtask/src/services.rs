@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 use strongroom_tests::services::azurite::{self, Azurite};
 use strongroom_tests::services::clickhouse::{self, ClickHouse, Version};
 use strongroom_tests::services::gcs::{self, Gcs};
+use strongroom_tests::services::ledger;
 use strongroom_tests::services::minio::{self, Minio};
 use strongroom_tests::services::moto::{self, Moto};
 use strongroom_tests::services::opensearch::{self, Opensearch};
@@ -180,6 +181,19 @@ pub(crate) const CHDB: Service = Service {
     serve: Some(|| serve_clickhouse(Version::Current)),
 };
 
+/// The Python that has RocksDB and LevelDB.
+pub(crate) const LEDGER: Service = Service {
+    name: "ledger",
+    needed_by: "test",
+    source: "PyPI plyvel and rocksdict, a virtual environment",
+    find: || {
+        let python = ledger::find_python().ok();
+        python.filter(|_| is_set(ledger::PYTHON_VARIABLE) || LEDGER_PYTHON.find().is_some())
+    },
+    install: || LEDGER_PYTHON.install(),
+    serve: None,
+};
+
 /// The program `redis-server`.
 pub(crate) const REDIS: Service = Service {
     name: "redis",
@@ -263,7 +277,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 20] = [
+const SERVICES: [&Service; 21] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,
@@ -275,6 +289,7 @@ const SERVICES: [&Service; 20] = [
     &PYTHON,
     &CLICKHOUSE,
     &CHDB,
+    &LEDGER,
     &REDIS,
     &NEWER_REDIS,
     &VALKEY,
@@ -333,6 +348,9 @@ const MOTO_PYTHON: PythonEnvironment =
 
 const CHDB_PYTHON: PythonEnvironment =
     PythonEnvironment { name: clickhouse::ENVIRONMENT, requirements: &clickhouse::REQUIREMENTS };
+
+const LEDGER_PYTHON: PythonEnvironment =
+    PythonEnvironment { name: ledger::ENVIRONMENT, requirements: &ledger::REQUIREMENTS };
 
 const READER_PYTHON: PythonEnvironment = PythonEnvironment {
     name: "reader-python",

@@ -211,7 +211,7 @@ impl<'a> Context<'a> {
         self.with_index(self.open()?)
     }
 
-    fn with_index(&self, mut repository: Repository) -> anyhow::Result<Repository> {
+    pub(crate) fn with_index(&self, mut repository: Repository) -> anyhow::Result<Repository> {
         let known = repository.warnings().len();
         repository.load_index()?;
         for warning in &repository.warnings()[known..] {

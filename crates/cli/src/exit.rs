@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use strongroom_engines::EngineError;
 use strongroom_engines::clickhouse::ClickHouseError;
 use strongroom_engines::files::TargetError;
+use strongroom_engines::ledger::LedgerError;
 use strongroom_engines::opensearch::OpensearchError;
 use strongroom_engines::postgres::PostgresError;
 use strongroom_engines::redis::RedisError;
@@ -218,6 +219,13 @@ fn clickhouse_error(error: &anyhow::Error) -> Option<&ClickHouseError> {
     })
 }
 
+fn ledger_error(error: &anyhow::Error) -> Option<&LedgerError> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::Ledger(error)) => Some(error),
+        _ => cause.downcast_ref::<LedgerError>(),
+    })
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
@@ -227,6 +235,9 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(KeysError::Kms(error)) if is_passing(&error.trouble) => return FAILED,
         Some(KeysError::Store(error)) if !error.is_not_found() => return code_of_store(error),
         _ => {}
+    }
+    if let Some(LedgerError::NotWhole { is_damage: true, .. }) = ledger_error(error) {
+        return DAMAGE;
     }
     match repository_error(error) {
         Some(RepositoryError::TooLittleMemory { .. }) => return USAGE,
@@ -288,6 +299,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(clickhouse) = clickhouse_error(error) {
         return crate::clickhouse_hint::hint(clickhouse).map(str::to_owned);
+    }
+    if let Some(ledger) = ledger_error(error) {
+        return crate::ledger_hint::hint(ledger).map(str::to_owned);
     }
     let hint = match repository_error(error) {
         Some(RepositoryError::NotARepository { .. }) => {

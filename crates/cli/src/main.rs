@@ -13,6 +13,7 @@ mod context;
 mod credentials;
 mod exit;
 mod hooks;
+mod ledger_hint;
 mod opensearch_hint;
 mod output;
 mod postgres_hint;

@@ -10,6 +10,7 @@ use strongroom_repository::backup::Sink;
 
 use crate::clickhouse::ClickHouseError;
 use crate::files::{TargetError, WalkError};
+use crate::ledger::LedgerError;
 use crate::opensearch::OpensearchError;
 use crate::postgres::PostgresError;
 use crate::redis::RedisError;
@@ -51,6 +52,9 @@ pub enum EngineError {
     /// ClickHouse could not be read.
     #[error(transparent)]
     ClickHouse(#[from] ClickHouseError),
+    /// A ledger could not be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

@@ -14,6 +14,7 @@ mod engine;
 pub mod files;
 mod fingerprint;
 pub mod http;
+pub mod ledger;
 pub mod opensearch;
 mod patient_reader;
 mod patient_writer;

@@ -27,6 +27,8 @@ pub(crate) enum Engine {
     Redis(super::BackupRedis),
     /// ClickHouse: databases, an entry a partition, with what makes every table
     Clickhouse(super::clickhouse::BackupClickHouse),
+    /// The data directory of a node, as of one moment: SQLite, RocksDB and LevelDB consistently, with the block height
+    Ledger(Box<super::BackupLedger>),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }

@@ -7,6 +7,7 @@ mod config;
 mod copy;
 mod hold;
 mod hooks;
+mod ledger;
 mod maintenance;
 mod monitor;
 mod opensearch;
@@ -33,6 +34,7 @@ pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
 pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::hooks::HookArguments;
+pub(crate) use self::ledger::{BackupLedger, Integrity};
 pub(crate) use self::maintenance::{
     Check, Forget, Journal, JournalAction, ObjectLock, ObjectLockAction, Prune, Repair, RepairAction, Tag,
 };

@@ -72,8 +72,14 @@ pub(crate) struct Show {
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// Snapshot: an ID (any unique prefix), `latest`, `latest:SOURCE`, `latest@TIME`
-    #[arg(value_name = "ID")]
-    pub(crate) snapshot: String,
+    #[arg(value_name = "ID", required_unless_present = "at_height")]
+    pub(crate) snapshot: Option<String>,
+    /// Ledger: the newest snapshot at this block height or below
+    #[arg(long, value_name = "N", conflicts_with = "snapshot")]
+    pub(crate) at_height: Option<u64>,
+    /// With --at-height: of this source
+    #[arg(long, value_name = "NAME", requires = "at_height")]
+    pub(crate) source: Option<String>,
     /// Folder to restore into: new or empty, unless --overwrite says otherwise
     #[arg(long, short = 't', value_name = "DIR", required_unless_present_any = ["dry_run", "to", "to_archive"])]
     pub(crate) target: Option<PathBuf>,
@@ -153,8 +159,8 @@ pub(crate) struct RestoreToServer {
     /// PostgreSQL: make the database first, of the name it had
     #[arg(long, requires = "to", conflicts_with = "into")]
     pub(crate) create: bool,
-    /// Drop what is there before it is made again
-    #[arg(long, requires = "to")]
+    /// Drop what is there before it is made again. Ledger, with --target: in one step; what --exclude names is kept as it is
+    #[arg(long, conflicts_with_all = ["to_archive", "dry_run", "delta", "overwrite", "subtree"])]
     pub(crate) drop_existing: bool,
     /// Redis: as appendonlydir/, for a server with `appendonly yes` (default: as dump.rdb)
     #[arg(long, requires = "target")]

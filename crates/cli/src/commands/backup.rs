@@ -168,6 +168,29 @@ pub(super) fn run(
     asked: Vec<Vec<u8>>,
     force: bool,
 ) -> anyhow::Result<Outcome> {
+    run_and_tell(context, engine, common, source, asked, force, &Told::default)
+}
+
+/// What an engine tells of a snapshot besides what is told of all.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Fields of the report.
+    pub(super) json: serde_json::Value,
+    /// The same for people.
+    pub(super) line: Option<String>,
+    /// Whether the snapshot is good and what was backed up is not.
+    pub(super) has_findings: bool,
+}
+
+pub(super) fn run_and_tell(
+    context: &Context<'_>,
+    engine: &dyn Engine,
+    common: &BackupCommon,
+    source: &str,
+    asked: Vec<Vec<u8>>,
+    force: bool,
+    told: &dyn Fn() -> Told,
+) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     super::tag::check(common.tag.iter())?;
     let repository = context.open()?;
@@ -206,20 +229,26 @@ pub(super) fn run(
         let report =
             strongroom_ops::backup(&mut repository.borrow_mut(), engine, &options, &context.terminal)?;
         context.terminal.finish();
-        show(context, &options, &report, began);
-        Ok(if report.totals.unreadable > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+        let told = told();
+        show(context, &options, &report, &told, began);
+        let is_partial = report.totals.unreadable > 0 || told.has_findings;
+        Ok(if is_partial { Outcome::Code(PARTLY) } else { Outcome::Done })
     })
 }
 
-fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, began: Instant) {
+fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, told: &Told, began: Instant) {
     let totals = &report.totals;
     let seconds = began.elapsed().as_secs_f64();
     if context.global.json {
-        context.json(&json!({
+        let mut detail = json!({
             "type": "backup", "snapshot": report.id.to_hex(), "source": options.source, "host": options.host, "engine": options.engine,
             "parent": report.parent.map(|parent| parent.to_hex()), "entries": totals.entries, "files": totals.files, "bytes": totals.bytes,
             "new_bytes": totals.new_bytes, "stored_bytes": totals.stored_bytes, "unreadable": totals.unreadable, "seconds": seconds,
-        }));
+        });
+        for (name, value) in told.json.as_object().into_iter().flatten() {
+            detail[name] = value.clone();
+        }
+        context.json(&detail);
         return;
     }
     crate::output::line!("snapshot {} of {}", report.id, render::safe(&options.source));
@@ -238,6 +267,9 @@ fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, b
         render::bytes(totals.new_bytes),
         render::bytes(totals.stored_bytes)
     );
+    if let Some(line) = &told.line {
+        crate::output::line!("{}", render::safe(line));
+    }
     match report.parent {
         Some(parent) => context.terminal.say(&format!("parent {}", parent.short())),
         None => context.terminal.say("the first snapshot of this source"),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod backup_clickhouse;
+mod backup_ledger;
 mod cat;
 mod check;
 mod config;
@@ -25,6 +26,7 @@ mod recovery;
 mod repair;
 mod restore;
 mod restore_clickhouse;
+mod restore_ledger;
 mod restore_opensearch;
 mod restore_postgres;
 mod restore_redis;
@@ -62,6 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Opensearch(opensearch) => backup::opensearch(&context, opensearch),
             Engine::Redis(redis) => backup::redis(&context, redis),
             Engine::Clickhouse(clickhouse) => backup_clickhouse::run(&context, clickhouse),
+            Engine::Ledger(ledger) => backup_ledger::run(&context, ledger),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Run(arguments) => run::run(&context, arguments),

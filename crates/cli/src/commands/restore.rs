@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
+use strongroom_engines::ledger::ENGINE as LEDGER;
 use strongroom_engines::postgres::physical::ENGINE;
 use strongroom_engines::redis::ENGINE as REDIS;
 use strongroom_repository::monitor::Monitor as _;
@@ -15,7 +16,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
-use super::{restore_postgres, restore_redis, restore_server};
+use super::{restore_ledger, restore_postgres, restore_redis, restore_server};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
@@ -25,15 +26,22 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
     if arguments.dry_run {
         return run_alone(context, arguments);
     }
-    let variables =
-        [("STRONGROOM_OPERATION", "restore".to_owned()), ("STRONGROOM_SNAPSHOT", arguments.snapshot.clone())];
+    let asked = match (&arguments.snapshot, arguments.at_height) {
+        (Some(snapshot), _) => snapshot.clone(),
+        (None, height) => height.map_or(String::new(), |height| format!("at height {height}")),
+    };
+    let variables = [("STRONGROOM_OPERATION", "restore".to_owned()), ("STRONGROOM_SNAPSHOT", asked)];
     hooks::around(&arguments.hooks, &variables, |_| {}, || run_alone(context, arguments))
 }
 
 fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let mut repository = context.open_to_read()?;
-    let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
+    let snapshot = match (&arguments.snapshot, arguments.at_height) {
+        (None, Some(height)) => restore_ledger::at_height(&repository, height, arguments.source.as_deref())?,
+        (asked, _) => context.select(&repository, asked.as_deref().unwrap_or("latest"))?,
+    }
+    .clone();
     let is_redis = snapshot.manifest.engine == REDIS;
     // Into a server, they are patterns of keys or indices.
     let selection = match arguments.server.to.is_some() {
@@ -42,7 +50,11 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
     };
     let options = RestoreOptions {
         filter: selection.as_ref().map(|selection| selection as &dyn Filter),
-        subtree: arguments.subtree.as_deref().filter(|path| !is_root(path)).map(parse_path).transpose()?,
+        subtree: match &arguments.subtree {
+            // The folder itself, and not those above it.
+            None if snapshot.manifest.engine == LEDGER => Some(restore_ledger::root(&repository, &snapshot)?),
+            asked => asked.as_deref().filter(|path| !is_root(path)).map(parse_path).transpose()?,
+        },
         workers: context.readers(arguments.jobs),
     };
     if let Some(subtree) = &options.subtree
@@ -51,6 +63,10 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         return Err(RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: subtree.to_string() }.into());
     }
     let is_everything = options.filter.is_none() && options.subtree.is_none();
+    if arguments.server.drop_existing && arguments.server.to.is_none() && snapshot.manifest.engine != LEDGER {
+        let text = "--drop-existing is for restoring into a server (--to), or a ledger into its folder; --delta makes a folder what it was";
+        return Err(Usage(text.into()).into());
+    }
     if arguments.dry_run && snapshot.manifest.engine == ENGINE && is_everything {
         repository.require_read_access()?;
         return restore_postgres::plan_cluster(context, &repository, &snapshot, arguments);
@@ -94,6 +110,17 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         owner: true,
         sparse: arguments.sparse,
     };
+    if arguments.server.drop_existing {
+        let target = (into, target_options);
+        return restore_ledger::in_place(
+            context,
+            &mut repository,
+            &snapshot,
+            target,
+            selection.as_ref(),
+            arguments,
+        );
+    }
     if snapshot.manifest.engine == ENGINE && is_everything {
         if ![Overwrite::Never, Overwrite::Delta].contains(&overwrite) {
             return Err(Usage(

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use strongroom_engines::ledger::{ENGINE as LEDGER, Facts};
 use strongroom_format::checkpoint::Hold;
+use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Snapshots;
@@ -12,7 +14,17 @@ use crate::exit::Outcome;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Snapshots) -> anyhow::Result<Outcome> {
-    let repository = context.open()?;
+    let mut repository = context.open()?;
+    // Their heights are in their facts.
+    let has_heights = repository.snapshots().iter().any(|s| s.manifest.engine == LEDGER);
+    if has_heights {
+        repository = context.with_index(repository)?;
+    }
+    let reader = Reader::new(&repository);
+    let height_of = |s: &Snapshot| {
+        let is_ledger = s.manifest.engine == LEDGER;
+        is_ledger.then(|| Facts::of(&reader, s).ok()?.height).flatten()
+    };
     let wanted = |s: &&Snapshot| {
         arguments.source.as_ref().is_none_or(|source| s.manifest.source == *source)
             && arguments.host.as_ref().is_none_or(|host| s.manifest.host == *host)
@@ -32,7 +44,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Snapshots) -> anyhow::Resul
     }
     if context.global.json {
         for snapshot in shown {
-            context.json(&to_json(snapshot));
+            let mut told = to_json(snapshot);
+            if let Some(height) = height_of(snapshot) {
+                told["height"] = height.into();
+            }
+            context.json(&told);
         }
         return Ok(Outcome::Done);
     }
@@ -47,7 +63,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Snapshots) -> anyhow::Resul
             if !s.state.holds.is_empty() {
                 tags = format!("{tags} (held)").trim().to_owned();
             }
-            vec![
+            let mut row = vec![
                 s.id().short(),
                 render::time_ms(s.time_ms()),
                 render::safe(&s.manifest.host),
@@ -56,18 +72,19 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Snapshots) -> anyhow::Resul
                 totals.files.to_string(),
                 render::bytes(totals.bytes),
                 render::bytes(totals.stored_bytes),
-                render::safe(&tags),
-            ]
+            ];
+            if has_heights {
+                row.push(height_of(s).map_or(String::new(), |height| height.to_string()));
+            }
+            row.push(render::safe(&tags));
+            row
         })
         .collect();
-    crate::output::text!(
-        "{}",
-        render::table(
-            &["ID", "TIME", "HOST", "SOURCE", "ENGINE", "FILES", "SIZE", "STORED", "TAGS"],
-            &[5, 6, 7],
-            &rows
-        )
-    );
+    let mut header = vec!["ID", "TIME", "HOST", "SOURCE", "ENGINE", "FILES", "SIZE", "STORED", "TAGS"];
+    if has_heights {
+        header.insert(8, "HEIGHT");
+    }
+    crate::output::text!("{}", render::table(&header, &[5, 6, 7, 8][..header.len() - 6], &rows));
     context.terminal.say(&format!("{} snapshot{}", rows.len(), if rows.len() == 1 { "" } else { "s" }));
     Ok(Outcome::Done)
 }

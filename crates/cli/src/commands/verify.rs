@@ -6,6 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use strongroom_engines::clickhouse::{self, ClickHouseError};
+use strongroom_engines::ledger;
 use strongroom_engines::opensearch::{self, Indices};
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
@@ -46,6 +47,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         opensearch::ENGINE => test.indices(&asked)?,
         redis::ENGINE => test.redis(&asked)?,
         redis::AOF_ENGINE => test.append_only(&asked)?,
+        ledger::ENGINE => test.ledger(&asked)?,
         "clickhouse" => test.clickhouse(asked.clone())?,
         _ => test.databases(&asked)?,
     };
@@ -107,6 +109,15 @@ impl RestoreTest<'_, '_> {
         let verification = PhysicalVerification { databases, assertions: asked, scratch };
         let cluster = PhysicalSnapshot::open(self.reader, self.snapshot)?;
         Ok(cluster.verify(verification, &self.programs(), &self.context.terminal, self.workers)?)
+    }
+
+    fn ledger(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() || self.arguments.scratch_url.is_some() || !self.arguments.database.is_empty() {
+            let text = "a ledger is tested as a whole, in a folder: give --scratch-dir at most";
+            return Err(Usage(text.into()).into());
+        }
+        let (folder, monitor) = (self.scratch_folder(), &self.context.terminal);
+        Ok(ledger::verify(self.reader, self.snapshot, &folder, monitor, self.workers)?)
     }
 
     fn indices(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

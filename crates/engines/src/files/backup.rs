@@ -35,27 +35,7 @@ impl Engine for Files {
         // A file's attributes are read when it is opened, or taken over from the parent.
         let walk =
             Walk::new(&self.roots, WalkOptions { xattrs: XattrScope::NotOfFiles, ..self.options.clone() })?;
-        let parent =
-            sink.parent().and_then(|parent| match EntryCursor::new(sink.reader(), &parent.manifest.tree) {
-                Ok(cursor) => Some(cursor),
-                Err(error) => {
-                    sink.monitor().warn(&format!(
-                        "the parent snapshot {} cannot be read ({error}); every file is read again",
-                        parent.id().short()
-                    ));
-                    None
-                }
-            });
-        let mut run = FilesRun {
-            sink,
-            lane: sink.ordered_lane(ChunkerParams::default())?,
-            parent,
-            hard_links: HardLinks::default(),
-            bytes: 0,
-            read_any: false,
-            roots: self.roots.iter().filter_map(|root| std::path::absolute(root).ok()).collect(),
-            failed_any: false,
-        };
+        let mut run = FilesRun::new(sink, &self.roots, ChunkerParams::default())?;
         for walked in walk {
             match walked {
                 Walked::Entry(walked) => run.entry(*walked)?,
@@ -68,17 +48,61 @@ impl Engine for Files {
         if run.failed_any && !run.read_any {
             return Err(EngineError::NothingReadable);
         }
-        sink.cut(Vec::new(), ChunkerParams::default(), run.bytes);
-        Ok(run.lane.finish()?)
+        run.finish(ChunkerParams::default())
     }
 }
 
-struct FilesRun<'s, 'scope, 'env> {
+/// The tree of the parent snapshot, in which files are looked for in the order of their paths.
+pub(crate) struct ParentTree<'env>(EntryCursor<'env>);
+
+impl<'env> ParentTree<'env> {
+    /// That of the parent, if there is one that may be taken from and can be read.
+    pub(crate) fn of(sink: &Sink<'_, 'env>) -> Option<Self> {
+        let parent = sink.parent()?;
+        match EntryCursor::new(sink.reader(), &parent.manifest.tree) {
+            Ok(cursor) => Some(Self(cursor)),
+            Err(error) => {
+                sink.monitor().warn(&format!(
+                    "the parent snapshot {} cannot be read ({error}); every file is read again",
+                    parent.id().short()
+                ));
+                None
+            }
+        }
+    }
+
+    /// The parent's entry, if the file has not been touched since: same inode, length and times.
+    ///
+    /// # Errors
+    /// What reading the parent fails with.
+    pub(crate) fn unchanged(&mut self, walked: &WalkedEntry) -> Result<Option<TreeEntry>, RepositoryError> {
+        Ok(self.0.seek(&walked.entry.path)?.and_then(|found| if_unchanged(found, walked)))
+    }
+}
+
+fn if_unchanged(found: TreeEntry, walked: &WalkedEntry) -> Option<TreeEntry> {
+    let EntryKind::File(_) = &found.kind else { return None };
+    let (then, now) = (found.metadata.as_ref()?, walked.entry.metadata.as_ref()?);
+    let same = then.inode == now.inode
+        && then.mtime_ns == now.mtime_ns
+        && then.ctime_ns == now.ctime_ns
+        && found.bytes() == walked.size;
+    // An entry whose names of owners changed is new, its content is not; ctime says that attributes are the same.
+    same.then(|| {
+        let mut metadata = now.clone();
+        metadata.xattrs.clone_from(&then.xattrs);
+        TreeEntry { metadata: Some(metadata), ..found }
+    })
+}
+
+/// A run that stores files in the order of their paths.
+pub(crate) struct FilesRun<'s, 'scope, 'env> {
     sink: &'s Sink<'scope, 'env>,
     lane: Lane<'env>,
-    parent: Option<EntryCursor<'env>>,
+    parent: Option<ParentTree<'env>>,
     hard_links: HardLinks,
-    bytes: u64,
+    /// Plain bytes up to here.
+    pub(crate) bytes: u64,
     /// Whether something other than folders above a root was read.
     read_any: bool,
     roots: Vec<PathBuf>,
@@ -91,8 +115,59 @@ enum Outcome {
     Changed(Vec<(Vec<u8>, Vec<u8>)>),
 }
 
-impl FilesRun<'_, '_, '_> {
-    fn failed(&mut self, message: &str) {
+impl<'s, 'scope, 'env> FilesRun<'s, 'scope, 'env> {
+    /// Begins to store what lies below `roots`.
+    ///
+    /// # Errors
+    /// As [`Sink::ordered_lane`].
+    pub(crate) fn new(
+        sink: &'s Sink<'scope, 'env>,
+        roots: &[PathBuf],
+        parameters: ChunkerParams,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            sink,
+            lane: sink.ordered_lane(parameters)?,
+            parent: ParentTree::of(sink),
+            hard_links: HardLinks::default(),
+            bytes: 0,
+            read_any: false,
+            roots: roots.iter().filter_map(|root| std::path::absolute(root).ok()).collect(),
+            failed_any: false,
+        })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// As [`Lane::finish`].
+    pub(crate) fn finish(self, parameters: ChunkerParams) -> Result<(), EngineError> {
+        self.sink.cut(Vec::new(), parameters, self.bytes);
+        Ok(self.lane.finish()?)
+    }
+
+    /// A file whose content the parent has.
+    pub(crate) fn known(&mut self, known: TreeEntry) -> Result<(), RepositoryError> {
+        self.read_any = true;
+        self.sink.monitor().advance(known.bytes());
+        self.bytes += known.bytes();
+        self.lane.entry(known)
+    }
+
+    /// A file whose content, as it is to be stored, somebody else reads.
+    pub(crate) fn content(
+        &mut self,
+        walked: WalkedEntry,
+        reader: &mut dyn Read,
+    ) -> Result<(), RepositoryError> {
+        self.read_any = true;
+        self.lane.against(self.sink.base(&walked.entry.path))?;
+        self.bytes += self.lane.content(&walked.os_path.display(), reader)?;
+        self.lane.end(walked.entry)
+    }
+
+    /// Counts and names what cannot be stored.
+    pub(crate) fn failed(&mut self, message: &str) {
         self.failed_any = true;
         self.sink.count_unreadable();
         self.sink.monitor().warn(message);
@@ -103,7 +178,11 @@ impl FilesRun<'_, '_, '_> {
         self.roots.iter().any(|root| path.starts_with(root))
     }
 
-    fn entry(&mut self, mut walked: WalkedEntry) -> Result<(), EngineError> {
+    /// A file or folder as it lies there.
+    ///
+    /// # Errors
+    /// That of the run, never that of a file.
+    pub(crate) fn entry(&mut self, mut walked: WalkedEntry) -> Result<(), EngineError> {
         walked.entry.link_to = self.hard_links.first_path(&walked);
         if !walked.is_file() {
             // Folders above a root are none of what was asked for.
@@ -111,37 +190,21 @@ impl FilesRun<'_, '_, '_> {
             return Ok(self.lane.entry(walked.entry)?);
         }
         if let Some(known) = self.unchanged(&walked) {
-            self.read_any = true;
-            self.sink.monitor().advance(known.bytes());
-            self.bytes += known.bytes();
             let link_to = walked.entry.link_to.take();
-            return Ok(self.lane.entry(TreeEntry { link_to, ..known })?);
+            return Ok(self.known(TreeEntry { link_to, ..known })?);
         }
         self.file(walked)
     }
 
-    /// The parent's entry, if the file has not been touched since: same inode, length and times.
     fn unchanged(&mut self, walked: &WalkedEntry) -> Option<TreeEntry> {
-        let found = match self.parent.as_mut()?.seek(&walked.entry.path) {
-            Ok(found) => found?,
+        match self.parent.as_mut()?.unchanged(walked) {
+            Ok(found) => found,
             Err(error) => {
                 self.sink.monitor().warn(&format!("a part of the parent snapshot cannot be read ({error}); files are read again from here on"));
                 self.parent = None;
-                return None;
+                None
             }
-        };
-        let EntryKind::File(_) = &found.kind else { return None };
-        let (then, now) = (found.metadata.as_ref()?, walked.entry.metadata.as_ref()?);
-        let same = then.inode == now.inode
-            && then.mtime_ns == now.mtime_ns
-            && then.ctime_ns == now.ctime_ns
-            && found.bytes() == walked.size;
-        // An entry whose names of owners changed is new, its content is not; ctime says that attributes are the same.
-        same.then(|| {
-            let mut metadata = now.clone();
-            metadata.xattrs.clone_from(&then.xattrs);
-            TreeEntry { metadata: Some(metadata), ..found }
-        })
+        }
     }
 
     fn file(&mut self, mut walked: WalkedEntry) -> Result<(), EngineError> {

@@ -29,6 +29,7 @@ mod walk;
 
 pub use attributes::Attribute;
 pub use backup::Files;
+pub(crate) use backup::{FilesRun, ParentTree};
 pub use exclude::{ExcludeError, ExcludeReason, Excludes};
 pub use hard_links::HardLinks;
 pub use open::{Extent, OpenFile};

@@ -148,7 +148,7 @@ impl WalkedEntry {
         self.status.kind == FileType::RegularFile
     }
 
-    pub(super) fn inode(&self) -> u64 {
+    pub(crate) fn inode(&self) -> u64 {
         self.status.inode
     }
 }
