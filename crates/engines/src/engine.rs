@@ -13,6 +13,8 @@ use crate::files::{TargetError, WalkError};
 use crate::opensearch::OpensearchError;
 use crate::postgres::PostgresError;
 use crate::redis::RedisError;
+#[cfg(feature = "clouds")]
+use crate::s3::S3Error;
 
 /// Reads one kind of data.
 pub trait Engine {
@@ -51,6 +53,10 @@ pub enum EngineError {
     /// ClickHouse could not be read.
     #[error(transparent)]
     ClickHouse(#[from] ClickHouseError),
+    /// A bucket could not be read.
+    #[cfg(feature = "clouds")]
+    #[error(transparent)]
+    S3(#[from] S3Error),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

@@ -12,6 +12,7 @@ mod opensearch;
 mod parsers;
 mod reading;
 mod redis;
+mod s3;
 mod store;
 mod verify;
 mod wal;
@@ -40,6 +41,7 @@ pub(crate) use self::reading::{
     Cat, Diff, Find, Ls, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,
 };
 pub(crate) use self::redis::BackupRedis;
+pub(crate) use self::s3::{BackupS3, S3Connection};
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
 pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};

@@ -2,6 +2,7 @@
 
 mod backup;
 mod backup_clickhouse;
+mod backup_s3;
 mod cat;
 mod check;
 mod config;
@@ -60,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Opensearch(opensearch) => backup::opensearch(&context, opensearch),
             Engine::Redis(redis) => backup::redis(&context, redis),
             Engine::Clickhouse(clickhouse) => backup_clickhouse::run(&context, clickhouse),
+            Engine::S3(s3) => backup_s3::backup(&context, s3),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
