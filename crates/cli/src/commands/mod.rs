@@ -28,6 +28,7 @@ mod restore_clickhouse;
 mod restore_opensearch;
 mod restore_postgres;
 mod restore_redis;
+mod restore_s3;
 mod restore_server;
 mod restored;
 mod show;

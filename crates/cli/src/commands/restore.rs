@@ -6,6 +6,7 @@ use serde_json::json;
 use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptions, TargetOptions, restore};
 use strongroom_engines::postgres::physical::ENGINE;
 use strongroom_engines::redis::ENGINE as REDIS;
+use strongroom_engines::s3::ENGINE as S3;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
@@ -15,6 +16,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
+use super::restore_s3::CurrentObjects;
 use super::{restore_postgres, restore_redis, restore_server};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
@@ -40,8 +42,11 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         true => None,
         false => Selection::new(&arguments.include, &arguments.exclude)?,
     };
+    let filter = selection.as_ref().map(|selection| selection as &dyn Filter);
+    let is_bucket = snapshot.manifest.engine == S3;
+    let current = is_bucket.then_some(CurrentObjects(filter));
     let options = RestoreOptions {
-        filter: selection.as_ref().map(|selection| selection as &dyn Filter),
+        filter: current.as_ref().map(|current| current as &dyn Filter).or(filter),
         subtree: arguments.subtree.as_deref().filter(|path| !is_root(path)).map(parse_path).transpose()?,
         workers: context.readers(arguments.jobs),
     };
@@ -91,7 +96,8 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
     let target_options = TargetOptions {
         overwrite,
         numeric_ids: arguments.numeric_ids,
-        owner: true,
+        // Objects have none.
+        owner: !is_bucket,
         sparse: arguments.sparse,
     };
     if snapshot.manifest.engine == ENGINE && is_everything {

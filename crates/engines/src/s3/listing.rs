@@ -54,8 +54,6 @@ pub(super) struct Object {
     /// Without what all keys of the backup begin with.
     pub(super) key: String,
     pub(super) path: EntryPath,
-    /// Which of the older ones; 0 is the current one.
-    pub(super) older: u64,
     pub(super) listed: ListedObject,
 }
 
@@ -118,7 +116,7 @@ impl Pages for Listing<'_, '_> {
             }
             let place = Place { key, version: if is_current { 0 } else { position.older } };
             let path = place.path().map_err(|error| senseless(&place.key, error.to_string()))?;
-            items.push(Object { key: place.key, path, older: place.version, listed });
+            items.push(Object { key: place.key, path, listed });
         }
         if !page.is_truncated {
             return Ok(Some(Page { items, next: None }));
