@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use strongroom_format::tree_entry::TreeEntry;
 
+use super::attributes::Attributes;
 use super::error::{S3Error, in_words};
 use super::key::Place;
 use super::listing::{Listing, Object};
-use super::order::InTreeOrder;
+use super::order::{InTreeOrder, MOST_HELD};
 use super::read::{self, Opened, Tagging};
 use super::restore::{BucketReport, BucketSwitches, Group, Groups, Objects};
 use super::session::{Session, failed};
@@ -15,6 +17,46 @@ use crate::engine::EngineError;
 
 /// Keys that are deleted with one request.
 const DELETED_AT_ONCE: usize = 1000;
+
+/// What is there, key by key in the order of a snapshot.
+pub(super) struct There<'s, 'm> {
+    order: InTreeOrder<Listing<'s, 'm>>,
+    next: Option<Object>,
+}
+
+impl<'s, 'm> There<'s, 'm> {
+    pub(super) fn new(listing: Listing<'s, 'm>) -> Result<Self, S3Error> {
+        let mut order = InTreeOrder::new(listing, "", MOST_HELD);
+        let next = order.next_item()?;
+        Ok(Self { order, next })
+    }
+
+    /// What there is under a key, the newest first. Keys are asked for in the order of a snapshot.
+    pub(super) fn seek(&mut self, key: &str) -> Result<Vec<Object>, S3Error> {
+        let mut found = Vec::new();
+        let Ok(path) = (Place { key: key.to_owned(), version: 0 }).path() else { return Ok(found) };
+        while let Some(object) = self.next.take() {
+            if object.key == key {
+                found.push(object);
+            } else if object.path > path {
+                self.next = Some(object);
+                break;
+            }
+            self.next = self.order.next_item()?;
+        }
+        Ok(found)
+    }
+}
+
+/// Whether there is, under a key, what would be written: the same bytes in the same order, and the same delete markers.
+pub(super) fn has_same_bytes(group: &Group, there: &[Object]) -> bool {
+    let is_same = |((entry, attributes), object): (&(TreeEntry, Attributes), &Object)| {
+        attributes.etag == object.listed.etag
+            && entry.bytes() == object.listed.size
+            && attributes.delete_marker == object.listed.is_delete_marker
+    };
+    group.entries.len() == there.len() && group.entries.iter().zip(there.iter().rev()).all(is_same)
+}
 
 /// Whether what is there, whose bytes are the same, also has what belongs to the object.
 ///

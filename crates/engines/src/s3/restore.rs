@@ -1,11 +1,9 @@
 //! `restore --to`: a snapshot into a bucket.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::Receiver;
-use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::{Content, TreeEntry};
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
@@ -21,7 +19,7 @@ use super::error::{S3Error, in_words};
 use super::facts::Facts;
 use super::key::Place;
 use super::listing::{Kind, Listing, Object, Versioning, versioning};
-use super::mirror;
+use super::mirror::{self, There};
 use super::order::{InTreeOrder, MOST_HELD, Pages as _, Position};
 use super::read::WHOLE_BYTES;
 use super::selection::KeySelection;
@@ -179,15 +177,15 @@ impl<'r> Objects<'r> {
             }
             protected.extend(whole.strip_prefix(&to.prefix).map(str::to_owned));
         }
-        let listing = |with_tags| Listing {
+        let listing = |kind, with_tags| Listing {
             session: &session,
-            kind: Kind::Objects,
+            kind,
             with_tags,
             left_out: &protected,
             shard: self.facts.shard,
         };
         if !switches.drop_existing {
-            require_empty(&mut listing(false), to)?;
+            require_empty(&mut listing(Kind::Objects, false), to)?;
         }
         let mut report = BucketReport::default();
         if switches.with_configuration {
@@ -217,13 +215,14 @@ impl<'r> Objects<'r> {
                 report: &mut report,
                 workers,
             };
-            let there = switches.drop_existing.then(|| InTreeOrder::new(listing(is_minio), "", MOST_HELD));
-            run.write_all(there)
+            let kind = if replays { Kind::Versions } else { Kind::Objects };
+            let there = switches.drop_existing.then(|| There::new(listing(kind, is_minio)));
+            run.write_all(there.transpose()?)
         });
         let deleted = restored.and_then(|()| match (switches.drop_existing, report.failed) {
             (false, _) => Ok(()),
             (true, 0) => {
-                let there = InTreeOrder::new(listing(false), "", MOST_HELD);
+                let there = InTreeOrder::new(listing(Kind::Objects, false), "", MOST_HELD);
                 mirror::delete_others(self, &session, there, switches, &mut report)
             }
             (true, _) => {
@@ -316,10 +315,9 @@ struct Run<'s, 'm, 'o> {
 }
 
 impl<'s> Run<'s, '_, '_> {
-    fn write_all(&mut self, mut there: Option<InTreeOrder<Listing<'_, '_>>>) -> Result<(), EngineError> {
+    fn write_all(&mut self, mut there: Option<There<'_, '_>>) -> Result<(), EngineError> {
         let objects = self.objects;
         let mut groups = Groups::new(objects.reader, objects.snapshot)?;
-        let mut next = next_of(&mut there)?;
         while let Some(mut group) = groups.next()? {
             if self.session.monitor.is_cancelled() {
                 return Err(RepositoryError::Interrupted.into());
@@ -337,7 +335,7 @@ impl<'s> Run<'s, '_, '_> {
                     continue;
                 }
             }
-            let found = seek(&mut there, &mut next, &group)?;
+            let found = there.as_mut().map(|there| there.seek(&group.key)).transpose()?.unwrap_or_default();
             self.group(group, found)?;
         }
         while !self.ahead.is_empty() {
@@ -346,13 +344,16 @@ impl<'s> Run<'s, '_, '_> {
         Ok(())
     }
 
-    fn group(&mut self, group: Group, found: Option<Object>) -> Result<(), EngineError> {
+    /// `found` is what is there under its key, the newest first.
+    fn group(&mut self, group: Group, mut found: Vec<Object>) -> Result<(), EngineError> {
         let (objects, session, writing) = (self.objects, self.session, self.writing);
-        let same = found.filter(|found| {
-            group.current().is_some_and(|(entry, attributes)| {
-                attributes.etag == found.listed.etag && entry.bytes() == found.listed.size
-            })
-        });
+        let is_left = mirror::has_same_bytes(&group, &found);
+        if is_left && group.current().is_none() {
+            self.note(&group.key, Done::Left);
+            return Ok(());
+        }
+        // The current one, whose metadata may be otherwise all the same.
+        let same = is_left.then(|| found.swap_remove(0));
         let is_long = group.entries.iter().any(|(entry, _)| entry.bytes() > WHOLE_BYTES);
         if is_long {
             let done = match same {
@@ -475,30 +476,4 @@ fn small(
     }
     let bytes = entry.content().map(|content| objects.bytes(content)).transpose()?.unwrap_or_default();
     Ok(write::whole(session, writing, key, attributes, bytes)?)
-}
-
-fn next_of(there: &mut Option<InTreeOrder<Listing<'_, '_>>>) -> Result<Option<Object>, S3Error> {
-    there.as_mut().map_or(Ok(None), InTreeOrder::next_item)
-}
-
-/// What is there under the key of a group.
-fn seek(
-    there: &mut Option<InTreeOrder<Listing<'_, '_>>>,
-    next: &mut Option<Object>,
-    group: &Group,
-) -> Result<Option<Object>, EngineError> {
-    let place = Place { key: group.key.clone(), version: 0 };
-    let Ok(path): Result<EntryPath, _> = place.path() else { return Ok(None) };
-    while let Some(object) = next {
-        match object.path.cmp(&path) {
-            Ordering::Less => *next = next_of(there)?,
-            Ordering::Equal => {
-                let found = next.take();
-                *next = next_of(there)?;
-                return Ok(found);
-            }
-            Ordering::Greater => return Ok(None),
-        }
-    }
-    Ok(None)
 }
