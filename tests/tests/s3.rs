@@ -126,12 +126,13 @@ impl Place {
     }
 }
 
-const ODD_KEYS: [&str; 12] = [
-    "a", "a/b", "a.txt", "a/", "a//b", "!x", " blank + plus", "ü/ö%41", "dots/../x", "a-1/y", "tilde~(1)*'", "z/!00000001",
-];
+/// Keys that MinIO takes, and lists.
+const KEYS: [&str; 8] = ["a/b", "a.txt", "a-1/y", "!x", " blank + plus", "ü/ö%41", "tilde~(1)*'", "z/!00000001"];
+/// It refuses these, or does not list what lies below an object.
+const ODD_KEYS: [&str; 5] = ["a", "a/", "a//b", "z/!00000001/", "a.txt/c"];
 
 fn fill(place: &Place, bucket: &str) {
-    for key in ODD_KEYS {
+    for key in KEYS {
         place.put(bucket, key, &[], key.as_bytes());
     }
     let headers = [
@@ -174,40 +175,38 @@ fn everything_comes_back() {
     let read = proxy.seen().iter().filter(|seen| seen.text().starts_with("/everything/")).count();
     assert_eq!(read, 1, "{:?}", proxy.seen());
     let facts = place.facts(&id_of(&third));
-    assert_eq!((&facts["objects"], &facts["read"], &facts["tags"]), (&16.into(), &1.into(), &"listed".into()));
+    assert_eq!((&facts["objects"], &facts["read"], &facts["tags"]), (&12.into(), &1.into(), &"listed".into()));
     // Whole, into a prefix of another bucket, over a service that is behind a proxy or not.
     place.sandbox.set("STRONGROOM_S3_ENDPOINT", minio.endpoint());
     let target = place.bucket("everything-restored", "");
     let to = format!("s3://{target}/p/q");
     let done = place.sandbox.run(["restore", &id_of(&third), "--to", &to, "--json"]).assert_code(0).one("restore");
-    assert_eq!((&done["objects"], &done["failed"]), (&16.into(), &0.into()), "{done}");
+    assert_eq!((&done["objects"], &done["failed"]), (&12.into(), &0.into()), "{done}");
     place.assert_same((&bucket, ""), (&target, "p/q/"));
     // Where something is, nothing is written; mirrored, only what differs is.
     let refused = place.sandbox.run(["restore", &id_of(&first), "--to", &to]).assert_code(1);
-    assert!(refused.stderr().contains("is not empty"), "{}", refused.stderr());
+    assert!(refused.stderr.contains("is not empty"), "{}", refused.stderr);
     place.put(&target, "p/q/stray", &[], b"x");
     place.put(&target, "p/other", &[], b"not below it");
     place.put(&target, "p/q/attributes", &[], b"with all");
     let mirror = ["restore", &id_of(&third), "--to", &to, "--drop-existing", "--json"];
     let done = place.sandbox.run(mirror).assert_code(0).one("restore");
-    assert_eq!((&done["objects"], &done["left"], &done["deleted"]), (&1.into(), &15.into(), &1.into()), "{done}");
+    assert_eq!((&done["objects"], &done["left"], &done["deleted"]), (&1.into(), &11.into(), &1.into()), "{done}");
     place.assert_same((&bucket, ""), (&target, "p/q/"));
     assert_eq!(place.client.get(&target, "p/other").unwrap(), b"not below it");
     // By prefix, by pattern, one alone, as files.
     let done = place.sandbox.run(["restore", "latest", "--to", &format!("s3://{target}/some"), "--include", "a/", "--include", "*.txt"]);
     let _ = done.assert_code(0);
     let some = place.client.list(&target, "some/").unwrap();
-    assert_eq!(some, ["some/a.txt", "some/a/", "some/a//b", "some/a/b"]);
-    for key in ["a//b", "dots/../x", "!x", "attributes"] {
+    assert_eq!(some, ["some/a.txt", "some/a/b"]);
+    for key in ["a/b", " blank + plus", "!x", "attributes"] {
         assert_eq!(place.sandbox.cat("latest", key), place.client.get(&bucket, key).unwrap(), "{key}");
     }
-    // A key that is also a folder's name cannot be a file: that is told, and all else is there.
-    let files = place.sandbox.run(["restore", "latest", "--target", "files", "--exclude", "objects/a"]).assert_code(0);
-    let _ = files;
+    let _ = place.sandbox.run(["restore", "latest", "--target", "files"]).assert_code(0);
     assert_eq!(std::fs::read(place.sandbox.path("files/objects/attributes")).unwrap(), b"with all");
     // Tested by reading, and by restoring.
     let verified = place.sandbox.run(["verify", "latest", "--json"]).assert_code(0).one("verify");
-    assert_eq!(verified["databases"][0]["objects"], 16, "{verified}");
+    assert_eq!(verified["databases"][0]["objects"], 12, "{verified}");
     let scratch = format!("s3://{target}/scratch");
     let _ = place.sandbox.run(["verify", "latest", "--scratch-url", &scratch]).assert_code(0);
     assert_eq!(place.client.list(&target, "scratch").unwrap(), Vec::<String>::new());
@@ -227,7 +226,7 @@ fn versions_and_delete_markers_are_replayed() {
     place.put(&bucket, "old", &[], b"55555");
     place.put(&bucket, "gone", &[], b"666666");
     place.client.delete(&bucket, "gone").unwrap();
-    place.put(&bucket, "twice/below", &[], b"88888888");
+    place.put(&bucket, "twice.txt", &[], b"88888888");
     let first = place.sandbox.backup(["s3", &bucket]);
     let facts = place.facts(&id_of(&first));
     assert_eq!(
@@ -256,7 +255,7 @@ fn versions_and_delete_markers_are_replayed() {
     assert_eq!(place.history(&configured), place.history(&bucket));
     let plain = place.bucket("versions-plain", "");
     let said = place.sandbox.run(["restore", "latest", "--to", &format!("s3://{plain}")]).assert_code(0);
-    assert!(said.stderr().contains("only current objects were restored"), "{}", said.stderr());
+    assert!(said.stderr.contains("only current objects were restored"), "{}", said.stderr);
     place.assert_same((&bucket, ""), (&plain, ""));
     // Suspended: what is written is the version `null`, again and again.
     place.version(&bucket, "Suspended");
@@ -291,7 +290,7 @@ fn the_repository_may_lie_in_the_same_bucket() {
     let done = place.run(mirror).assert_code(0).one("restore");
     assert_eq!((&done["left"], &done["deleted"]), (&2.into(), &1.into()), "{done}");
     let into = place.run(["restore", "latest", "--to", "s3://shared/own/repo/x"]).assert_code(1);
-    assert!(into.stderr().contains("the repository itself lies"), "{}", into.stderr());
+    assert!(into.stderr.contains("the repository itself lies"), "{}", into.stderr);
     let _ = place.run(["backup", "s3", "shared/own/repo"]).assert_code(1);
     place.assert_clean();
 }
@@ -336,10 +335,16 @@ fn a_service_that_lists_no_tags_is_asked_for_them() {
     for key in ["a", "b/c", "b c+d"] {
         place.put(&bucket, key, &[("x-amz-tagging", "k=v"), ("x-amz-meta-m", "n"), ("content-type", "x/y")], b"1");
     }
-    place.put(&bucket, "a", &[], b"2");
+    place.put(&bucket, "b c+d", &[], b"2");
     place.client.delete(&bucket, "b/c").unwrap();
+    for key in ODD_KEYS {
+        place.put(&bucket, key, &[], key.as_bytes());
+    }
     let first = place.sandbox.backup(["s3", &bucket]);
     assert_eq!(place.facts(&id_of(&first))["tags"], "asked");
+    for key in ODD_KEYS {
+        assert_eq!(place.sandbox.cat("latest", key), place.client.get(&bucket, key).unwrap(), "{key}");
+    }
     let tags = b"<Tagging><TagSet><Tag><Key>new</Key><Value>tag</Value></Tag></TagSet></Tagging>";
     accepted(place.client.s3("PUT", "/tagged-elsewhere/a?tagging=", &[], tags).unwrap()).unwrap();
     let second = place.sandbox.backup(["s3", &bucket]);

@@ -46,31 +46,26 @@ pub(super) fn read(
     macro_rules! part {
         ($operation:literal, $ask:ident, $keep:expr) => {{
             let request = session.client.$ask().bucket(&session.bucket);
+            let asked = session.call($operation, "", || async { request.clone().send().await.map_err(failed) });
+            let keep: fn(&mut Configuration, _) = $keep;
+            kept(asked, $operation, &mut denied)?.into_iter().for_each(|answer| keep(&mut configuration, answer));
+        }};
+        ($operation:literal, $ask:ident) => {{
+            let request = session.client.$ask().bucket(&session.bucket);
             let raw = RawAnswer::new(false);
             let asked = session.call($operation, "", || async {
-                request.clone().customize().interceptor(raw.clone()).send().await.map_err(failed)
+                let answer = request.clone().customize().interceptor(raw.clone()).send().await;
+                raw.body_of(answer)
             });
-            match asked {
-                Ok(answer) => {
-                    let keep: fn(&mut Configuration, _, String) = $keep;
-                    keep(&mut configuration, answer, String::from_utf8_lossy(&raw.body()).into_owned());
-                }
-                Err(error) if error.is_denied() => denied.push($operation.to_owned()),
-                // Without it, or not known to the service: 404, 400, 405, 501.
-                Err(error) if error.status().is_some_and(|status| status != 503) => {}
-                Err(error) => return Err(error),
+            if let Some(xml) = kept(asked, $operation, &mut denied)? {
+                configuration.others.insert($operation.to_owned(), String::from_utf8_lossy(&xml).into_owned());
             }
         }};
-        ($operation:literal, $ask:ident) => {
-            part!($operation, $ask, |configuration, _, xml| {
-                configuration.others.insert($operation.to_owned(), xml);
-            })
-        };
     }
-    part!("GetBucketTagging", get_bucket_tagging, |configuration, answer: GetBucketTaggingOutput, _| {
+    part!("GetBucketTagging", get_bucket_tagging, |configuration, answer: GetBucketTaggingOutput| {
         configuration.tags = answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect();
     });
-    part!("GetBucketPolicy", get_bucket_policy, |configuration, answer: GetBucketPolicyOutput, _| {
+    part!("GetBucketPolicy", get_bucket_policy, |configuration, answer: GetBucketPolicyOutput| {
         configuration.policy = answer.policy;
     });
     part!("GetBucketLifecycleConfiguration", get_bucket_lifecycle_configuration);
@@ -84,6 +79,24 @@ pub(super) fn read(
     part!("GetBucketReplication", get_bucket_replication);
     part!("GetBucketLogging", get_bucket_logging);
     Ok((configuration, denied))
+}
+
+/// An answer, unless there is none: the bucket has no such thing, the service does not know it, or it is denied.
+fn kept<T>(
+    asked: Result<T, S3Error>,
+    operation: &str,
+    denied: &mut Vec<String>,
+) -> Result<Option<T>, S3Error> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_denied() => {
+            denied.push(operation.to_owned());
+            Ok(None)
+        }
+        // 404, 400, 405, 501; and 200 with what the SDK does not understand.
+        Err(error) if error.status().is_some_and(|status| status != 503) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl Configuration {

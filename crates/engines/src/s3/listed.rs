@@ -47,7 +47,7 @@ pub(super) fn parse(xml: &[u8]) -> Result<ListPage, String> {
     let (mut page, mut fields) = (ListPage::default(), Vec::<(Vec<u8>, String)>::new());
     // The names of the elements that are open, and the text of the innermost.
     let (mut open, mut text) = (Vec::<Vec<u8>>::new(), String::new());
-    let mut is_whole = false;
+    let (mut is_whole, mut is_encoded) = (false, false);
     loop {
         let event = reader.read_event().map_err(|error| error.to_string())?;
         match event {
@@ -64,7 +64,12 @@ pub(super) fn parse(xml: &[u8]) -> Result<ListPage, String> {
             Event::End(_) => {
                 let name = open.pop().unwrap_or_default();
                 match open.len() {
+                    0 if !name.starts_with(b"List") => return Err("it is no list".into()),
                     0 => is_whole = true,
+                    1 if name == b"EncodingType" && text != "url" => {
+                        return Err(format!("keys are encoded as {text}"));
+                    }
+                    1 if name == b"EncodingType" => is_encoded = true,
                     1 => end_of_item(&mut page, &name, &text, &mut fields)?,
                     2 => fields.push((name, std::mem::take(&mut text))),
                     _ => {}
@@ -75,7 +80,16 @@ pub(super) fn parse(xml: &[u8]) -> Result<ListPage, String> {
             _ => {}
         }
     }
-    if is_whole { Ok(page) } else { Err("it ends in the middle".into()) }
+    if !is_whole {
+        return Err("it ends in the middle".into());
+    }
+    // Not every service does as it was asked.
+    if is_encoded {
+        for key in page.objects.iter_mut().map(|object| &mut object.key).chain(&mut page.next_key) {
+            *key = decoded(key)?;
+        }
+    }
+    Ok(page)
 }
 
 fn entity(name: &[u8]) -> Option<char> {
@@ -100,9 +114,8 @@ fn end_of_item(
             page.objects.push(object(name, fields)?);
         }
         b"IsTruncated" => page.is_truncated = text.trim() == "true",
-        b"NextKeyMarker" => page.next_key = Some(decoded(text)?),
+        b"NextKeyMarker" => page.next_key = Some(text.to_owned()),
         b"NextVersionIdMarker" => page.next_version = Some(text.to_owned()),
-        b"EncodingType" if text != "url" => return Err(format!("keys are encoded as {text}")),
         _ => {}
     }
     fields.clear();
@@ -114,7 +127,7 @@ fn object(kind: &[u8], fields: &[(Vec<u8>, String)]) -> Result<ListedObject, Str
         fields.iter().find(|(name, _)| name == wanted.as_bytes()).map(|(_, text)| text.as_str())
     };
     let is_delete_marker = kind == b"DeleteMarker";
-    let key = decoded(field("Key").ok_or("an object without a key")?)?;
+    let key = field("Key").ok_or("an object without a key")?.to_owned();
     let missing = |what: &str| format!("{key:?} has no {what}");
     let modified = field("LastModified").ok_or_else(|| missing("date"))?;
     let modified = DateTime::from_str(modified, Format::DateTime).ok();
@@ -186,10 +199,11 @@ mod tests {
             assert!(parse(&PAGE.as_bytes()[..end]).is_err(), "{end}");
         }
         for wrong in [
-            "<R><Contents><Key>a</Key></Contents></R>",
-            "<R><Contents><Key>%zz</Key><LastModified>2026-11-22T13:00:00Z</LastModified><Size>1</Size></Contents></R>",
-            "<R><Contents><Key>a</Key><LastModified>2026-11-22T13:00:00Z</LastModified><Size>-1</Size></Contents></R>",
-            "<R><EncodingType>other</EncodingType></R>",
+            "<List><Contents><Key>a</Key></Contents></List>",
+            "<List><EncodingType>url</EncodingType><Contents><Key>%zz</Key><LastModified>2026-11-22T13:00:00Z</LastModified><Size>1</Size></Contents></List>",
+            "<List><Contents><Key>a</Key><LastModified>2026-11-22T13:00:00Z</LastModified><Size>-1</Size></Contents></List>",
+            "<List><EncodingType>other</EncodingType></List>",
+            "<Error><Code>InternalError</Code></Error>",
             "no xml",
         ] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");

@@ -1,5 +1,6 @@
 //! The list of a bucket, a page at a time: only what was asked for, and never out of order.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,9 +8,11 @@ use aws_sdk_s3::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::types::{BucketVersioningStatus, EncodingType};
+use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::EncodingType;
+use aws_smithy_runtime_api::http::Response;
 use strongroom_format::path::EntryPath;
+use strongroom_store::aws::Failure;
 
 use super::error::S3Error;
 use super::key::Place;
@@ -159,8 +162,8 @@ impl Listing<'_, '_> {
                 session.call("ListObjectsV2", &whole_prefix, || async {
                     let raw = RawAnswer::new(self.with_tags);
                     let request = request.clone().customize().interceptor(raw.clone());
-                    request.send().await.map_err(failed)?;
-                    listed::parse(&raw.body()).map_err(broken)
+                    let answer = request.send().await;
+                    raw.body_of(answer).and_then(|body| listed::parse(&body).map_err(broken))
                 })
             }
             Kind::Versions => {
@@ -175,8 +178,8 @@ impl Listing<'_, '_> {
                 session.call("ListObjectVersions", &whole_prefix, || async {
                     let raw = RawAnswer::new(self.with_tags);
                     let request = request.clone().customize().interceptor(raw.clone());
-                    request.send().await.map_err(failed)?;
-                    listed::parse(&raw.body()).map_err(broken)
+                    let answer = request.send().await;
+                    raw.body_of(answer).and_then(|body| listed::parse(&body).map_err(broken))
                 })
             }
         }
@@ -191,11 +194,12 @@ pub(super) fn versioning(session: &Session<'_>) -> Result<(Versioning, bool), S3
     let request = session.client.get_bucket_versioning().bucket(&session.bucket);
     let raw = RawAnswer::new(false);
     let asked = session.call("GetBucketVersioning", "", || async {
-        request.clone().customize().interceptor(raw.clone()).send().await.map_err(failed)
+        let answer = request.clone().customize().interceptor(raw.clone()).send().await;
+        raw.body_of(answer)
     });
     let versioning = match asked {
-        Ok(answer) => match answer.status {
-            Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
+        Ok(xml) => match String::from_utf8_lossy(&xml).split_once("<Status>") {
+            Some((_, status)) if status.starts_with("Enabled<") => Versioning::Enabled,
             Some(_) => Versioning::Suspended,
             None => Versioning::Never,
         },
@@ -208,7 +212,7 @@ pub(super) fn versioning(session: &Session<'_>) -> Result<(Versioning, bool), S3
 /// Keeps an answer as it came.
 #[derive(Debug, Clone)]
 pub(super) struct RawAnswer {
-    body: Arc<Mutex<Vec<u8>>>,
+    body: Arc<Mutex<Option<Vec<u8>>>>,
     is_minio: Arc<AtomicBool>,
     with_tags: bool,
 }
@@ -218,8 +222,17 @@ impl RawAnswer {
         Self { body: Arc::default(), is_minio: Arc::default(), with_tags }
     }
 
-    pub(super) fn body(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner))
+    /// That of an answer that says yes, whatever the SDK makes of it: services differ in how they call its root.
+    pub(super) fn body_of<T, E>(&self, answer: Result<T, SdkError<E, Response>>) -> Result<Vec<u8>, Failure>
+    where
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (body, answer) {
+            (Some(body), _) => Ok(body),
+            (None, Err(error)) => Err(failed(error)),
+            (None, Ok(_)) => Err(broken("the answer has no body")),
+        }
     }
 }
 
@@ -250,7 +263,7 @@ impl Intercept for RawAnswer {
         let answer = context.response();
         let is_minio = answer.headers().get("server").is_some_and(|server| server.starts_with("MinIO"));
         self.is_minio.store(is_minio, Ordering::Relaxed);
-        let body = answer.body().bytes().unwrap_or_default().to_vec();
+        let body = answer.body().bytes().filter(|_| answer.status().is_success()).map(<[u8]>::to_vec);
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = body;
         Ok(())
     }
