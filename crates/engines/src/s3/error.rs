@@ -40,7 +40,7 @@ pub enum S3Error {
         source: Box<dyn Error + Send + Sync>,
     },
     /// A listing that cannot be believed.
-    #[error("the list of {bucket} makes no sense behind {key:?}: {why}; no snapshot was made")]
+    #[error("the list of {bucket} makes no sense behind {key:?}: {why}")]
     Listing {
         /// Bucket and endpoint.
         bucket: String,
@@ -50,7 +50,7 @@ pub enum S3Error {
         why: String,
     },
     /// Nothing of what is there could be read.
-    #[error("none of the {objects} objects in {bucket} can be read; no snapshot was made")]
+    #[error("none of the {objects} objects in {bucket} can be read")]
     NothingReadable {
         /// Bucket and endpoint.
         bucket: String,
