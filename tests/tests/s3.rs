@@ -46,8 +46,11 @@ impl Place {
 
     fn version(&self, bucket: &str, status: &str) {
         if !status.is_empty() {
-            let xml = format!("<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>{status}</Status></VersioningConfiguration>");
-            accepted(self.client.s3("PUT", &format!("/{bucket}?versioning="), &[], xml.as_bytes()).unwrap()).unwrap();
+            let xml = format!(
+                "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>{status}</Status></VersioningConfiguration>"
+            );
+            accepted(self.client.s3("PUT", &format!("/{bucket}?versioning="), &[], xml.as_bytes()).unwrap())
+                .unwrap();
         }
     }
 
@@ -58,7 +61,8 @@ impl Place {
     /// An object in parts of these bodies.
     fn put_parts(&self, bucket: &str, key: &str, headers: &[(&str, &str)], parts: &[Vec<u8>]) {
         let path = object(bucket, key);
-        let begun = accepted(self.client.s3("POST", &format!("{path}?uploads="), headers, b"").unwrap()).unwrap();
+        let begun =
+            accepted(self.client.s3("POST", &format!("{path}?uploads="), headers, b"").unwrap()).unwrap();
         let id = begun.xml("UploadId").unwrap();
         let mut xml = String::from("<CompleteMultipartUpload>");
         for (number, part) in (1..).zip(parts) {
@@ -68,7 +72,8 @@ impl Place {
             xml.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"));
         }
         xml.push_str("</CompleteMultipartUpload>");
-        accepted(self.client.s3("POST", &format!("{path}?uploadId={id}"), &[], xml.as_bytes()).unwrap()).unwrap();
+        accepted(self.client.s3("POST", &format!("{path}?uploadId={id}"), &[], xml.as_bytes()).unwrap())
+            .unwrap();
     }
 
     /// Everything that a key has: what a GET answers, and its tags.
@@ -77,12 +82,20 @@ impl Place {
         let got = accepted(self.client.s3("GET", &path, &[], b"").unwrap()).unwrap();
         let kept = |name: &str| {
             let names = ["etag", "expires", "content-type", "content-length"];
-            let has = ["cache-control", "content-encoding", "content-disposition", "content-language", "x-amz-meta-"];
+            let has = [
+                "cache-control",
+                "content-encoding",
+                "content-disposition",
+                "content-language",
+                "x-amz-meta-",
+            ];
             names.contains(&name) || has.iter().any(|start| name.starts_with(start))
         };
-        let headers = got.head.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        let headers =
+            got.head.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
         let headers = headers.filter(|(name, _)| kept(name)).collect();
-        let tags = accepted(self.client.s3("GET", &format!("{path}?tagging="), &[], b"").unwrap()).unwrap().text();
+        let tags =
+            accepted(self.client.s3("GET", &format!("{path}?tagging="), &[], b"").unwrap()).unwrap().text();
         let tags = tags.split("<TagSet>").nth(1).unwrap_or_default().to_owned();
         (headers, tags, got.body)
     }
@@ -97,20 +110,27 @@ impl Place {
         assert_eq!(keys, below(two.0, two.1));
         for key in keys {
             let was = self.object(one.0, &format!("{}{key}", one.1));
-            assert!(was == self.object(two.0, &format!("{}{key}", two.1)), "{key} is not the same: {:?}", (was.0, was.1));
+            assert!(
+                was == self.object(two.0, &format!("{}{key}", two.1)),
+                "{key} is not the same: {:?}",
+                (was.0, was.1)
+            );
         }
     }
 
     /// What lists of versions say, the newest first: key, and size or `deleted`.
     fn history(&self, bucket: &str) -> Vec<(String, String)> {
-        let text = accepted(self.client.s3("GET", &format!("/{bucket}?versions="), &[], b"").unwrap()).unwrap().text();
+        let text = accepted(self.client.s3("GET", &format!("/{bucket}?versions="), &[], b"").unwrap())
+            .unwrap()
+            .text();
         let field = |part: &str, tag: &str| {
             let (_, rest) = part.split_once(&format!("<{tag}>"))?;
             Some(rest.split_once('<')?.0.to_owned())
         };
         let mut found = Vec::new();
         let mut rest = text.as_str();
-        while let Some(at) = [rest.find("<Version>"), rest.find("<DeleteMarker>")].into_iter().flatten().min() {
+        while let Some(at) = [rest.find("<Version>"), rest.find("<DeleteMarker>")].into_iter().flatten().min()
+        {
             let (is_marker, part) = (rest[at..].starts_with("<DeleteMarker>"), &rest[at + 1..]);
             let end = part.find(if is_marker { "</DeleteMarker>" } else { "</Version>" }).unwrap();
             let size = if is_marker { "deleted".into() } else { field(&part[..end], "Size").unwrap() };
@@ -127,7 +147,8 @@ impl Place {
 }
 
 /// Keys that MinIO takes, and lists.
-const KEYS: [&str; 8] = ["a/b", "a.txt", "a-1/y", "!x", " blank + plus", "ü/ö%41", "tilde~(1)*'", "z/!00000001"];
+const KEYS: [&str; 8] =
+    ["a/b", "a.txt", "a-1/y", "!x", " blank + plus", "ü/ö%41", "tilde~(1)*'", "z/!00000001"];
 /// It refuses these, or does not list what lies below an object.
 const ODD_KEYS: [&str; 5] = ["a", "a/", "a//b", "z/!00000001/", "a.txt/c"];
 
@@ -148,7 +169,12 @@ fn fill(place: &Place, bucket: &str) {
     place.put(bucket, "attributes", &headers, b"with all");
     place.put(bucket, "empty", &[], b"");
     place.put(bucket, "large", &[], &noise(17 << 20, 1));
-    place.put_parts(bucket, "parts", &headers, &[noise(5 << 20, 2), noise(6 << 20, 3), noise(7 << 20, 4), b"end".to_vec()]);
+    place.put_parts(
+        bucket,
+        "parts",
+        &headers,
+        &[noise(5 << 20, 2), noise(6 << 20, 3), noise(7 << 20, 4), b"end".to_vec()],
+    );
 }
 
 #[test]
@@ -174,12 +200,16 @@ fn everything_comes_back() {
     let third = place.sandbox.backup(["s3", &bucket]);
     assert_eq!(proxy.count(Kind::Get) + proxy.count(Kind::Head), 1, "{:?}", proxy.seen());
     let facts = place.facts(&id_of(&third));
-    assert_eq!((&facts["objects"], &facts["read"], &facts["tags"]), (&12.into(), &1.into(), &"listed".into()));
+    assert_eq!(
+        (&facts["objects"], &facts["read"], &facts["tags"]),
+        (&12.into(), &1.into(), &"listed".into())
+    );
     // Whole, into a prefix of another bucket, over a service that is behind a proxy or not.
     place.sandbox.set("STRONGROOM_S3_ENDPOINT", minio.endpoint());
     let target = place.bucket("everything-restored", "");
     let to = format!("s3://{target}/p/q");
-    let done = place.sandbox.run(["restore", &id_of(&third), "--to", &to, "--json"]).assert_code(0).one("restore");
+    let done =
+        place.sandbox.run(["restore", &id_of(&third), "--to", &to, "--json"]).assert_code(0).one("restore");
     assert_eq!((&done["objects"], &done["failed"]), (&12.into(), &0.into()), "{done}");
     place.assert_same((&bucket, ""), (&target, "p/q/"));
     // Where something is, nothing is written; mirrored, only what differs is.
@@ -190,11 +220,24 @@ fn everything_comes_back() {
     place.put(&target, "p/q/attributes", &[], b"with all");
     let mirror = ["restore", &id_of(&third), "--to", &to, "--drop-existing", "--json"];
     let done = place.sandbox.run(mirror).assert_code(0).one("restore");
-    assert_eq!((&done["objects"], &done["left"], &done["deleted"]), (&1.into(), &11.into(), &1.into()), "{done}");
+    assert_eq!(
+        (&done["objects"], &done["left"], &done["deleted"]),
+        (&1.into(), &11.into(), &1.into()),
+        "{done}"
+    );
     place.assert_same((&bucket, ""), (&target, "p/q/"));
     assert_eq!(place.client.get(&target, "p/other").unwrap(), b"not below it");
     // By prefix, by pattern, one alone, as files.
-    let done = place.sandbox.run(["restore", "latest", "--to", &format!("s3://{target}/some"), "--include", "a/", "--include", "*.txt"]);
+    let done = place.sandbox.run([
+        "restore",
+        "latest",
+        "--to",
+        &format!("s3://{target}/some"),
+        "--include",
+        "a/",
+        "--include",
+        "*.txt",
+    ]);
     let _ = done.assert_code(0);
     let some = place.client.list(&target, "some/").unwrap();
     assert_eq!(some, ["some/a.txt", "some/a/b"]);
@@ -245,7 +288,11 @@ fn versions_and_delete_markers_are_replayed() {
     // Once more changes nothing.
     let again = ["restore", "latest", "--to", &to, "--drop-existing", "--json"];
     let again = place.sandbox.run(again).assert_code(0).one("restore");
-    assert_eq!((&again["objects"], &again["versions"], &again["left"]), (&0.into(), &0.into(), &4.into()), "{again}");
+    assert_eq!(
+        (&again["objects"], &again["versions"], &again["left"]),
+        (&0.into(), &0.into(), &4.into()),
+        "{again}"
+    );
     assert_eq!(place.history(&target), place.history(&bucket));
     // A new bucket gets versioning with the configuration; without, the current objects are all there is, and that is said.
     let configured = place.bucket("versions-configured", "");
@@ -266,7 +313,11 @@ fn versions_and_delete_markers_are_replayed() {
     assert_eq!(place.sandbox.cat("latest", "twice"), b"null again");
     let current = place.sandbox.backup(["s3", &bucket, "--current-only"]);
     let facts = place.facts(&id_of(&current));
-    assert_eq!((&facts["objects"], &facts["versions"], &facts["read"]), (&3.into(), &0.into(), &3.into()), "{facts}");
+    assert_eq!(
+        (&facts["objects"], &facts["versions"], &facts["read"]),
+        (&3.into(), &0.into(), &3.into()),
+        "{facts}"
+    );
 }
 
 #[test]
@@ -274,7 +325,8 @@ fn the_repository_may_lie_in_the_same_bucket() {
     let Some(minio) = Minio::shared().unwrap() else { return };
     let client = minio.client();
     client.create_bucket("shared").unwrap();
-    let place = Sandbox::on_aws("s3://shared/own/repo", minio.root(), &minio.endpoint(), "http://127.0.0.1:9");
+    let place =
+        Sandbox::on_aws("s3://shared/own/repo", minio.root(), &minio.endpoint(), "http://127.0.0.1:9");
     let _ = place.run(["init", "--key-file", "own.key"]).assert_code(0);
     let mut place = place;
     place.set("STRONGROOM_KEY_FILE", "own.key");
@@ -332,7 +384,12 @@ fn a_service_that_lists_no_tags_is_asked_for_them() {
     let Some(place) = Place::moto() else { return };
     let bucket = place.bucket("tagged-elsewhere", "");
     for key in ["a", "b/c", "b c+d"] {
-        place.put(&bucket, key, &[("x-amz-tagging", "k=v"), ("x-amz-meta-m", "n"), ("content-type", "x/y")], b"1");
+        place.put(
+            &bucket,
+            key,
+            &[("x-amz-tagging", "k=v"), ("x-amz-meta-m", "n"), ("content-type", "x/y")],
+            b"1",
+        );
     }
     place.put(&bucket, "b c+d", &[], b"2");
     place.client.delete(&bucket, "b/c").unwrap();

@@ -43,7 +43,10 @@ impl Place {
     /// Whether the snapshot has the bucket as it is.
     fn assert_as_it_is(&self) {
         for key in self.client.list(&self.bucket, "").unwrap() {
-            assert!(self.sandbox.cat("latest", &key) == self.client.get(&self.bucket, &key).unwrap(), "{key}");
+            assert!(
+                self.sandbox.cat("latest", &key) == self.client.get(&self.bucket, &key).unwrap(),
+                "{key}"
+            );
         }
     }
 }
@@ -131,7 +134,11 @@ fn a_restore_that_breaks_off_says_so() {
     let mirror = ["restore", "latest", "--to", "s3://s3-broken-restored", "--drop-existing", "--json"];
     let ran = place.sandbox.run(mirror).assert_code(3);
     let done = ran.one("restore");
-    assert_eq!((&done["objects"], &done["failed"], &done["deleted"]), (&12.into(), &1.into(), &0.into()), "{done}");
+    assert_eq!(
+        (&done["objects"], &done["failed"], &done["deleted"]),
+        (&12.into(), &1.into(), &0.into()),
+        "{done}"
+    );
     assert!(ran.stderr.contains("some/4") && ran.stderr.contains("nothing was deleted"), "{}", ran.stderr);
     // Credentials that end in the middle.
     place.proxy.heal();

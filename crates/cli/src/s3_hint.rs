@@ -23,11 +23,16 @@ pub(crate) fn hint(error: &S3Error) -> Option<&'static str> {
 
 fn request_hint(error: &S3Error, kind: &FailureKind) -> Option<&'static str> {
     Some(match (kind, error.code()) {
-        (_, Some("NoSuchBucket")) => "is the bucket's name right, and --s3-endpoint? a restore makes no bucket",
-        (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken")) | (FailureKind::NoCredentials, _) => {
+        (_, Some("NoSuchBucket")) => {
+            "is the bucket's name right, and --s3-endpoint? a restore makes no bucket"
+        }
+        (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken"))
+        | (FailureKind::NoCredentials, _) => {
             "give the bucket's key: STRONGROOM_S3_ACCESS_KEY_ID and STRONGROOM_S3_SECRET_ACCESS_KEY, --s3-profile, or as AWS's tools know it"
         }
-        (_, Some("PermanentRedirect" | "AuthorizationHeaderMalformed")) => "name the bucket's region with --s3-region",
+        (_, Some("PermanentRedirect" | "AuthorizationHeaderMalformed")) => {
+            "name the bucket's region with --s3-region"
+        }
         _ if error.is_denied() => "give the role the right to it (docs/engines/s3.md has a list)",
         (FailureKind::NotConnected, _) => "is the service up, and is --s3-endpoint right?",
         (FailureKind::Untrusted, _) => "--ca-file names the certificates to trust",

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use serde_json::json;
 use strongroom_engines::files::Filter;
-use strongroom_engines::s3::{BucketReport, BucketSwitches, KeySelection, Objects, REQUESTS, is_older_version};
+use strongroom_engines::s3::{
+    BucketReport, BucketSwitches, KeySelection, Objects, REQUESTS, is_older_version,
+};
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
@@ -68,10 +70,14 @@ pub(super) fn to_server(
         "server": to.to_string(), "objects": done.objects, "versions": done.versions, "bytes": done.bytes, "left": done.left,
         "deleted": done.deleted, "failed": done.failed, "notes": done.notes, "seconds": seconds,
     });
-    let text = format!("{} of snapshot {} into {to} in {seconds:.1} s", in_words(&done), snapshot.id().short());
+    let text =
+        format!("{} of snapshot {} into {to} in {seconds:.1} s", in_words(&done), snapshot.id().short());
     restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
     if done.failed > 0 {
-        eprintln!("error: {} objects were not restored (the first are named above); all else was", done.failed);
+        eprintln!(
+            "error: {} objects were not restored (the first are named above); all else was",
+            done.failed
+        );
     }
     if done.objects + done.versions + done.left == 0 && !arguments.include.is_empty() {
         eprintln!("warning: nothing in the snapshot matches");

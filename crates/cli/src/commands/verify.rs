@@ -164,9 +164,11 @@ impl RestoreTest<'_, '_> {
         let Some(url) = &self.arguments.scratch_url else {
             return Ok(objects.verify_by_reading(terminal, self.workers)?);
         };
-        let target = backup_s3::target(self.context, url, &self.arguments.s3, self.arguments.ca_file.as_ref())?;
+        let target =
+            backup_s3::target(self.context, url, &self.arguments.s3, self.arguments.ca_file.as_ref())?;
         let protected = backup_s3::own_prefixes(self.context, &target, false)?;
-        let switches = s3::BucketSwitches { protected, requests: s3::REQUESTS, ..s3::BucketSwitches::default() };
+        let switches =
+            s3::BucketSwitches { protected, requests: s3::REQUESTS, ..s3::BucketSwitches::default() };
         Ok(objects.verify_in(&target, &switches, terminal, self.workers)?)
     }
 

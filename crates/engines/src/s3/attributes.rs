@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use strongroom_format::tree_entry::{Content, EntryKind, Metadata, TreeEntry};
 use strongroom_format::path::EntryPath;
+use strongroom_format::tree_entry::{Content, EntryKind, Metadata, TreeEntry};
 
 /// The name of the extended attribute that holds all of it, as JSON.
 pub(super) const ATTRIBUTE: &[u8] = b"user.s3";
@@ -102,7 +102,9 @@ impl Attributes {
 
     /// The sizes of its parts, one after the other; none where they are not known.
     pub(super) fn part_sizes(&self) -> impl Iterator<Item = u64> + '_ {
-        self.parts.iter().flat_map(|&(count, size)| std::iter::repeat_n(size, usize::try_from(count).unwrap_or(0)))
+        self.parts
+            .iter()
+            .flat_map(|&(count, size)| std::iter::repeat_n(size, usize::try_from(count).unwrap_or(0)))
     }
 }
 

@@ -78,7 +78,8 @@ impl Bucket {
         let (configuration, configuration_denied) = configuration::read(&session, versioning)?;
         if !configuration_denied.is_empty() {
             let denied = configuration_denied.join(", ");
-            sink.monitor().warn(&format!("the bucket's configuration is not all in the snapshot: {denied} denied"));
+            sink.monitor()
+                .warn(&format!("the bucket's configuration is not all in the snapshot: {denied} denied"));
         }
         let with_versions = versioning != Versioning::Never && !self.current_only;
         let tagging = match (self.no_tags, is_minio) {
@@ -162,7 +163,9 @@ fn parent<'env>(sink: &Sink<'_, 'env>) -> Option<EntryCursor<'env>> {
         Ok(cursor) => Some(cursor),
         Err(error) => {
             let id = parent.id().short();
-            sink.monitor().warn(&format!("the parent snapshot {id} cannot be read ({error}); every object is read again"));
+            sink.monitor().warn(&format!(
+                "the parent snapshot {id} cannot be read ({error}); every object is read again"
+            ));
             None
         }
     }
@@ -416,7 +419,8 @@ impl BucketRun<'_, '_, '_, '_> {
         self.facts.unreadable += 1;
         self.sink.count_unreadable();
         if self.facts.unreadable <= MOST_NAMED {
-            let version = object.listed.version.as_ref().map_or(String::new(), |version| format!(" ({version})"));
+            let version =
+                object.listed.version.as_ref().map_or(String::new(), |version| format!(" ({version})"));
             let key = self.session.key(&object.key);
             self.sink.monitor().warn(&format!("cannot read {key:?}{version}: {why}"));
             self.facts.unreadable_keys.push(key);

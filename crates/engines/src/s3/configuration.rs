@@ -37,7 +37,8 @@ pub(super) fn read(
     session: &Session<'_>,
     versioning: Versioning,
 ) -> Result<(Configuration, Vec<String>), S3Error> {
-    let mut configuration = Configuration { versioning: versioning.word().to_owned(), ..Configuration::default() };
+    let mut configuration =
+        Configuration { versioning: versioning.word().to_owned(), ..Configuration::default() };
     let mut denied = Vec::new();
     if versioning == Versioning::Denied {
         denied.push("GetBucketVersioning".to_owned());
@@ -46,9 +47,12 @@ pub(super) fn read(
     macro_rules! part {
         ($operation:literal, $ask:ident, $keep:expr) => {{
             let request = session.client.$ask().bucket(&session.bucket);
-            let asked = session.call($operation, "", || async { request.clone().send().await.map_err(failed) });
+            let asked =
+                session.call($operation, "", || async { request.clone().send().await.map_err(failed) });
             let keep: fn(&mut Configuration, _) = $keep;
-            kept(asked, $operation, &mut denied)?.into_iter().for_each(|answer| keep(&mut configuration, answer));
+            kept(asked, $operation, &mut denied)?
+                .into_iter()
+                .for_each(|answer| keep(&mut configuration, answer));
         }};
         ($operation:literal, $ask:ident) => {{
             let request = session.client.$ask().bucket(&session.bucket);
@@ -58,7 +62,9 @@ pub(super) fn read(
                 raw.body_of(answer)
             });
             if let Some(xml) = kept(asked, $operation, &mut denied)? {
-                configuration.others.insert($operation.to_owned(), String::from_utf8_lossy(&xml).into_owned());
+                configuration
+                    .others
+                    .insert($operation.to_owned(), String::from_utf8_lossy(&xml).into_owned());
             }
         }};
     }
@@ -113,8 +119,10 @@ impl Configuration {
         let is_so = versioning(session)?.0.word() == self.versioning;
         if let Some(status) = status.filter(|_| !is_so) {
             let how = VersioningConfiguration::builder().status(status).build();
-            let request = session.client.put_bucket_versioning().bucket(&session.bucket).versioning_configuration(how);
-            session.call("PutBucketVersioning", "", || async { request.clone().send().await.map_err(failed) })?;
+            let request =
+                session.client.put_bucket_versioning().bucket(&session.bucket).versioning_configuration(how);
+            session
+                .call("PutBucketVersioning", "", || async { request.clone().send().await.map_err(failed) })?;
         }
         let tags: Result<Vec<Tag>, _> =
             self.tags.iter().map(|(name, value)| Tag::builder().key(name).value(value).build()).collect();
@@ -122,7 +130,8 @@ impl Configuration {
             && let Ok(tagging) = Tagging::builder().set_tag_set(Some(tags)).build()
         {
             let request = session.client.put_bucket_tagging().bucket(&session.bucket).tagging(tagging);
-            session.call("PutBucketTagging", "", || async { request.clone().send().await.map_err(failed) })?;
+            session
+                .call("PutBucketTagging", "", || async { request.clone().send().await.map_err(failed) })?;
         }
         if let Some(policy) = &self.policy {
             // It names the bucket.

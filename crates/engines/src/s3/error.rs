@@ -72,7 +72,9 @@ pub enum S3Error {
         key: String,
     },
     /// The repository lies where is to be restored.
-    #[error("the repository itself lies in {bucket}, which is where this snapshot would be restored; nothing was restored")]
+    #[error(
+        "the repository itself lies in {bucket}, which is where this snapshot would be restored; nothing was restored"
+    )]
     Repository {
         /// Bucket, prefix and endpoint.
         bucket: String,
@@ -125,8 +127,13 @@ impl S3Error {
     /// Whether this caller may not, though the service knows who asks.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        const NOBODY: [&str; 5] =
-            ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"];
+        const NOBODY: [&str; 5] = [
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "ExpiredToken",
+            "InvalidToken",
+            "RequestTimeTooSkewed",
+        ];
         self.status() == Some(403) && !NOBODY.iter().any(|code| self.code() == Some(code))
     }
 
@@ -135,7 +142,8 @@ impl S3Error {
         match self {
             Self::Request { kind: FailureKind::Answered(answer), .. } => {
                 let is_refused = (400..500).contains(&answer.status) && answer.code != "NoSuchBucket";
-                self.is_denied() || (is_refused && ![401, 403].contains(&answer.status) && answer.code != "ExpiredToken")
+                self.is_denied()
+                    || (is_refused && ![401, 403].contains(&answer.status) && answer.code != "ExpiredToken")
             }
             Self::Request { kind: FailureKind::Other, .. } => true,
             _ => false,

@@ -103,7 +103,8 @@ impl Counting {
             counts.bytes += bytes;
             let first = place.key.split_once('/').map_or("", |(first, _)| first);
             let is_counted = counts.prefixes.len() < MOST_PREFIXES || counts.prefixes.contains_key(first);
-            let counted = counts.prefixes.entry(if is_counted { first } else { OTHERS }.to_owned()).or_default();
+            let counted =
+                counts.prefixes.entry(if is_counted { first } else { OTHERS }.to_owned()).or_default();
             counted.0 += 1;
             counted.1 += bytes;
         }

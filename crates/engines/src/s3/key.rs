@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_none() {
-        for path in ["bucket.json", "objects", "objects/!00000001", "objects/!y", "objects/a\u{1}", "other/a"] {
+        for path in ["bucket.json", "objects", "objects/!00000001", "objects/!y", "objects/a\u{1}", "other/a"]
+        {
             assert_eq!(Place::of(&EntryPath::new(path).unwrap()), None, "{path}");
         }
     }
@@ -185,7 +186,8 @@ mod tests {
     }
 
     fn any_key() -> impl Strategy<Value = String> {
-        let letters = prop::sample::select(vec!['/', '.', '!', '\0', '\u{1}', '\u{2}', ' ', '0', 'a', 'ü', '-', 'x']);
+        let letters =
+            prop::sample::select(vec!['/', '.', '!', '\0', '\u{1}', '\u{2}', ' ', '0', 'a', 'ü', '-', 'x']);
         prop::collection::vec(letters, 1..8).prop_map(|letters| letters.into_iter().collect())
     }
 

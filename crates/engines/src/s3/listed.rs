@@ -132,7 +132,11 @@ fn object(kind: &[u8], fields: &[(Vec<u8>, String)]) -> Result<ListedObject, Str
     let modified = field("LastModified").ok_or_else(|| missing("date"))?;
     let modified = DateTime::from_str(modified, Format::DateTime).ok();
     let modified_ms = modified.and_then(|date| date.to_millis().ok()).ok_or_else(|| missing("date"))?;
-    let size = if is_delete_marker { Some(0) } else { field("Size").and_then(|size| u64::from_str(size.trim()).ok()) };
+    let size = if is_delete_marker {
+        Some(0)
+    } else {
+        field("Size").and_then(|size| u64::from_str(size.trim()).ok())
+    };
     let etag = field("ETag").filter(|_| !is_delete_marker).unwrap_or_default();
     Ok(ListedObject {
         version: field("VersionId").filter(|_| kind != b"Contents").map(str::to_owned),
@@ -141,7 +145,9 @@ fn object(kind: &[u8], fields: &[(Vec<u8>, String)]) -> Result<ListedObject, Str
         etag: etag.trim_matches('"').to_owned(),
         size: size.ok_or_else(|| missing("size"))?,
         modified_ms,
-        class: field("StorageClass").filter(|class| !class.is_empty() && !is_delete_marker).map(str::to_owned),
+        class: field("StorageClass")
+            .filter(|class| !class.is_empty() && !is_delete_marker)
+            .map(str::to_owned),
         tags: field("UserTags").map(tags).transpose()?,
         key,
     })

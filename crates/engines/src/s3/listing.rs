@@ -136,7 +136,8 @@ impl Pages for Listing<'_, '_> {
 
 impl Listing<'_, '_> {
     fn is_left_out(&self, key: &str) -> bool {
-        self.left_out.iter().any(|prefix| key.starts_with(prefix)) || self.shard.is_some_and(|shard| !shard.has(key))
+        self.left_out.iter().any(|prefix| key.starts_with(prefix))
+            || self.shard.is_some_and(|shard| !shard.has(key))
     }
 
     /// The beginning of a key below which nothing is wanted.

@@ -125,11 +125,13 @@ pub(super) fn delete(
 ) -> Result<(), S3Error> {
     let keys = std::mem::take(keys);
     let (Some(first), count) = (keys.first().cloned(), keys.len() as u64) else { return Ok(()) };
-    let named: Result<Vec<_>, _> = keys.into_iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
+    let named: Result<Vec<_>, _> =
+        keys.into_iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
     let delete = named.and_then(|named| Delete::builder().set_objects(Some(named)).quiet(true).build());
     let Ok(delete) = delete else { return Ok(()) };
     let request = session.client.delete_objects().bucket(&session.bucket).delete(delete);
-    let answer = session.call("DeleteObjects", &first, || async { request.clone().send().await.map_err(failed) });
+    let answer =
+        session.call("DeleteObjects", &first, || async { request.clone().send().await.map_err(failed) });
     match answer {
         Ok(answer) => {
             let errors = answer.errors.unwrap_or_default();
@@ -141,7 +143,10 @@ pub(super) fn delete(
             Ok(())
         }
         Err(error) if error.is_of_object() => {
-            report.fail(&first, &format!("it and {} others cannot be deleted: {}", count - 1, in_words(&error)));
+            report.fail(
+                &first,
+                &format!("it and {} others cannot be deleted: {}", count - 1, in_words(&error)),
+            );
             Ok(())
         }
         Err(error) => Err(error),

@@ -229,8 +229,11 @@ mod tests {
             self.read += 1;
             let mut found =
                 self.keys.iter().filter(|key| key.starts_with(prefix) && key.as_str() > after.key.as_str());
-            let items: Vec<Key> =
-                found.by_ref().take(self.page).map(|key| Key(key.clone(), path_of_key(key).unwrap())).collect();
+            let items: Vec<Key> = found
+                .by_ref()
+                .take(self.page)
+                .map(|key| Key(key.clone(), path_of_key(key).unwrap()))
+                .collect();
             let is_more = found.next().is_some();
             let next = items.last().filter(|_| is_more);
             let next = next.map(|last| Position { key: last.0.clone(), ..Position::default() });

@@ -63,7 +63,11 @@ impl<'a, 's, 'm> Ranges<'a, 's, 'm> {
     ///
     /// # Errors
     /// What storing them fails with.
-    pub(super) fn into_lane(mut self, lane: &mut Lane<'_>, object: &Object) -> Result<Result<u64, S3Error>, EngineError> {
+    pub(super) fn into_lane(
+        mut self,
+        lane: &mut Lane<'_>,
+        object: &Object,
+    ) -> Result<Result<u64, S3Error>, EngineError> {
         match lane.content(&object.key, &mut self) {
             Ok(read) => Ok(Ok(read)),
             Err(RepositoryError::Read { .. }) => match self.failure.take() {
@@ -79,7 +83,8 @@ impl<'a, 's, 'm> Ranges<'a, 's, 'm> {
         while self.asked < self.length && self.coming.len() as u64 * RANGE_BYTES < AHEAD_BYTES {
             let (session, object, etag) = (self.session, self.object.clone(), self.etag.clone());
             let (offset, length) = (self.asked, RANGE_BYTES.min(self.length - self.asked));
-            self.coming.push_back(self.askers.ask(move || read::range(session, &object, &etag, offset, length)));
+            self.coming
+                .push_back(self.askers.ask(move || read::range(session, &object, &etag, offset, length)));
             self.asked += length;
         }
         let Some(coming) = self.coming.pop_front() else { return Ok(false) };

@@ -73,7 +73,10 @@ macro_rules! attributes {
             headers: headers.into_iter().filter_map(there).collect(),
             metadata: answer.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             tags: listed.tags.clone().unwrap_or_default(),
-            class: answer.storage_class().map(|class| class.as_str().to_owned()).filter(|class| class != "STANDARD"),
+            class: answer
+                .storage_class()
+                .map(|class| class.as_str().to_owned())
+                .filter(|class| class != "STANDARD"),
             encryption: answer.server_side_encryption().map(|kind| kind.as_str().to_owned()),
             retention: answer.object_lock_mode().map(|mode| mode.as_str().to_owned()).zip(until),
             legal_hold: answer.object_lock_legal_hold_status().is_some_and(|status| status.as_str() == "ON"),
@@ -128,7 +131,11 @@ fn unreadable(error: S3Error) -> Result<Option<String>, S3Error> {
     if error.is_of_object() { Ok(Some(in_words(&error))) } else { Err(error) }
 }
 
-fn get(session: &Session<'_>, object: &Object, as_listed: bool) -> Result<(Attributes, i32, Vec<u8>), S3Error> {
+fn get(
+    session: &Session<'_>,
+    object: &Object,
+    as_listed: bool,
+) -> Result<(Attributes, i32, Vec<u8>), S3Error> {
     let etag = Some(object.listed.etag.clone()).filter(|etag| as_listed && !etag.is_empty());
     let request = session
         .client
@@ -246,7 +253,9 @@ fn parts(
     attributes: &Attributes,
     length: u64,
 ) -> Result<Vec<(u64, u64)>, S3Error> {
-    let Some(count) = attributes.part_count().filter(|count| *count <= MOST_PARTS) else { return Ok(Vec::new()) };
+    let Some(count) = attributes.part_count().filter(|count| *count <= MOST_PARTS) else {
+        return Ok(Vec::new());
+    };
     if count == 1 {
         return Ok(vec![(1, length)]);
     }

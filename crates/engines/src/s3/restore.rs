@@ -24,7 +24,7 @@ use super::order::{InTreeOrder, MOST_HELD, Pages as _, Position};
 use super::read::WHOLE_BYTES;
 use super::selection::KeySelection;
 use super::session::{BucketTarget, Session, failed};
-use super::write::{self, Upload, Writing};
+use super::write::{self, LARGEST_PART_BYTES, Upload, Writing};
 use crate::engine::EngineError;
 use crate::stored;
 
@@ -102,7 +102,9 @@ pub(super) struct Group {
 impl Group {
     /// The object as it was, if it was there.
     pub(super) fn current(&self) -> Option<&(TreeEntry, Attributes)> {
-        self.entries.last().filter(|(entry, _)| Place::of(&entry.path).is_some_and(|place| place.version == 0))
+        self.entries
+            .last()
+            .filter(|(entry, _)| Place::of(&entry.path).is_some_and(|place| place.version == 0))
     }
 
     fn bytes(&self) -> u64 {
@@ -197,7 +199,11 @@ impl<'r> Objects<'r> {
         let (how, is_minio) = versioning(&session)?;
         let replays = self.facts.with_versions && how == Versioning::Enabled && !switches.current_only;
         if self.facts.with_versions && !replays && !switches.current_only {
-            report.notes.push(format!("only current objects were restored: versioning of {} is {}", session.name, how.word()));
+            report.notes.push(format!(
+                "only current objects were restored: versioning of {} is {}",
+                session.name,
+                how.word()
+            ));
         }
         let writing = Writing { has_lock: has_lock(&session), without_classes: AtomicBool::new(false) };
         let is_stopped = AtomicBool::new(false);
@@ -231,7 +237,9 @@ impl<'r> Objects<'r> {
             }
         });
         if writing.without_classes.into_inner() {
-            report.notes.push(format!("{} does not know all storage classes: objects got its own", session.name));
+            report
+                .notes
+                .push(format!("{} does not know all storage classes: objects got its own", session.name));
         }
         match deleted {
             Ok(()) if monitor.is_cancelled() => Err(RepositoryError::Interrupted.into()),
@@ -288,16 +296,24 @@ fn require_empty(listing: &mut Listing<'_, '_>, to: &BucketTarget) -> Result<(),
 
 fn has_lock(session: &Session<'_>) -> bool {
     let request = session.client.get_object_lock_configuration().bucket(&session.bucket);
-    let answer = session.call("GetObjectLockConfiguration", "", || async { request.clone().send().await.map_err(failed) });
+    let answer = session
+        .call("GetObjectLockConfiguration", "", || async { request.clone().send().await.map_err(failed) });
     answer.is_ok_and(|answer| answer.object_lock_configuration.is_some())
 }
 
 /// What became of a group.
 pub(super) enum Done {
-    Written { versions: u64, is_current: bool, bytes: u64 },
+    Written {
+        versions: u64,
+        is_current: bool,
+        bytes: u64,
+    },
     /// It was there already.
     Left,
-    Failed { why: String, is_damage: bool },
+    Failed {
+        why: String,
+        is_damage: bool,
+    },
 }
 
 struct Run<'s, 'm, 'o> {
@@ -356,19 +372,25 @@ impl<'s> Run<'s, '_, '_> {
         let same = is_left.then(|| found.swap_remove(0));
         let is_long = group.entries.iter().any(|(entry, _)| entry.bytes() > WHOLE_BYTES);
         if is_long {
-            let done = match same {
-                Some(found) if mirror::is_same(objects, session, &group, &found)? => Done::Left,
-                _ => self.long(&group)?,
+            let is_left = match same {
+                Some(found) => mirror::is_same(objects, session, &group, &found)?,
+                None => false,
             };
-            self.note(&group.key, done);
-            return Ok(());
+            if is_left {
+                self.note(&group.key, Done::Left);
+                return Ok(());
+            }
+            return match group.entries.len() == 1 && group.current().is_some_and(fits_one_request) {
+                true => self.in_one_request(group),
+                false => {
+                    let done = self.long(&group)?;
+                    self.note(&group.key, done);
+                    Ok(())
+                }
+            };
         }
         let bytes = group.bytes();
-        while !self.ahead.is_empty()
-            && (self.ahead_bytes + bytes > AHEAD_BYTES || self.ahead.len() >= AHEAD_OBJECTS)
-        {
-            self.take()?;
-        }
+        self.make_room(bytes)?;
         let key = group.key.clone();
         let answer = self.askers.ask(move || {
             if let Some(found) = same
@@ -376,10 +398,45 @@ impl<'s> Run<'s, '_, '_> {
             {
                 return Ok(Done::Left);
             }
-            written(&group, |entry, attributes| small(objects, session, writing, &group.key, entry, attributes))
+            written(&group, |entry, attributes| {
+                small(objects, session, writing, &group.key, entry, attributes)
+            })
         });
         self.ahead.push_back((key, bytes, answer));
         self.ahead_bytes += bytes;
+        Ok(())
+    }
+
+    fn make_room(&mut self, bytes: u64) -> Result<(), EngineError> {
+        while !self.ahead.is_empty()
+            && (self.ahead_bytes + bytes > AHEAD_BYTES || self.ahead.len() >= AHEAD_OBJECTS)
+        {
+            self.take()?;
+        }
+        Ok(())
+    }
+
+    /// A long object, read by all threads, and written by one while the next is read.
+    fn in_one_request(&mut self, group: Group) -> Result<(), EngineError> {
+        self.make_room(group.bytes())?;
+        let (objects, session, writing) = (self.objects, self.session, self.writing);
+        let mut bytes = Vec::new();
+        let read = written(&group, |entry, _| {
+            let Some(content) = entry.content() else { return Ok(()) };
+            Ok(write_in_order(objects.reader, content, &mut bytes, &Quiet(session.monitor), self.workers)?)
+        })?;
+        if let Done::Failed { .. } = read {
+            self.note(&group.key, read);
+            return Ok(());
+        }
+        let (key, cost) = (group.key.clone(), group.bytes());
+        let answer = self.askers.ask(move || {
+            written(&group, |_, attributes| {
+                Ok(write::whole(session, writing, &group.key, attributes, std::mem::take(&mut bytes))?)
+            })
+        });
+        self.ahead.push_back((key, cost, answer));
+        self.ahead_bytes += cost;
         Ok(())
     }
 
@@ -429,6 +486,11 @@ impl<'s> Run<'s, '_, '_> {
     }
 }
 
+/// Whether it came in one go, so that its ETag is the same only if it goes in one.
+fn fits_one_request((entry, attributes): &(TreeEntry, Attributes)) -> bool {
+    attributes.part_count().is_none() && entry.bytes() <= LARGEST_PART_BYTES
+}
+
 /// Says nothing, but whether the run is cancelled.
 struct Quiet<'m>(&'m dyn Monitor);
 
@@ -441,7 +503,7 @@ impl Monitor for Quiet<'_> {
 /// Writes all of a group with `write`. What fails of a single object is told, and no error.
 fn written(
     group: &Group,
-    write: impl Fn(&TreeEntry, &Attributes) -> Result<(), EngineError>,
+    mut write: impl FnMut(&TreeEntry, &Attributes) -> Result<(), EngineError>,
 ) -> Result<Done, EngineError> {
     let mut bytes = 0;
     for (entry, attributes) in &group.entries {

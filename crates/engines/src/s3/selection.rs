@@ -38,7 +38,8 @@ impl KeySelection {
     /// # Errors
     /// For what is no pattern.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
-        let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>();
+        let patterns =
+            |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>();
         Ok(Self { include: patterns(include)?, exclude: patterns(exclude)? })
     }
 
@@ -56,7 +57,9 @@ mod tests {
     fn prefixes_and_patterns_select() {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let selection = KeySelection::new(&texts(&["a/b", "*.txt"]), &texts(&["a/b/c"])).unwrap();
-        for (key, is_in) in [("a/b", true), ("a/bc/d", true), ("x/y.txt", true), ("a/b/c.txt", false), ("x", false)] {
+        for (key, is_in) in
+            [("a/b", true), ("a/bc/d", true), ("x/y.txt", true), ("a/b/c.txt", false), ("x", false)]
+        {
             assert_eq!(selection.has(key), is_in, "{key}");
         }
         assert!(KeySelection::default().has("anything"));

@@ -296,9 +296,12 @@ mod tests {
 
     #[test]
     fn buckets_are_understood() {
-        for (text, bucket, prefix) in
-            [("abc", "abc", ""), ("abc/", "abc", ""), ("s3://abc/a/b/", "abc", "a/b/"), ("abc/ü x", "abc", "ü x/")]
-        {
+        for (text, bucket, prefix) in [
+            ("abc", "abc", ""),
+            ("abc/", "abc", ""),
+            ("s3://abc/a/b/", "abc", "a/b/"),
+            ("abc/ü x", "abc", "ü x/"),
+        ] {
             let target = BucketTarget::parse(text).unwrap();
             assert_eq!((target.bucket.as_str(), target.prefix.as_str()), (bucket, prefix), "{text}");
         }

@@ -22,7 +22,8 @@ impl FromStr for Shard {
 
     /// `2/8`
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        let parsed =
+            text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         match parsed {
             Some((number, of)) if 1 <= number && number <= of => Ok(Self { number, of, depth: 1 }),
             _ => Err("write I/N: this worker's number, from 1, and how many there are".into()),

@@ -38,7 +38,11 @@ impl Objects<'_> {
     ///
     /// # Errors
     /// What reading the snapshot fails with; what is damaged is a difference.
-    pub fn verify_by_reading(&self, monitor: &dyn Monitor, workers: usize) -> Result<Vec<Verdict>, EngineError> {
+    pub fn verify_by_reading(
+        &self,
+        monitor: &dyn Monitor,
+        workers: usize,
+    ) -> Result<Vec<Verdict>, EngineError> {
         let mut verdict = self.verdict();
         let mut counting = Counting::default();
         let is_stopped = AtomicBool::new(false);
@@ -247,7 +251,11 @@ impl Objects<'_> {
             }
         }
         let is_same = stored.finalize() == restored.finalize();
-        Ok(if is_same { others(&group.key, should, &has) } else { Some(format!("{:?} has other bytes", group.key)) })
+        Ok(if is_same {
+            others(&group.key, should, &has)
+        } else {
+            Some(format!("{:?} has other bytes", group.key))
+        })
     }
 }
 
@@ -264,7 +272,8 @@ fn others(key: &str, should: &Attributes, has: &Attributes) -> Option<String> {
         ("metadata", should.metadata != has.metadata),
         ("tags", should.tags != has.tags),
     ];
-    let wrong: Vec<&str> = wrong.into_iter().filter(|(_, is_wrong)| *is_wrong).map(|(what, _)| what).collect();
+    let wrong: Vec<&str> =
+        wrong.into_iter().filter(|(_, is_wrong)| *is_wrong).map(|(what, _)| what).collect();
     (!wrong.is_empty()).then(|| format!("{key:?} has other {}", wrong.join(" and ")))
 }
 
@@ -278,7 +287,8 @@ impl Drop for Made<'_, '_> {
         let session = self.session;
         let delete = || -> Result<u64, S3Error> {
             let mut report = BucketReport::default();
-            let listing = Listing { session, kind: Kind::Objects, with_tags: false, left_out: &[], shard: None };
+            let listing =
+                Listing { session, kind: Kind::Objects, with_tags: false, left_out: &[], shard: None };
             let mut there = InTreeOrder::new(listing, "", MOST_HELD);
             let mut keys = Vec::new();
             while let Some(object) = there.next_item()? {
@@ -295,7 +305,9 @@ impl Drop for Made<'_, '_> {
             Ok(failed) => format!("{failed} could not be deleted"),
             Err(error) => in_words(&error),
         };
-        session.monitor.warn(&format!("objects of the restore test are left below {:?}: {left}", session.prefix));
+        session
+            .monitor
+            .warn(&format!("objects of the restore test are left below {:?}: {left}", session.prefix));
     }
 }
 
@@ -313,7 +325,8 @@ struct PartDigest {
 impl PartDigest {
     fn new(attributes: &Attributes) -> Self {
         let sizes: VecDeque<(u64, u64)> = attributes.parts.iter().copied().collect();
-        let has_parts = attributes.part_count().is_some() && !sizes.is_empty() && attributes.encryption.is_none();
+        let has_parts =
+            attributes.part_count().is_some() && !sizes.is_empty() && attributes.encryption.is_none();
         let mut digest = Self {
             md5: Md5::new(),
             of_parts: has_parts.then(Md5::new),

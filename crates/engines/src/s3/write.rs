@@ -20,8 +20,8 @@ use crate::percent::encoded;
 
 /// Size of the parts of long objects whose own are not known, or too large, bytes.
 const PART_BYTES: u64 = 16 << 20;
-/// Largest part that is written as it was, bytes.
-const LARGEST_PART_BYTES: u64 = 64 << 20;
+/// Largest part, or object that came in one go, that is written as it was, bytes.
+pub(super) const LARGEST_PART_BYTES: u64 = 64 << 20;
 /// Smallest part that a service takes, but for the last, bytes.
 const SMALLEST_PART_BYTES: u64 = 5 << 20;
 /// Bytes of parts that are under way.
@@ -41,13 +41,15 @@ macro_rules! with_attributes {
     ($request:expr, $attributes:expr, $writing:expr) => {{
         let (attributes, writing): (&Attributes, &Writing) = ($attributes, $writing);
         let header = |name: &str| attributes.headers.get(name).cloned();
-        let pairs = attributes.tags.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+        let pairs =
+            attributes.tags.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
         let tags = pairs.collect::<Vec<_>>().join("&");
         let expires = header("expires").and_then(|text| {
             DateTime::from_str(&text, aws_sdk_s3::primitives::DateTimeFormat::HttpDate).ok()
         });
         let class = attributes.class.as_deref().map(StorageClass::from);
-        let retention = attributes.retention.as_ref().filter(|(_, until)| writing.has_lock && is_ahead(*until));
+        let retention =
+            attributes.retention.as_ref().filter(|(_, until)| writing.has_lock && is_ahead(*until));
         let hold = attributes.legal_hold && writing.has_lock;
         $request
             .set_cache_control(header("cache-control"))
@@ -169,7 +171,9 @@ impl<'a, 's, 'm> Upload<'a, 's, 'm> {
         let answer = with_or_without_class(writing, attributes, || {
             let request = session.client.create_multipart_upload().bucket(&session.bucket).key(&key);
             let request = with_attributes!(request, attributes, writing);
-            session.call("CreateMultipartUpload", &key, || async { request.clone().send().await.map_err(failed) })
+            session.call("CreateMultipartUpload", &key, || async {
+                request.clone().send().await.map_err(failed)
+            })
         })?;
         let mut sizes = part_sizes(attributes, length);
         let size = sizes.next().unwrap_or(PART_BYTES);
@@ -239,7 +243,8 @@ impl<'a, 's, 'm> Upload<'a, 's, 'm> {
             while !upload.coming.is_empty() {
                 upload.take()?;
             }
-            let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut upload.done))).build();
+            let parts =
+                CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut upload.done))).build();
             let session = upload.session;
             let request = session
                 .client
@@ -268,8 +273,9 @@ impl<'a, 's, 'm> Upload<'a, 's, 'm> {
             .bucket(&session.bucket)
             .key(&self.key)
             .upload_id(&self.id);
-        let aborted =
-            session.call("AbortMultipartUpload", &self.key, || async { request.clone().send().await.map_err(failed) });
+        let aborted = session.call("AbortMultipartUpload", &self.key, || async {
+            request.clone().send().await.map_err(failed)
+        });
         if let Err(error) = aborted {
             session.monitor.warn(&format!("parts of {:?} may be left: {}", self.key, in_words(&error)));
         }
@@ -302,10 +308,9 @@ impl Write for Upload<'_, '_, '_> {
 
 /// As it was uploaded, so that the ETag comes out the same; else of a size that fits.
 fn part_sizes(attributes: &Attributes, length: u64) -> Box<dyn Iterator<Item = u64> + '_> {
-    let (total, largest) = attributes
-        .parts
-        .iter()
-        .fold((0_u64, 0), |(total, largest), (count, size)| (total.saturating_add(count * size), largest.max(*size)));
+    let (total, largest) = attributes.parts.iter().fold((0_u64, 0), |(total, largest), (count, size)| {
+        (total.saturating_add(count * size), largest.max(*size))
+    });
     let all_but_last = attributes.parts.split_last().map_or(&[][..], |(_, parts)| parts);
     let is_large_enough = all_but_last.iter().all(|(_, size)| *size >= SMALLEST_PART_BYTES);
     if total == length && largest <= LARGEST_PART_BYTES && is_large_enough && length > 0 {
