@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use strongroom_format::SnapshotId;
-use strongroom_store::aws::{AwsError, Failure, FailureKind};
+use strongroom_store::aws::{Answer, AwsError, Failure, FailureKind};
 
 /// What went wrong, in which bucket.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum S3Error {
         /// Bucket and endpoint.
         bucket: String,
         /// How far it came.
-        kind: FailureKind,
+        kind: Box<FailureKind>,
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
@@ -98,25 +98,29 @@ impl S3Error {
     pub(super) fn request(operation: &'static str, object: &str, bucket: &str, failure: Failure) -> Self {
         let object = if object.is_empty() { "the bucket".to_owned() } else { format!("{object:?}") };
         let Failure { kind, source } = failure;
-        Self::Request { operation, object, bucket: bucket.to_owned(), kind, source }
+        Self::Request { operation, object, bucket: bucket.to_owned(), kind: Box::new(kind), source }
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Request { kind, .. } => match kind.as_ref() {
+                FailureKind::Answered(answer) => Some(answer),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// The code of the service's answer; none if there was none.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
-        match self {
-            Self::Request { kind: FailureKind::Answered(answer), .. } => Some(&answer.code),
-            _ => None,
-        }
+        self.answer().map(|answer| answer.code.as_str())
     }
 
     /// The status of the service's answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Request { kind: FailureKind::Answered(answer), .. } => Some(answer.status),
-            _ => None,
-        }
+        self.answer().map(|answer| answer.status)
     }
 
     /// Whether the object is not there.
@@ -139,13 +143,13 @@ impl S3Error {
 
     /// Whether it is about one object, so that others may go well.
     pub(super) fn is_of_object(&self) -> bool {
-        match self {
-            Self::Request { kind: FailureKind::Answered(answer), .. } => {
+        match (self, self.answer()) {
+            (_, Some(answer)) => {
                 let is_refused = (400..500).contains(&answer.status) && answer.code != "NoSuchBucket";
-                self.is_denied()
-                    || (is_refused && ![401, 403].contains(&answer.status) && answer.code != "ExpiredToken")
+                let is_of_caller = [401, 403].contains(&answer.status) || answer.code == "ExpiredToken";
+                self.is_denied() || (is_refused && !is_of_caller)
             }
-            Self::Request { kind: FailureKind::Other, .. } => true,
+            (Self::Request { kind, .. }, None) => **kind == FailureKind::Other,
             _ => false,
         }
     }

@@ -316,6 +316,9 @@ pub(super) enum Done {
     },
 }
 
+/// A key on its way, with what it costs.
+type Coming = (String, u64, Receiver<Result<Done, EngineError>>);
+
 struct Run<'s, 'm, 'o> {
     objects: &'s Objects<'o>,
     session: &'s Session<'m>,
@@ -324,7 +327,7 @@ struct Run<'s, 'm, 'o> {
     writing: &'s Writing,
     replays: bool,
     askers: Askers<'s>,
-    ahead: VecDeque<(String, u64, Receiver<Result<Done, EngineError>>)>,
+    ahead: VecDeque<Coming>,
     ahead_bytes: u64,
     report: &'s mut BucketReport,
     workers: usize,
