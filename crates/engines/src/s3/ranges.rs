@@ -17,7 +17,7 @@ use super::session::Session;
 use crate::engine::EngineError;
 
 /// Bytes that are asked for ahead.
-const AHEAD_BYTES: u64 = 64 << 20;
+const AHEAD_BYTES: u64 = 32 << 20;
 
 /// A long object's ranges, asked for ahead.
 pub(super) struct Ranges<'a, 's, 'm> {

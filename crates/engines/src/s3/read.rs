@@ -13,7 +13,7 @@ use super::session::{Session, body, broken, failed};
 /// Objects up to this long are read in one go, bytes.
 pub(super) const WHOLE_BYTES: u64 = 16 << 20;
 /// Of longer ones so much with one request, bytes.
-pub(super) const RANGE_BYTES: u64 = 8 << 20;
+pub(super) const RANGE_BYTES: u64 = 4 << 20;
 /// Sizes of parts that are asked for one by one, where they are not all of one size.
 const MOST_PARTS: u64 = 10_000;
 
