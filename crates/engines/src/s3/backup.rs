@@ -26,6 +26,8 @@ use crate::engine::{Engine, EngineError, stream_entry};
 
 /// Requests under way, where nobody says how many.
 pub const REQUESTS: usize = 32;
+/// Of them, for ranges of long objects: each thread that holds such buffers costs memory even when it has none.
+const LONG_REQUESTS: usize = 8;
 /// Bytes that are read ahead, and objects.
 const AHEAD_BYTES: u64 = 64 << 20;
 const AHEAD_OBJECTS: usize = 512;
@@ -112,6 +114,7 @@ impl Bucket {
         let is_stopped = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let askers = Askers::start(scope, self.requests, &is_stopped);
+            let long_askers = Askers::start(scope, self.requests.min(LONG_REQUESTS), &is_stopped);
             let mut run = BucketRun {
                 sink,
                 session: &session,
@@ -120,6 +123,7 @@ impl Bucket {
                 parent,
                 known: Known::default(),
                 askers,
+                long_askers,
                 ahead: VecDeque::new(),
                 ahead_bytes: 0,
                 bytes: 0,
@@ -195,6 +199,7 @@ struct BucketRun<'s, 'scope, 'env, 'm> {
     parent: Option<EntryCursor<'env>>,
     known: Known,
     askers: Askers<'s>,
+    long_askers: Askers<'s>,
     ahead: VecDeque<(Coming, u64)>,
     ahead_bytes: u64,
     bytes: u64,
@@ -395,7 +400,7 @@ impl BucketRun<'_, '_, '_, '_> {
                 }
             };
             self.lane.against(self.sink.base(&object.path))?;
-            let ranges = Ranges::new(self.session, &self.askers, object, &attributes, length);
+            let ranges = Ranges::new(self.session, &self.long_askers, object, &attributes, length);
             match ranges.into_lane(&mut self.lane, object)? {
                 Ok(read) if read == length => return self.end(object, &attributes, length),
                 Ok(_) => "it is shorter than the service says".clone_into(&mut why),
