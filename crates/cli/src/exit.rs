@@ -9,6 +9,7 @@ use strongroom_engines::ledger::LedgerError;
 use strongroom_engines::opensearch::OpensearchError;
 use strongroom_engines::postgres::PostgresError;
 use strongroom_engines::redis::RedisError;
+use strongroom_engines::s3::S3Error;
 use strongroom_format::registry::Purpose;
 use strongroom_keys::KeysError;
 use strongroom_keys::kms::{KmsError, KmsTrouble};
@@ -226,6 +227,13 @@ fn ledger_error(error: &anyhow::Error) -> Option<&LedgerError> {
     })
 }
 
+fn s3_error(error: &anyhow::Error) -> Option<&S3Error> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::S3(error)) => Some(error),
+        _ => cause.downcast_ref::<S3Error>(),
+    })
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Usage>()) {
         return USAGE;
@@ -296,6 +304,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(redis) = redis_error(error) {
         return crate::redis_hint::hint(redis).map(str::to_owned);
+    }
+    if let Some(s3) = s3_error(error) {
+        return crate::s3_hint::hint(s3).map(str::to_owned);
     }
     if let Some(clickhouse) = clickhouse_error(error) {
         return crate::clickhouse_hint::hint(clickhouse).map(str::to_owned);

@@ -21,6 +21,7 @@ mod progress;
 mod recipients;
 mod redis_hint;
 mod render;
+mod s3_hint;
 mod selector;
 mod signals;
 mod thawing;

@@ -14,6 +14,8 @@ use crate::ledger::LedgerError;
 use crate::opensearch::OpensearchError;
 use crate::postgres::PostgresError;
 use crate::redis::RedisError;
+#[cfg(feature = "clouds")]
+use crate::s3::S3Error;
 
 /// Reads one kind of data.
 pub trait Engine {
@@ -55,6 +57,10 @@ pub enum EngineError {
     /// A ledger could not be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A bucket could not be read.
+    #[cfg(feature = "clouds")]
+    #[error(transparent)]
+    S3(#[from] S3Error),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

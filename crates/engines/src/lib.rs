@@ -21,6 +21,8 @@ mod patient_writer;
 mod percent;
 pub mod postgres;
 pub mod redis;
+#[cfg(feature = "clouds")]
+pub mod s3;
 mod side_by_side;
 mod stdin;
 mod stop;

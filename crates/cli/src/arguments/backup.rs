@@ -29,12 +29,14 @@ pub(crate) enum Engine {
     Clickhouse(super::clickhouse::BackupClickHouse),
     /// The data directory of a node, as of one moment: SQLite, RocksDB and LevelDB consistently, with the block height
     Ledger(Box<super::BackupLedger>),
+    /// A bucket of S3 or MinIO: all objects, with versions, metadata and tags
+    S3(super::BackupS3),
     /// Streams from commands, side by side in one snapshot
     Command(BackupCommand),
 }
 
 /// What every backup takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct BackupCommon {
     /// What is backed up, as snapshots are grouped (default: the paths, or the stream's name)
     #[arg(long, value_name = "NAME")]

@@ -6,7 +6,7 @@ use clap::Args;
 use strongroom_ops::config::parse_duration;
 
 /// Of a backup or a restore.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Hooks")]
 pub(crate) struct HookArguments {
     /// Shell command that runs first: to pause a service, or look whether it is well. When it fails, nothing else is done

@@ -15,6 +15,7 @@ mod parsers;
 mod reading;
 mod redis;
 mod run;
+mod s3;
 mod store;
 mod verify;
 mod wal;
@@ -46,6 +47,7 @@ pub(crate) use self::reading::{
 };
 pub(crate) use self::redis::BackupRedis;
 pub(crate) use self::run::Run;
+pub(crate) use self::s3::{BackupS3, S3Connection};
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
 pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};

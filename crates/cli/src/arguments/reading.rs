@@ -90,7 +90,7 @@ pub(crate) struct Restore {
     /// Restore what lies in this folder of the snapshot, without the folders above it
     #[arg(long, value_name = "PATH")]
     pub(crate) subtree: Option<String>,
-    /// Only what matches (a path, or a pattern with `*`; Redis with --to: keys); may be repeated
+    /// Only what matches (a path, or a pattern with `*`; Redis with --to: keys; bucket with --to: what keys begin with, or a pattern); may be repeated
     #[arg(long, short = 'i', value_name = "PATTERN")]
     pub(crate) include: Vec<String>,
     /// Not what matches; may be repeated
@@ -162,6 +162,14 @@ pub(crate) struct RestoreToServer {
     /// Drop what is there before it is made again. Ledger, with --target: in one step; what --exclude names is kept as it is
     #[arg(long, conflicts_with_all = ["to_archive", "dry_run", "delta", "overwrite", "subtree"])]
     pub(crate) drop_existing: bool,
+    #[command(flatten)]
+    pub(crate) s3: super::S3Connection,
+    /// Bucket: first give it the versioning, tags and policy of the one that was backed up
+    #[arg(long, requires = "to")]
+    pub(crate) with_configuration: bool,
+    /// Bucket: no older versions
+    #[arg(long, requires = "to")]
+    pub(crate) current_only: bool,
     /// Redis: as appendonlydir/, for a server with `appendonly yes` (default: as dump.rdb)
     #[arg(long, requires = "target")]
     pub(crate) aof: bool,
@@ -222,7 +230,7 @@ pub(crate) struct Cat {
     /// Snapshot
     #[arg(value_name = "ID")]
     pub(crate) snapshot: String,
-    /// File or stream; may be left out where there is only one
+    /// File or stream (bucket: also an object's key); may be left out where there is only one
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<String>,
     #[command(flatten)]

@@ -23,6 +23,8 @@ pub(crate) struct Verify {
     /// and that nobody else reaches; there is none for OpenSearch)
     #[arg(long, value_name = "URL", env = "STRONGROOM_SCRATCH_URL", hide_env_values = true)]
     pub(crate) scratch_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) s3: super::S3Connection,
     /// Certificates to trust in place of the system's, in PEM form
     #[arg(long, value_name = "FILE", requires = "scratch_url", value_parser = super::parsers::path_parser())]
     pub(crate) ca_file: Option<PathBuf>,

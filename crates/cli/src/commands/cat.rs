@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use serde_json::json;
+use strongroom_engines::s3;
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor as _;
@@ -57,6 +58,13 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
 fn find(reader: &Reader<'_>, snapshot: &Snapshot, path: Option<&str>) -> anyhow::Result<TreeEntry> {
     let mut cursor = EntryCursor::new(reader, &snapshot.manifest.tree)?;
     if let Some(path) = path {
+        // Of a bucket, a key is meant; its path may be another.
+        if snapshot.manifest.engine == s3::ENGINE
+            && let Ok(path) = s3::path_of_key(path)
+            && let Some(entry) = EntryCursor::new(reader, &snapshot.manifest.tree)?.seek(&path)?
+        {
+            return Ok(entry);
+        }
         let path = parse_path(path)?;
         return cursor.seek(&path)?.ok_or_else(|| {
             RepositoryError::NoSuchPath { snapshot: snapshot.id(), path: path.to_string() }.into()

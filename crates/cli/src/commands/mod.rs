@@ -3,6 +3,7 @@
 mod backup;
 mod backup_clickhouse;
 mod backup_ledger;
+mod backup_s3;
 mod cat;
 mod check;
 mod config;
@@ -30,6 +31,7 @@ mod restore_ledger;
 mod restore_opensearch;
 mod restore_postgres;
 mod restore_redis;
+mod restore_s3;
 mod restore_server;
 mod restored;
 mod run;
@@ -65,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Redis(redis) => backup::redis(&context, redis),
             Engine::Clickhouse(clickhouse) => backup_clickhouse::run(&context, clickhouse),
             Engine::Ledger(ledger) => backup_ledger::run(&context, ledger),
+            Engine::S3(s3) => backup_s3::backup(&context, s3),
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Run(arguments) => run::run(&context, arguments),

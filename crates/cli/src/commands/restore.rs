@@ -7,6 +7,7 @@ use strongroom_engines::files::{DirectoryTarget, Filter, Overwrite, RestoreOptio
 use strongroom_engines::ledger::ENGINE as LEDGER;
 use strongroom_engines::postgres::physical::ENGINE;
 use strongroom_engines::redis::ENGINE as REDIS;
+use strongroom_engines::s3::ENGINE as S3;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
@@ -16,6 +17,7 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::{self, is_root, parse_path};
 use super::patterns::Selection;
+use super::restore_s3::CurrentObjects;
 use super::{restore_ledger, restore_postgres, restore_redis, restore_server};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::{Context, tell_healed};
@@ -48,8 +50,11 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         true => None,
         false => Selection::new(&arguments.include, &arguments.exclude)?,
     };
+    let filter = selection.as_ref().map(|selection| selection as &dyn Filter);
+    let is_bucket = snapshot.manifest.engine == S3;
+    let current = is_bucket.then_some(CurrentObjects(filter));
     let options = RestoreOptions {
-        filter: selection.as_ref().map(|selection| selection as &dyn Filter),
+        filter: current.as_ref().map(|current| current as &dyn Filter).or(filter),
         subtree: match &arguments.subtree {
             // The folder itself, and not those above it.
             None if snapshot.manifest.engine == LEDGER => Some(restore_ledger::root(&repository, &snapshot)?),
@@ -107,7 +112,8 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
     let target_options = TargetOptions {
         overwrite,
         numeric_ids: arguments.numeric_ids,
-        owner: true,
+        // Objects have none.
+        owner: !is_bucket,
         sparse: arguments.sparse,
     };
     if arguments.server.drop_existing {

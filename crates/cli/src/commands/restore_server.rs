@@ -1,10 +1,10 @@
 //! `restore --to`: which engine does it, and what of the arguments it takes.
 
-use strongroom_engines::{opensearch, redis};
+use strongroom_engines::{opensearch, redis, s3};
 use strongroom_repository::Repository;
 use strongroom_repository::state::Snapshot;
 
-use super::{restore_clickhouse, restore_opensearch, restore_postgres, restore_redis};
+use super::{restore_clickhouse, restore_opensearch, restore_postgres, restore_redis, restore_s3};
 use crate::arguments::{OverwritePolicy, Restore};
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
@@ -19,7 +19,7 @@ struct ToServer {
     takes: &'static [&'static str],
 }
 
-const ENGINES: [ToServer; 4] = [
+const ENGINES: [ToServer; 5] = [
     ToServer {
         engine: "postgres",
         run: restore_postgres::to_server,
@@ -62,6 +62,11 @@ const ENGINES: [ToServer; 4] = [
         run: restore_redis::to_server,
         takes: &["--include", "--exclude", "--database", "--into", "--ca-file"],
     },
+    ToServer {
+        engine: s3::ENGINE,
+        run: restore_s3::to_server,
+        takes: &["--include", "--exclude", "--ca-file", "--with-configuration", "--current-only"],
+    },
 ];
 
 /// Into the server of that URL.
@@ -99,6 +104,8 @@ pub(super) fn run(
         ("--no-owner", server.no_owner),
         ("--no-privileges", server.no_privileges),
         ("--tablespace", !server.tablespace.is_empty()),
+        ("--with-configuration", server.with_configuration),
+        ("--current-only", server.current_only),
         ("--aof", server.aof),
         ("--delta", arguments.delta),
         ("--overwrite", arguments.overwrite != OverwritePolicy::Never),

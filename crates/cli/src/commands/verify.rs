@@ -11,6 +11,7 @@ use strongroom_engines::opensearch::{self, Indices};
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
 use strongroom_engines::redis;
+use strongroom_engines::s3;
 use strongroom_engines::{EngineError, Verdict};
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
@@ -19,7 +20,7 @@ use strongroom_repository::state::Snapshot;
 
 use super::backup::redis_password;
 use super::restore_redis::numbers;
-use super::{backup_clickhouse, restore_opensearch};
+use super::{backup_clickhouse, backup_s3, restore_opensearch};
 use crate::arguments::Verify;
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{DAMAGE, Outcome, Usage};
@@ -48,6 +49,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         redis::ENGINE => test.redis(&asked)?,
         redis::AOF_ENGINE => test.append_only(&asked)?,
         ledger::ENGINE => test.ledger(&asked)?,
+        s3::ENGINE => test.bucket(&asked)?,
         "clickhouse" => test.clickhouse(asked.clone())?,
         _ => test.databases(&asked)?,
     };
@@ -162,6 +164,23 @@ impl RestoreTest<'_, '_> {
         let verification = redis::Verification { databases, place, temporary: folder };
         let dumps = redis::Dumps::open(self.reader, self.snapshot)?;
         Ok(dumps.verify(&verification, &self.context.terminal, self.workers)?)
+    }
+
+    fn bucket(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() || !self.arguments.database.is_empty() {
+            return Err(Usage("a bucket has no databases, and is not asked in SQL".into()).into());
+        }
+        let objects = s3::Objects::open(self.reader, self.snapshot)?;
+        let terminal = &self.context.terminal;
+        let Some(url) = &self.arguments.scratch_url else {
+            return Ok(objects.verify_by_reading(terminal, self.workers)?);
+        };
+        let target =
+            backup_s3::target(self.context, url, &self.arguments.s3, self.arguments.ca_file.as_ref())?;
+        let protected = backup_s3::own_prefixes(self.context, &target, false)?;
+        let switches =
+            s3::BucketSwitches { protected, requests: s3::REQUESTS, ..s3::BucketSwitches::default() };
+        Ok(objects.verify_in(&target, &switches, terminal, self.workers)?)
     }
 
     fn clickhouse(&self, assertions: Vec<Assertion>) -> anyhow::Result<Vec<Verdict>> {

@@ -25,6 +25,12 @@ enum Meaning {
     Other,
 }
 
+/// Whether a refusal passes: the service was busy, or something broke on the way.
+#[must_use]
+pub fn is_passing(answer: &Answer) -> bool {
+    matches!(meaning(Operation::List, answer, false), Meaning::Busy | Meaning::Failed)
+}
+
 impl S3Store {
     /// For requests about one object.
     pub(super) fn error_on(&self, operation: Operation, name: &ObjectName, failed: Failed) -> StoreError {

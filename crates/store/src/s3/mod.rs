@@ -38,6 +38,8 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+pub use answer::is_passing;
+
 use crate::aws::{AwsError, AwsOptions, Failure, FailureKind, block_on, endpoint, load_config};
 use crate::billing::s3_billed_days;
 use crate::capability::{Archive, History, ObjectLock, Retention};
