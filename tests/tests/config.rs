@@ -96,3 +96,19 @@ fn a_restore_test_asks_what_the_configuration_says() {
             .assert_prints(["orders are whole: ", "nowhere"]);
     }
 }
+
+#[test]
+fn an_older_configuration_becomes_one() {
+    let sandbox = Sandbox::new();
+    let old = r#"{ "s3": { "bucket": "b", "region": "us-east-1" }, "redis": { "host": "cache", "port": 6379, "password": "s3cret" },
+        "clickhouse": { "host": "olap", "port": 9000 }, "retention": { "days": 30, "compliance_days": 2555 } }"#;
+    sandbox.write("backup-config.json", old);
+    let imported = sandbox.run(["config", "import", "backup-config.json"]).assert_code(0);
+    let imported = imported.assert_says(["REDIS_PASSWORD", "9000 became 8123"]);
+    assert!(!imported.text().contains("s3cret"), "{imported}");
+    sandbox.write("strongroom.toml", &imported.stdout);
+    let checked = sandbox.run(["config", "check", "--repo", ""]).assert_code(1);
+    let _only_the_secret = checked.assert_prints(["REDIS_PASSWORD", "1 problem"]);
+    sandbox.write("strongroom.toml", "[sources]");
+    let _none = sandbox.run(["config", "import", "strongroom.toml"]).assert_code(2);
+}

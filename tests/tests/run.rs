@@ -1,7 +1,10 @@
 //! `run`: what the configuration wants done, each source by itself.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
+use strongroom_tests::noise::noise;
 use strongroom_tests::sandbox::{Ran, Sandbox};
 
 /// Ends of runs, as the journal has them.
@@ -83,6 +86,41 @@ fn one_source_that_fails_stops_no_other() {
     let forget = sandbox.run(["run", "--only", "forget", "--json"]).assert_code(0);
     assert_eq!(told(&forget), ["forget - done"], "{forget}");
     assert_eq!(sandbox.snapshots().len(), 2);
+}
+
+/// The largest file below a folder.
+fn largest(folder: &Path) -> PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    let mut largest = (0, PathBuf::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.metadata().unwrap() {
+                metadata if metadata.is_dir() => folders.push(entry.path()),
+                metadata => largest = largest.max((metadata.len(), entry.path())),
+            }
+        }
+    }
+    largest.1
+}
+
+#[test]
+fn a_restore_test_of_files_reads_all_of_them() {
+    let mut sandbox = Sandbox::new();
+    configured(&mut sandbox, "[verify]\nevery = \"1d\"\n");
+    sandbox.write("data/large", noise(3 << 20, 3));
+    let ran = sandbox.run(["run", "documents", "greeting", "--json"]).assert_code(0);
+    let expected =
+        ["backup documents done", "verify documents done", "backup greeting done", "verify greeting done"];
+    assert_eq!(told(&ran), expected, "{ran}");
+    let verified = sandbox.run(["verify", "--source", "documents"]).assert_code(0);
+    let _verified = verified.assert_prints(["2 files", "3.0 MiB", "restores as it was"]);
+
+    std::fs::remove_file(largest(&sandbox.repository())).unwrap();
+    let damaged = sandbox.run(["verify", "--source", "documents"]).assert_code(4);
+    let _damaged = damaged.assert_prints(["data/large: ", "cannot be read", "does NOT restore as it was"]);
+    let ran = sandbox.run(["run", "--only", "verify", "documents"]).assert_code(4);
+    let _ran = ran.assert_prints(["verify of documents failed"]);
+    let _told = sandbox.run(["monitor"]).assert_code(1).assert_prints(["documents: the restore test failed"]);
 }
 
 #[test]

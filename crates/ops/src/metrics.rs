@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::history::Attempt;
-use crate::run::Outcome;
+use crate::run::RunResult;
 use crate::status::{SourceStatus, Status};
 
 /// Upper bounds of the histogram of durations, s.
@@ -38,13 +38,13 @@ pub fn without_access() -> String {
 fn of_backups(page: &mut Page, status: &Status) {
     page.begin("backup_success", "gauge", "Whether the last backup of a source made a whole snapshot.");
     for source in status.sources.iter().filter(|source| source.is_watched()) {
-        let is_done = source.last().is_some_and(|last| last.result == Outcome::Done);
+        let is_done = source.last().is_some_and(|last| last.result == RunResult::Done);
         page.sample("backup_success", &[("component", &source.name)], u8::from(is_done).into());
     }
     page.begin("backup_jobs_total", "counter", "Backups of a source, by how they ended.");
     for source in &status.sources {
         for (result, name) in
-            [(Outcome::Done, "success"), (Outcome::Partly, "partial"), (Outcome::Failed, "failure")]
+            [(RunResult::Done, "success"), (RunResult::Partly, "partial"), (RunResult::Failed, "failure")]
         {
             let labels = [("component", source.name.as_str()), ("status", name)];
             page.sample("backup_jobs_total", &labels, count(source.count(result)));
@@ -155,7 +155,7 @@ fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
     }
     if let Some(check) = &status.check {
         page.begin("strongroom_check_success", "gauge", "Whether the last check found nothing.");
-        page.sample("strongroom_check_success", &[], u8::from(check.result == Outcome::Done).into());
+        page.sample("strongroom_check_success", &[], u8::from(check.result == RunResult::Done).into());
         page.begin("strongroom_check_timestamp_seconds", "gauge", "When the repository was last checked.");
         page.sample("strongroom_check_timestamp_seconds", &[], seconds_of(check.time));
     }

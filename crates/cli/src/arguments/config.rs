@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::parsers::path_parser;
+
 #[derive(Debug, Args)]
 pub(crate) struct Config {
     #[command(subcommand)]
@@ -14,6 +16,12 @@ pub(crate) struct Config {
 pub(crate) enum ConfigAction {
     /// Say all that is wrong with a configuration, with its line, and what cannot be on the servers that it names
     Check(ConfigCheck),
+    /// Write a configuration to standard output that does what another's did: the JSON of a `backup-databases.py`
+    Import {
+        /// It
+        #[arg(value_name = "FILE", value_parser = path_parser())]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

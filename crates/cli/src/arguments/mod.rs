@@ -183,7 +183,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Count what the repository holds
     Stats,
-    /// Test a restore: of a snapshot of PostgreSQL into a scratch server, with all that is known of it compared
+    /// Test a restore: into a scratch server or folder where the snapshot is one of a database, with all that is known of it
+    /// compared; of files and streams by reading all of it
     Verify(Verify),
     /// Restore a snapshot into a folder
     Restore(Box<Restore>),

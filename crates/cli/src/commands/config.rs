@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::postgres::managed::Service;
 use strongroom_engines::postgres::{Programs, Target};
@@ -19,7 +20,28 @@ use crate::render;
 const WITHOUT_FILES: &str = "physical backups and WAL archiving are impossible there; hourly logical snapshots (`backup postgres`) give the RPO";
 
 pub(crate) fn run(context: &Context<'_>, action: &ConfigAction) -> anyhow::Result<Outcome> {
-    let ConfigAction::Check(arguments) = action;
+    match action {
+        ConfigAction::Check(arguments) => check(context, arguments),
+        ConfigAction::Import { file } => import(context, file),
+    }
+}
+
+fn import(context: &Context<'_>, file: &Path) -> anyhow::Result<Outcome> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let imported = strongroom_ops::config::import(&text)
+        .map_err(|why| Usage(format!("{} cannot be imported: {why}", file.display())))?;
+    if context.global.json {
+        context.json(&json!({ "type": "import", "toml": imported.toml, "notes": imported.notes }));
+        return Ok(Outcome::Done);
+    }
+    for note in &imported.notes {
+        context.terminal.warn(note);
+    }
+    crate::output::text!("{}", imported.toml);
+    Ok(Outcome::Done)
+}
+
+fn check(context: &Context<'_>, arguments: &ConfigCheck) -> anyhow::Result<Outcome> {
     let path = configured::path(context.global.config.as_ref());
     let (config, mut problems) = Config::look(&path)?;
     if problems.is_empty() {

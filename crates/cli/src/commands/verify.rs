@@ -10,9 +10,9 @@ use strongroom_engines::ledger;
 use strongroom_engines::opensearch::{self, Indices};
 use strongroom_engines::postgres::physical::{ENGINE, PhysicalSnapshot, PhysicalVerification};
 use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target, Verification};
-use strongroom_engines::redis;
 use strongroom_engines::s3;
 use strongroom_engines::{EngineError, Verdict};
+use strongroom_engines::{files, redis};
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
@@ -51,6 +51,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         ledger::ENGINE => test.ledger(&asked)?,
         s3::ENGINE => test.bucket(&asked)?,
         "clickhouse" => test.clickhouse(asked.clone())?,
+        "files" | "stdin" | "command" => test.contents(&asked)?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -120,6 +121,15 @@ impl RestoreTest<'_, '_> {
         }
         let (folder, monitor) = (self.scratch_folder(), &self.context.terminal);
         Ok(ledger::verify(self.reader, self.snapshot, &folder, monitor, self.workers)?)
+    }
+
+    /// There is no server to restore into: what comes back is compared as it is read.
+    fn contents(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
+        if !asked.is_empty() || !self.arguments.database.is_empty() {
+            let text = "this snapshot is of files or streams: there is no database to ask; everything of it is read and compared";
+            return Err(Usage(text.into()).into());
+        }
+        Ok(vec![files::verify(self.reader, self.snapshot, &self.context.terminal, self.workers)?])
     }
 
     fn indices(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {

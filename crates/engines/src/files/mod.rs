@@ -25,6 +25,7 @@ mod target;
 mod target_error;
 #[cfg(test)]
 mod test_tree;
+mod verify;
 mod walk;
 
 pub use attributes::Attribute;
@@ -36,4 +37,5 @@ pub use open::{Extent, OpenFile};
 pub use restore::{FilesReport, Filter, RestoreOptions, Trouble, restore};
 pub use target::{Created, DirectoryTarget, Overwrite, TargetFile, TargetOptions};
 pub use target_error::{Found, TargetError, TargetWarning, Warnings};
+pub use verify::verify;
 pub use walk::{Walk, WalkError, WalkOptions, Walked, WalkedEntry, XattrScope};

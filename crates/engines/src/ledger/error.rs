@@ -9,6 +9,14 @@ use super::lsm::manifest::ManifestError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
+    /// A database has two names.
+    #[error("{} and {} are the same SQLite file: leave one of them out with --exclude", path.display(), other.display())]
+    SeveralNames {
+        /// One.
+        path: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
     /// The data directory is none, or cannot be read.
     #[error("{} is no data directory that can be read", path.display())]
     Root {

@@ -2,6 +2,7 @@
 
 mod assertion;
 mod duration;
+mod import;
 mod problem;
 mod retention;
 mod schedule;
@@ -21,6 +22,7 @@ use strongroom_repository::retention::Keep;
 
 pub use self::assertion::Assertion;
 pub use self::duration::parse_duration;
+pub use self::import::{Imported, import};
 pub use self::problem::Problem;
 use self::retention::Retention;
 pub(crate) use self::schedule::duration;

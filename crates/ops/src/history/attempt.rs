@@ -5,7 +5,7 @@ use serde::Deserialize;
 use strongroom_format::SnapshotId;
 use strongroom_format::manifest::{Manifest, Totals};
 
-use crate::run::{Ended, Outcome};
+use crate::run::{Ended, RunResult};
 
 /// A backup, or a task of the repository.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Attempt {
     /// How long it took; `None` where nobody noted it.
     pub seconds: Option<f64>,
     /// How it went.
-    pub result: Outcome,
+    pub result: RunResult,
     /// Where.
     pub host: String,
     /// What went wrong.
@@ -82,7 +82,7 @@ impl Attempt {
             time,
             #[allow(clippy::cast_precision_loss, reason = "of a time that is shown")]
             seconds: Some(nanoseconds as f64 / 1e9),
-            result: if unreadable > 0 { Outcome::Partly } else { Outcome::Done },
+            result: if unreadable > 0 { RunResult::Partly } else { RunResult::Done },
             host: manifest.host.clone(),
             error: None,
             exit_code: None,
@@ -95,7 +95,7 @@ impl Attempt {
         Self {
             time,
             seconds: None,
-            result: Outcome::Failed,
+            result: RunResult::Failed,
             host,
             error: Some(error),
             exit_code: None,
@@ -121,7 +121,7 @@ impl Attempt {
         let findings = || format!("{} findings", note.findings);
         Self {
             error: (!note.clean).then(findings),
-            result: if note.clean { Outcome::Done } else { Outcome::Failed },
+            result: if note.clean { RunResult::Done } else { RunResult::Failed },
             ..Self::failed(time, note.host.clone(), String::new())
         }
     }
@@ -130,8 +130,8 @@ impl Attempt {
     pub(super) fn with_run(&mut self, run: &Self) {
         self.seconds = run.seconds;
         self.exit_code = run.exit_code;
-        if run.result == Outcome::Failed {
-            self.result = Outcome::Failed;
+        if run.result == RunResult::Failed {
+            self.result = RunResult::Failed;
             self.error = self.error.take().or_else(|| run.error.clone());
         }
     }
@@ -139,7 +139,7 @@ impl Attempt {
     /// Whether there is a snapshot to restore from.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        self.result != Outcome::Failed
+        self.result != RunResult::Failed
     }
 }
 

@@ -14,7 +14,7 @@ use strongroom_repository::{Repository, RepositoryError};
 pub use self::attempt::{Attempt, RestoreTest, Sizes};
 use crate::backup::{FAILED_EVENT, FailedNote};
 use crate::notify::{SENT, Sent};
-use crate::run::{BEGAN, Began, ENDED, Ended, LEASE, Outcome, Work};
+use crate::run::{BEGAN, Began, ENDED, Ended, LEASE, RunResult, Work};
 
 /// A run that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl History {
         let at = self.running.iter().position(|known| known.began.run == ended.run);
         // It counts from when it began: what took long is due again no later for that.
         let since = at.map_or(time, |at| self.running.remove(at).since);
-        if ended.result == Outcome::Skipped {
+        if ended.result == RunResult::Skipped {
             return;
         }
         self.done(ended.work, ended.source.clone(), since);
@@ -156,11 +156,11 @@ impl History {
             }
             (Work::Verify, Some(source)) => {
                 let known = self.tests.entry(source).or_default();
-                if ended.result != Outcome::Done && known.last().is_none_or(|last| last.time < since) {
+                if ended.result != RunResult::Done && known.last().is_none_or(|last| last.time < since) {
                     known.push(RestoreTest::failed(attempt));
                 }
             }
-            (Work::Check, _) if attempt.result == Outcome::Done => {}
+            (Work::Check, _) if attempt.result == RunResult::Done => {}
             (work, _) => self.tasks.entry(work).or_default().push(attempt),
         }
     }
@@ -254,7 +254,7 @@ mod tests {
         Began { run: run.into(), work: Work::Backup, source: Some("db".into()), host: "a".into(), pid: 1 }
     }
 
-    fn ended(run: &str, result: Outcome) -> Ended {
+    fn ended(run: &str, result: RunResult) -> Ended {
         Ended {
             run: run.into(),
             work: Work::Backup,
@@ -282,11 +282,11 @@ mod tests {
         assert!(history.running_before(Work::Verify, Some("db"), 9, at(1)).is_none());
         // It says once more that it goes on.
         history.take(&note(6, 50, began("one").to_note()));
-        history.take(&note(7, 51, ended("two", Outcome::Skipped).to_note()));
+        history.take(&note(7, 51, ended("two", RunResult::Skipped).to_note()));
         assert_eq!(before(&history, 9, 109).as_deref(), Some("one"));
         assert_eq!(before(&history, 9, 111), None);
         assert_eq!(history.last(Work::Backup, Some("db")), None);
-        history.take(&note(8, 112, ended("one", Outcome::Failed).to_note()));
+        history.take(&note(8, 112, ended("one", RunResult::Failed).to_note()));
         assert_eq!(history.last(Work::Backup, Some("db")), Some(at(0)));
         assert_eq!(before(&history, 9, 60), None);
     }
@@ -298,13 +298,13 @@ mod tests {
         history.take(&note(4, 0, began("one").to_note()));
         history.take(&note(5, 1, (FAILED_EVENT, failed.clone())));
         let end =
-            Ended { exit_code: Some(5), error: Some("no route".into()), ..ended("one", Outcome::Failed) };
+            Ended { exit_code: Some(5), error: Some("no route".into()), ..ended("one", RunResult::Failed) };
         history.take(&note(6, 2, end.to_note()));
         let [attempt] = history.backups("db") else { panic!("one attempt: {:?}", history.backups("db")) };
-        assert_eq!((attempt.result, attempt.exit_code), (Outcome::Failed, Some(5)));
+        assert_eq!((attempt.result, attempt.exit_code), (RunResult::Failed, Some(5)));
         // What was killed noted nothing.
         history.take(&note(7, 10, began("two").to_note()));
-        history.take(&note(8, 11, ended("two", Outcome::Failed).to_note()));
+        history.take(&note(8, 11, ended("two", RunResult::Failed).to_note()));
         assert_eq!(history.backups("db").len(), 2);
         // By hand.
         history.take(&note(9, 12, (FAILED_EVENT, failed)));

@@ -8,5 +8,5 @@ mod note;
 mod plan;
 
 pub(crate) use self::note::{BEGAN, ENDED};
-pub use self::note::{Began, Ended, LEASE, Outcome, Work};
+pub use self::note::{Began, Ended, LEASE, RunResult, Work};
 pub use self::plan::{Chosen, Plan};

@@ -71,7 +71,7 @@ pub struct Ended {
     /// Where.
     pub host: String,
     /// How.
-    pub result: Outcome,
+    pub result: RunResult,
     /// The command's exit code; none where it was ended by a signal or never began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -88,7 +88,7 @@ pub struct Ended {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum RunResult {
     /// All well.
     Done,
     /// Partly: some of what was to be read could not be.
@@ -99,7 +99,7 @@ pub enum Outcome {
     Skipped,
 }
 
-impl Outcome {
+impl RunResult {
     /// As people read it.
     #[must_use]
     pub fn name(self) -> &'static str {

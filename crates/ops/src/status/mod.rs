@@ -12,7 +12,7 @@ pub use self::source::SourceStatus;
 use crate::config::Config;
 use crate::history::{Attempt, History};
 use crate::notify::Sent;
-use crate::run::{Outcome, Work};
+use crate::run::{RunResult, Work};
 
 /// How things stand with a repository.
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ impl Status {
         let mut add = |kind: Kind, since, what| {
             findings.push(Finding { kind, severity: kind.severity(), source: None, since, what });
         };
-        if let Some(check) = self.check.as_ref().filter(|check| check.result == Outcome::Failed) {
+        if let Some(check) = self.check.as_ref().filter(|check| check.result == RunResult::Failed) {
             let error = check.error.as_deref().unwrap_or_default();
             add(
                 Kind::CheckFailed,
@@ -132,7 +132,7 @@ impl Status {
                 format!("the last check of the repository failed: {error}"),
             );
         }
-        for (work, attempt) in self.maintenance.iter().filter(|(_, last)| last.result == Outcome::Failed) {
+        for (work, attempt) in self.maintenance.iter().filter(|(_, last)| last.result == RunResult::Failed) {
             let error = attempt.error.as_deref().unwrap_or_default();
             add(
                 Kind::MaintenanceFailed,

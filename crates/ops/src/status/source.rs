@@ -8,7 +8,7 @@ use super::Held;
 use super::finding::{Finding, Kind};
 use crate::config::{Config, Expectations};
 use crate::history::{Attempt, History, RestoreTest, Running};
-use crate::run::{Outcome, Work};
+use crate::run::{RunResult, Work};
 
 /// How late a backup may be that its schedule alone announces: a run takes its time.
 const SLACK: SignedDuration = SignedDuration::from_mins(15);
@@ -92,7 +92,7 @@ impl SourceStatus {
 
     /// How many backups ended so.
     #[must_use]
-    pub fn count(&self, result: Outcome) -> u64 {
+    pub fn count(&self, result: RunResult) -> u64 {
         self.backups.iter().filter(|attempt| attempt.result == result).count() as u64
     }
 
@@ -112,7 +112,7 @@ impl SourceStatus {
         }
         self.look_at_age(due, now);
         let Some(last) = self.last_success().cloned() else { return };
-        if last.result == Outcome::Partly {
+        if last.result == RunResult::Partly {
             self.add(Kind::BackupPartly, Some(last.time), "some of it could not be read".into());
         }
         if let (Some(limit), Some(seconds)) = (self.expected.max_duration, last.seconds)

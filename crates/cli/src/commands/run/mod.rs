@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use strongroom_ops::config::{Config, suggestion};
 use strongroom_ops::history::History;
-use strongroom_ops::run::{Chosen, Ended, Outcome as Result_, Plan, Work};
+use strongroom_ops::run::{Chosen, Ended, Plan, RunResult, Work};
 use strongroom_repository::monitor::Monitor as _;
 
 use self::step::Step;
@@ -104,9 +104,9 @@ fn outcome(ended: &[Ended]) -> Outcome {
     };
     if ended.iter().any(found_damage) {
         Outcome::Code(crate::exit::DAMAGE)
-    } else if any(Result_::Failed) {
+    } else if any(RunResult::Failed) {
         Outcome::Code(FAILED)
-    } else if any(Result_::Partly) || any(Result_::Skipped) {
+    } else if any(RunResult::Partly) || any(RunResult::Skipped) {
         Outcome::Code(PARTLY)
     } else {
         Outcome::Done

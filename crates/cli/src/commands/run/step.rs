@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use strongroom_keys::random::{OsRandom, Random as _};
 use strongroom_ops::config::{Config, Task, Text};
 use strongroom_ops::history::History;
-use strongroom_ops::run::{Began, Ended, LEASE, Outcome, Work};
+use strongroom_ops::run::{Began, Ended, LEASE, RunResult, Work};
 use strongroom_repository::Repository;
 
 use super::child::{self, Said};
@@ -46,18 +46,18 @@ impl Step<'_, '_> {
         };
         let lock = self.lock()?;
         if !is_ours(&lock)? {
-            return Ok(ended(Outcome::Skipped, Some("it is running already on this host".into())));
+            return Ok(ended(RunResult::Skipped, Some("it is running already on this host".into())));
         }
         let (event, detail) = began.to_note();
         let number = repository.note(event, None, &detail.to_string())?;
         if let Some(who) = self.running_before(repository, number, &began)? {
-            let end = ended(Outcome::Skipped, Some(who));
+            let end = ended(RunResult::Skipped, Some(who));
             self.note_end(repository, &end);
             return Ok(end);
         }
         let end = match self.words() {
             Ok(words) => self.go(repository, &began, words, ended),
-            Err(why) => ended(Outcome::Failed, Some(why)),
+            Err(why) => ended(RunResult::Failed, Some(why)),
         };
         self.note_end(repository, &end);
         Ok(end)
@@ -103,7 +103,7 @@ impl Step<'_, '_> {
         repository: &mut Repository,
         began: &Began,
         words: Words,
-        ended: impl Fn(Outcome, Option<String>) -> Ended,
+        ended: impl Fn(RunResult, Option<String>) -> Ended,
     ) -> Ended {
         let (arguments, variables) = words.into_arguments();
         let timeout = self.source.and_then(|source| self.config.timeout(source));
@@ -117,7 +117,7 @@ impl Step<'_, '_> {
         };
         match child::run(&arguments, &variables, timeout, goes_on) {
             Ok(said) => self.judged(&said, timeout, ended),
-            Err(error) => ended(Outcome::Failed, Some(format!("{error:#}"))),
+            Err(error) => ended(RunResult::Failed, Some(format!("{error:#}"))),
         }
     }
 
@@ -125,20 +125,20 @@ impl Step<'_, '_> {
         &self,
         said: &Said,
         timeout: Option<Duration>,
-        ended: impl Fn(Outcome, Option<String>) -> Ended,
+        ended: impl Fn(RunResult, Option<String>) -> Ended,
     ) -> Ended {
         let code = said.status.code();
         let result = match code {
-            Some(0) => Outcome::Done,
-            Some(code) if code == i32::from(PARTLY) => Outcome::Partly,
-            _ => Outcome::Failed,
+            Some(0) => RunResult::Done,
+            Some(code) if code == i32::from(PARTLY) => RunResult::Partly,
+            _ => RunResult::Failed,
         };
         let why = || match said.last("error").and_then(|error| error["message"].as_str()) {
             Some(message) => message.to_owned(),
             None => said.how(),
         };
         let error = match (result, timeout.filter(|_| said.timed_out)) {
-            (Outcome::Done | Outcome::Partly, _) => None,
+            (RunResult::Done | RunResult::Partly, _) => None,
             (_, Some(timeout)) => Some(format!("it was ended after {} s (timeout)", timeout.as_secs())),
             _ => Some(why()),
         };
