@@ -112,3 +112,13 @@ fn an_older_configuration_becomes_one() {
     sandbox.write("strongroom.toml", "[sources]");
     let _none = sandbox.run(["config", "import", "strongroom.toml"]).assert_code(2);
 }
+
+#[test]
+fn a_broken_configuration_is_no_end_of_a_log() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("STRONGROOM_CONFIG", sandbox.write("strongroom.toml", "[retention]\nday = 30\n"));
+    let _listed = sandbox.run(["snapshots"]).assert_code(1).assert_says(["line 2", "is `days` meant?"]);
+    // PostgreSQL takes codes up to 125 for the end of its log, and would go on from there.
+    let get = sandbox.run(["wal-get", "000000010000000000000001", "segment"]);
+    assert_eq!(get.status.code(), Some(201), "{get}");
+}

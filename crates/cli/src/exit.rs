@@ -43,14 +43,25 @@ pub(crate) const fn beyond_recovery(code: u8) -> u8 {
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let shown = error.print();
     let code = u8::try_from(error.exit_code()).unwrap_or(USAGE);
-    // A typing error in `restore_command` is no end of the log either.
-    let is_for_recovery = std::env::args_os().any(|argument| argument == "wal-get");
     match (code, shown) {
         (0, Ok(())) => ExitCode::SUCCESS,
         (0, Err(_)) => ExitCode::from(FAILED),
-        (code, _) if is_for_recovery => ExitCode::from(beyond_recovery(code)),
-        (code, _) => ExitCode::from(code),
+        (code, _) => before_arguments(code),
     }
+}
+
+/// Shows why the command line was not even read.
+pub(crate) fn unconfigured(error: &anyhow::Error) -> ExitCode {
+    match report(error, std::env::args_os().any(|argument| argument == "--json")) {
+        Outcome::Code(code) => before_arguments(code),
+        Outcome::Done => before_arguments(FAILED),
+    }
+}
+
+/// A typing error in `restore_command`, or in a configuration, is no end of the log.
+fn before_arguments(code: u8) -> ExitCode {
+    let is_for_recovery = std::env::args_os().any(|argument| argument == "wal-get");
+    ExitCode::from(if is_for_recovery { beyond_recovery(code) } else { code })
 }
 
 /// How a command ended.

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let words = std::env::args_os().collect();
     let Configured { words, own } = match configured::words(words) {
         Ok(configured) => configured,
-        Err(error) => return exit::of(exit::report(&error, std::env::args().any(|word| word == "--json"))),
+        Err(error) => return exit::unconfigured(&error),
     };
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
