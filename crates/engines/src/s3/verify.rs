@@ -43,6 +43,7 @@ impl Objects<'_> {
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<Vec<Verdict>, EngineError> {
+        let began = Instant::now();
         let mut verdict = self.verdict();
         let mut counting = Counting::default();
         let is_stopped = AtomicBool::new(false);
@@ -69,6 +70,8 @@ impl Objects<'_> {
             }
             Ok::<_, EngineError>(())
         })?;
+        // A restore reads as much.
+        verdict.seconds = began.elapsed().as_secs_f64();
         if counting.finish() != self.facts.counts {
             verdict.differences.push("its objects are not those that the facts tell of".into());
         }
