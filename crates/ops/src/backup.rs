@@ -28,7 +28,13 @@ pub fn backup(
     options: &BackupOptions,
     monitor: &dyn Monitor,
 ) -> Result<BackupReport, EngineError> {
-    let result = repository.backup(options, monitor, |sink| engine.backup(sink));
+    let result = repository.backup(options, monitor, |sink| {
+        engine.backup(sink).map_err(|error| match monitor.is_cancelled() {
+            // Whatever it looked like to those who were reading.
+            true => RepositoryError::Interrupted.into(),
+            false => error,
+        })
+    });
     if let Err(error) = &result
         && !matches!(error, EngineError::Repository(RepositoryError::Interrupted))
     {

@@ -47,6 +47,16 @@ pub enum StoreUrl {
 }
 
 impl StoreUrl {
+    /// The bucket or container, as its owner calls it; of a folder its path.
+    #[must_use]
+    pub fn bucket(&self) -> String {
+        match self {
+            Self::Local(path) => path.display().to_string(),
+            Self::S3 { bucket, .. } | Self::Gcs { bucket, .. } => bucket.clone(),
+            Self::Azure { container, .. } => container.clone(),
+        }
+    }
+
     /// Understands a path or URL.
     ///
     /// # Errors

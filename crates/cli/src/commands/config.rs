@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use strongroom_engines::postgres::managed::Service;
 use strongroom_engines::postgres::{Programs, Target};
-use strongroom_ops::config::{Config, OptionValue, Problem, Source, Text};
+use strongroom_ops::config::{Config, OptionValue, Problem, Source, Text, Variable};
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::{ConfigAction, ConfigCheck};
@@ -72,19 +72,10 @@ fn check(context: &Context<'_>, arguments: &ConfigCheck) -> anyhow::Result<Outco
 fn wrong_options(config: &Config) -> Vec<Problem> {
     let command = configured::command();
     let mut problems = Vec::new();
-    for (name, text) in &config.environment {
-        if let Err(error) = text.resolve() {
-            problems.push(Problem { line: 1, what: format!("environment.{name}: {error}") });
-        }
-    }
+    problems.extend(missing(&config.environment, "environment"));
     problems.extend(configured::wrong_repository(&command, config));
     for (name, source) in &config.sources {
-        for (variable, text) in &source.environment {
-            if let Err(error) = text.resolve() {
-                let what = format!("sources.{name}.environment.{variable}: {error}");
-                problems.push(Problem { line: source.line, what });
-            }
-        }
+        problems.extend(missing(&source.environment, &format!("sources.{name}.environment")));
         match configured::backup_words(&command, config, name, &Text::resolve) {
             None => {}
             Some(Err(wrong)) => problems.extend(wrong),
@@ -104,6 +95,15 @@ fn wrong_options(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Variables whose values are not to be had.
+fn missing(variables: &[Variable], of: &str) -> Vec<Problem> {
+    let problem = |Variable { line, name, value }: &Variable| {
+        let error = value.resolve().err()?;
+        Some(Problem { line: *line, what: format!("{of}.{name}: {error}") })
+    };
+    variables.iter().filter_map(problem).collect()
 }
 
 /// The server of a source of PostgreSQL, where the configuration names it.

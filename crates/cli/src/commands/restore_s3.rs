@@ -1,7 +1,5 @@
 //! `restore --to s3://...`: a snapshot of a bucket, into a bucket.
 
-use std::time::Instant;
-
 use serde_json::json;
 use strongroom_engines::files::Filter;
 use strongroom_engines::s3::{
@@ -10,12 +8,11 @@ use strongroom_engines::s3::{
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
-use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use super::{backup_s3, restored};
 use crate::arguments::Restore;
-use crate::context::{Context, tell_healed};
+use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
 use crate::render;
 
@@ -35,7 +32,6 @@ pub(super) fn to_server(
     to: &str,
     arguments: &Restore,
 ) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
     let asked = &arguments.server;
     if !to.starts_with("s3://") {
         return Err(Usage(format!("`{to}` is no bucket: write s3://BUCKET or s3://BUCKET/PREFIX")).into());
@@ -51,28 +47,24 @@ pub(super) fn to_server(
         protected: backup_s3::own_prefixes(context, &to, false)?,
         requests: arguments.jobs.unwrap_or(REQUESTS).max(1),
     };
-    let reader = Reader::new(repository);
-    context.terminal.begin("restoring", None);
-    let objects = Objects::open(&reader, snapshot)?;
-    let done = objects.restore(&to, &switches, &context.terminal, context.readers(None))?;
-    context.terminal.finish();
-    let healed_packs = tell_healed(&reader);
-    drop(objects);
-    drop(reader);
-    let seconds = began.elapsed().as_secs_f64();
-    for failure in &done.failures {
-        eprintln!("error: {}", render::safe(failure));
-    }
+    let mut report = BucketReport::default();
+    restored::into_server(context, repository, snapshot, |reader| {
+        let objects = Objects::open(reader, snapshot)?;
+        report = objects.restore(&to, &switches, &context.terminal, context.readers(None))?;
+        let done = &report;
+        let detail = json!({
+            "server": to.to_string(), "objects": done.objects, "versions": done.versions, "bytes": done.bytes, "left": done.left,
+            "deleted": done.deleted, "failed": done.failed, "notes": done.notes,
+        });
+        Ok((detail, format!("{} of snapshot {} into {to}", in_words(done), snapshot.id().short())))
+    })?;
+    let done = report;
     for note in &done.notes {
         context.terminal.note(note);
     }
-    let detail = json!({
-        "server": to.to_string(), "objects": done.objects, "versions": done.versions, "bytes": done.bytes, "left": done.left,
-        "deleted": done.deleted, "failed": done.failed, "notes": done.notes, "seconds": seconds,
-    });
-    let text =
-        format!("{} of snapshot {} into {to} in {seconds:.1} s", in_words(&done), snapshot.id().short());
-    restored::tell(context, repository, snapshot, (detail, healed_packs), &text);
+    for failure in &done.failures {
+        eprintln!("error: {}", render::safe(failure));
+    }
     if done.failed > 0 {
         eprintln!(
             "error: {} objects were not restored (the first are named above); all else was",

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory as _};
-use strongroom_ops::config::{Config, Problem, Setting, Task, Text, suggestion};
+use strongroom_ops::config::{Config, Problem, Setting, Task, Text, Variable, meant};
 
 use crate::arguments::Arguments;
 use crate::exit::Usage;
@@ -126,9 +126,9 @@ fn own_words(command: &Command, matches: &ArgMatches) -> Vec<String> {
 /// Begins anew where variables are missing.
 fn with_environment(config: &Config, words: &[OsString]) -> anyhow::Result<()> {
     let mut missing = Vec::new();
-    for (name, text) in &config.environment {
+    for Variable { name, value, .. } in &config.environment {
         if std::env::var_os(name).is_none() {
-            missing.push((name, text.resolve().with_context(|| format!("environment.{name}"))?));
+            missing.push((name, value.resolve().with_context(|| format!("environment.{name}"))?));
         }
     }
     if missing.is_empty() {
@@ -189,10 +189,7 @@ pub(crate) fn backup_words(
     let Some(options) = engines.find_subcommand(engine).filter(|_| engine != "stdin" && engine != "help")
     else {
         let names: Vec<&str> = engines.get_subcommands().map(Command::get_name).collect();
-        let what = match suggestion(engine, names.iter().copied()) {
-            Some(meant) => format!("there is no engine `{engine}`; is `{meant}` meant?"),
-            None => format!("there is no engine `{engine}`; there are {}", names.join(", ")),
-        };
+        let what = format!("there is no engine `{engine}`; {}", meant(engine, names.iter().copied()));
         return Some(Err(vec![Problem { line: source.line, what }]));
     };
     let mut words = Words::new(["backup", engine, "--source", name]);

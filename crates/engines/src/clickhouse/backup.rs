@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use strongroom_chunker::ChunkerParams;
-use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::{Lane, Sink};
 
 use super::catalog::{self, Catalog, Parts, Selection};
@@ -35,11 +34,7 @@ impl Engine for ClickHouse {
     }
 
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
-        match self.back_up(sink) {
-            // Whatever it looked like to those who were reading.
-            Err(_) if sink.monitor().is_cancelled() => Err(RepositoryError::Interrupted.into()),
-            done => done,
-        }
+        self.back_up(sink)
     }
 }
 

@@ -7,7 +7,6 @@ use strongroom_chunker::ChunkerParams;
 use strongroom_format::node::TreeRef;
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::TreeEntry;
-use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::tree::EntryCursor;
@@ -43,11 +42,7 @@ impl Engine for Opensearch {
     }
 
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
-        match self.back_up(sink) {
-            // Whatever it looked like to those who were reading.
-            Err(_) if sink.monitor().is_cancelled() => Err(RepositoryError::Interrupted.into()),
-            done => done,
-        }
+        self.back_up(sink)
     }
 }
 

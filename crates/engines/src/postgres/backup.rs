@@ -5,7 +5,6 @@ use std::process::Command;
 
 use serde::Deserialize;
 use strongroom_chunker::ChunkerParams;
-use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::{Lane, Sink};
 use strongroom_repository::monitor::Monitor;
 
@@ -85,12 +84,7 @@ impl Engine for Postgres {
     }
 
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
-        let monitor = sink.monitor();
-        match self.back_up(sink, monitor) {
-            // Whatever it looked like to those who were reading.
-            Err(_) if monitor.is_cancelled() => Err(RepositoryError::Interrupted.into()),
-            done => done,
-        }
+        self.back_up(sink, sink.monitor())
     }
 }
 

@@ -39,11 +39,7 @@ impl Engine for Redis {
     }
 
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
-        match self.back_up(sink) {
-            // Whatever it looked like to those who were reading.
-            Err(_) if sink.monitor().is_cancelled() => Err(RepositoryError::Interrupted.into()),
-            done => done,
-        }
+        self.back_up(sink)
     }
 }
 

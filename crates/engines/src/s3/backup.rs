@@ -65,11 +65,7 @@ impl Engine for Bucket {
     }
 
     fn backup(&self, sink: &Sink<'_, '_>) -> Result<(), EngineError> {
-        match self.run(sink) {
-            // Whatever it looked like to those who were waiting.
-            Err(_) if sink.monitor().is_cancelled() => Err(RepositoryError::Interrupted.into()),
-            done => done,
-        }
+        self.run(sink)
     }
 }
 

@@ -32,10 +32,10 @@ pub use self::size::parse_bytes;
 pub use self::source::Source;
 use self::source::Terms;
 pub use self::storage::Storage;
-pub use self::suggestion::suggestion;
+pub use self::suggestion::{meant, suggestion};
 pub use self::task::Task;
 use self::text::{Node, Value};
-pub use self::value::{OptionValue, ReferenceError, Setting, Text};
+pub use self::value::{OptionValue, ReferenceError, Setting, Text, Variable};
 use crate::notify::Channel;
 
 /// Why a configuration cannot be used.
@@ -84,7 +84,7 @@ pub struct Config {
     /// Options of every command: where the repository is, and how it is opened. `url` is where.
     pub repository: Vec<Setting>,
     /// Variables of the environment of every command.
-    pub environment: Vec<(String, Text)>,
+    pub environment: Vec<Variable>,
     /// Of all schedules.
     pub zone: Zone,
     /// What is taken out of the repository when, by the retention of each source.
@@ -234,12 +234,6 @@ impl Config {
         }
     }
 
-    /// By how much the beginning of a backup may be put off.
-    #[must_use]
-    pub fn jitter(&self, source: &str) -> Duration {
-        self.term(source, |terms| terms.jitter).unwrap_or_default()
-    }
-
     /// After how long a backup is ended, and has failed.
     #[must_use]
     pub fn timeout(&self, source: &str) -> Option<Duration> {
@@ -355,7 +349,7 @@ mod tests {
         );
         assert_eq!(problems, []);
         assert_eq!(config.repository[0].value, OptionValue::One(Text::parse("s3://backups/strongroom")));
-        assert_eq!(config.environment[0].1, Text::File("/run/secrets/aws".into()));
+        assert_eq!(config.environment[0].value, Text::File("/run/secrets/aws".into()));
         let shop = config.source("shop").unwrap();
         assert_eq!(shop.engine.as_deref(), Some("postgres"));
         assert_eq!(shop.options[0].value, OptionValue::One(Text::Environment("DATABASE_URL".into())));

@@ -11,7 +11,7 @@ use super::schedule::{Cron, duration};
 use super::section::Section;
 use super::task::Task;
 use super::text::Node;
-use super::value::{Setting, Text, text};
+use super::value::{Setting, Text, Variable, text};
 
 /// One source. What it does not say, the configuration's own fields of the same name say.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,7 +23,7 @@ pub struct Source {
     /// Options of `backup ENGINE`.
     pub options: Vec<Setting>,
     /// Variables of the environment in which it is backed up.
-    pub environment: Vec<(String, Text)>,
+    pub environment: Vec<Variable>,
     /// How its restores are tested.
     pub verify: Option<Task>,
     pub(super) terms: Terms,
@@ -34,8 +34,6 @@ pub struct Source {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Terms {
     pub(super) schedule: Option<Cron>,
-    #[serde(deserialize_with = "duration")]
-    pub(super) jitter: Option<Duration>,
     #[serde(deserialize_with = "duration")]
     pub(super) timeout: Option<Duration>,
     pub(super) retention: Option<Retention>,
@@ -53,9 +51,8 @@ pub(super) struct Terms {
 
 impl Terms {
     /// As its fields are called.
-    pub(super) const NAMES: [&str; 10] = [
+    pub(super) const NAMES: [&str; 9] = [
         "schedule",
-        "jitter",
         "timeout",
         "retention",
         "expect_every",
@@ -102,7 +99,7 @@ impl Source {
 }
 
 /// Variables, and what they are set to.
-pub(super) fn environment(node: Node, problems: &mut Vec<Problem>) -> Vec<(String, Text)> {
+pub(super) fn environment(node: Node, problems: &mut Vec<Problem>) -> Vec<Variable> {
     let mut variables = Vec::new();
     for (key, node) in Section::new(node, problems).into_fields() {
         match text(&node) {
@@ -110,7 +107,7 @@ pub(super) fn environment(node: Node, problems: &mut Vec<Problem>) -> Vec<(Strin
                 problems
                     .push(Problem { line: key.line, what: format!("`{}` cannot be a variable", key.name) });
             }
-            Some(text) => variables.push((key.name, text)),
+            Some(value) => variables.push(Variable { line: key.line, name: key.name, value }),
             None => problems.push(Problem {
                 line: key.line,
                 what: format!("`{}` is {}: a variable is a text", key.name, node.kind()),

@@ -12,6 +12,14 @@ pub fn suggestion<'n>(written: &str, known: impl Iterator<Item = &'n str>) -> Op
         .map(|(_, name)| name)
 }
 
+/// The same for people: `is X meant?`, or all that there is.
+pub fn meant<'n>(written: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
+    match suggestion(written, known.clone()) {
+        Some(meant) => format!("is `{meant}` meant?"),
+        None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,6 +38,17 @@ pub struct Setting {
     pub value: OptionValue,
 }
 
+/// A variable of the environment as a configuration sets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Where, from 1.
+    pub line: usize,
+    /// `AWS_PROFILE`
+    pub name: String,
+    /// To what.
+    pub value: Text,
+}
+
 /// Why a value cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {

@@ -46,6 +46,8 @@ pub struct History {
     running: Vec<Running>,
     sent: Sent,
     sources: HashMap<SnapshotId, String>,
+    /// The first entry that was not read.
+    next: u64,
 }
 
 impl History {
@@ -58,8 +60,18 @@ impl History {
         for snapshot in repository.snapshots() {
             history.sources.insert(snapshot.id(), snapshot.manifest.source.clone());
         }
-        repository.history(0, &mut |entry| history.take(&entry))?;
+        history.read_on(repository)?;
         Ok(history)
+    }
+
+    /// What has come since.
+    ///
+    /// # Errors
+    /// As [`Repository::history`].
+    pub fn read_on(&mut self, repository: &Repository) -> Result<(), RepositoryError> {
+        repository.history(self.next, &mut |entry| self.take(&entry))?;
+        self.next = repository.last_entry() + 1;
+        Ok(())
     }
 
     fn take(&mut self, entry: &PastEntry) {
@@ -205,17 +217,12 @@ impl History {
         self.backups.keys().map(String::as_str)
     }
 
-    /// Who does the same at this moment, and began before `number`.
+    /// Who does the same at this moment, and came first. What its own host began before and did not end was killed: `own` holds the
+    /// lock of that.
     #[must_use]
-    pub fn running_before(
-        &self,
-        work: Work,
-        source: Option<&str>,
-        number: u64,
-        now: Timestamp,
-    ) -> Option<&Running> {
-        let is_alive = |known: &&Running| known.number < number && known.is_alive(now);
-        self.running_of(work, source).find(is_alive)
+    pub fn running_before(&self, own: &Began, number: u64, now: Timestamp) -> Option<&Running> {
+        self.running_of(own.work, own.source.as_deref())
+            .find(|known| known.number < number && known.began.host != own.host && known.is_alive(now))
     }
 
     /// Who does it at this moment.
@@ -250,8 +257,10 @@ mod tests {
         }
     }
 
+    /// The first letter is the host.
     fn began(run: &str) -> Began {
-        Began { run: run.into(), work: Work::Backup, source: Some("db".into()), host: "a".into(), pid: 1 }
+        let host = run.chars().take(1).collect();
+        Began { run: run.into(), work: Work::Backup, source: Some("db".into()), host, pid: 1 }
     }
 
     fn ended(run: &str, result: RunResult) -> Ended {
@@ -271,15 +280,18 @@ mod tests {
     #[test]
     fn who_came_first_goes_on_and_who_was_killed_is_not_waited_for_long() {
         let mut history = History::default();
+        history.take(&note(3, 0, began("two, killed").to_note()));
         history.take(&note(4, 0, began("one").to_note()));
         history.take(&note(5, 1, began("two").to_note()));
         let before = |history: &History, number, minute| {
-            let running = history.running_before(Work::Backup, Some("db"), number, at(minute));
+            let running = history.running_before(&began("two"), number, at(minute));
             running.map(|running| running.began.run.clone())
         };
+        // What was killed on the same host hides nobody else.
         assert_eq!(before(&history, 5, 1).as_deref(), Some("one"));
         assert_eq!(before(&history, 4, 1), None);
-        assert!(history.running_before(Work::Verify, Some("db"), 9, at(1)).is_none());
+        let other = Began { work: Work::Verify, ..began("two") };
+        assert!(history.running_before(&other, 9, at(1)).is_none());
         // It says once more that it goes on.
         history.take(&note(6, 50, began("one").to_note()));
         history.take(&note(7, 51, ended("two", RunResult::Skipped).to_note()));

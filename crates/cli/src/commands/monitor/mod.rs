@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Monitor) -> anyhow::Result<
             return Err(error);
         }
     };
-    let page = metrics::exposition(&status, &context.url()?.to_string());
+    let page = metrics::exposition(&status, &context.url()?.bucket());
     deliver::all(arguments, &page)?;
     if arguments.metrics {
         text!("{page}");

@@ -43,7 +43,7 @@ impl Said {
 /// How many lines of what it says are kept.
 const KEPT_LINES: usize = 1000;
 
-/// Runs it to its end; what it says on standard error is seen at once. `each_minute` is called now and then.
+/// Runs it to its end; what it says on standard error is seen at once. `now_and_then` is called several times a second.
 pub(super) fn run(
     arguments: &[String],
     variables: &[(String, String)],

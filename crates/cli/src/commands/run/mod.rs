@@ -6,7 +6,7 @@ mod step;
 
 use jiff::Timestamp;
 use serde_json::json;
-use strongroom_ops::config::{Config, suggestion};
+use strongroom_ops::config::{Config, meant};
 use strongroom_ops::history::History;
 use strongroom_ops::run::{Chosen, Ended, Plan, RunResult, Work};
 use strongroom_repository::monitor::Monitor as _;
@@ -29,7 +29,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Run) -> anyhow::Result<Outc
         only: arguments.only.iter().map(|only| (*only).into()).collect(),
         due: arguments.due,
     };
-    let plan = Plan::new(&config, &History::of(&repository)?, &chosen, Timestamp::now());
+    let mut history = History::of(&repository)?;
+    let plan = Plan::new(&config, &history, &chosen, Timestamp::now());
     if plan.steps.is_empty() {
         context.terminal.say("nothing is due");
     }
@@ -43,7 +44,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Run) -> anyhow::Result<Outc
         if signals::is_interrupted() {
             break;
         }
-        let end = step.run(&mut repository)?;
+        let end = step.run(&mut repository, &mut history)?;
         tell(context, &end);
         ended.push(end);
     }
@@ -55,11 +56,7 @@ fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
     let known =
         || config.sources.iter().filter(|(_, source)| source.engine.is_some()).map(|(name, _)| name.as_str());
     let Some(name) = names.iter().find(|name| !known().any(|known| known == *name)) else { return Ok(()) };
-    let meant = match suggestion(name, known()) {
-        Some(meant) => format!("is `{meant}` meant?"),
-        None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-    };
-    Err(Usage(format!("the configuration backs up no source `{name}`; {meant}")).into())
+    Err(Usage(format!("the configuration backs up no source `{name}`; {}", meant(name, known()))).into())
 }
 
 fn tell_command(context: &Context<'_>, step: &Step<'_, '_>) {

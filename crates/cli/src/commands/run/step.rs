@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use strongroom_keys::random::{OsRandom, Random as _};
-use strongroom_ops::config::{Config, Task, Text};
+use strongroom_ops::config::{Config, Task, Text, Variable};
 use strongroom_ops::history::History;
 use strongroom_ops::run::{Began, Ended, LEASE, RunResult, Work};
 use strongroom_repository::Repository;
@@ -29,8 +29,8 @@ pub(super) struct Step<'s, 'g> {
 }
 
 impl Step<'_, '_> {
-    /// Does it. What goes wrong with it is how it ended; an error is one of the repository, which knows nothing of it then.
-    pub(super) fn run(&self, repository: &mut Repository) -> anyhow::Result<Ended> {
+    /// Does it. Whatever goes wrong is how it ended: the next is done all the same.
+    pub(super) fn run(&self, repository: &mut Repository, history: &mut History) -> anyhow::Result<Ended> {
         let began = self.began()?;
         let since = Instant::now();
         let ended = |result, error: Option<String>| Ended {
@@ -44,22 +44,25 @@ impl Step<'_, '_> {
             snapshot: None,
             error,
         };
-        let lock = self.lock()?;
-        if !is_ours(&lock)? {
-            return Ok(ended(RunResult::Skipped, Some("it is running already on this host".into())));
-        }
-        let (event, detail) = began.to_note();
-        let number = repository.note(event, None, &detail.to_string())?;
-        if let Some(who) = self.running_before(repository, number, &began)? {
-            let end = ended(RunResult::Skipped, Some(who));
-            self.note_end(repository, &end);
-            return Ok(end);
-        }
-        let end = match self.words() {
-            Ok(words) => self.go(repository, &began, words, ended),
-            Err(why) => ended(RunResult::Failed, Some(why)),
+        // Held until it has ended.
+        let _lock = match self.lock() {
+            Ok(Some(lock)) => lock,
+            Ok(None) => {
+                let why = "it is running already on this host".into();
+                return Ok(ended(RunResult::Skipped, Some(why)));
+            }
+            Err(error) => return Ok(ended(RunResult::Failed, Some(format!("{error:#}")))),
         };
-        self.note_end(repository, &end);
+        let end = match self.running_before(repository, history, &began) {
+            Ok(None) => match self.words() {
+                Ok(words) => self.go(repository, &began, words, ended),
+                Err(why) => ended(RunResult::Failed, Some(why)),
+            },
+            Ok(Some(who)) => ended(RunResult::Skipped, Some(who)),
+            Err(error) => ended(RunResult::Failed, Some(format!("{error:#}"))),
+        };
+        let (event, detail) = end.to_note();
+        self.context.note(repository, event, None, &detail);
         Ok(end)
     }
 
@@ -75,25 +78,32 @@ impl Step<'_, '_> {
         })
     }
 
-    /// A file of this host's, locked while this runs: a lock ends with its process, a note does not.
-    fn lock(&self) -> anyhow::Result<File> {
+    /// A file of this host's, locked while this runs: a lock ends with its process, a note does not. `None` where another has it.
+    fn lock(&self) -> anyhow::Result<Option<File>> {
         let folder = self.context.state_folder()?.join("run");
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let of = format!("{} {} {}", self.context.url()?, self.work.name(), self.source.unwrap_or_default());
         let path = folder.join(&blake3::hash(of.as_bytes()).to_hex()[..32]);
-        File::create(&path).with_context(|| format!("{} cannot be made", path.display()))
+        let lock = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(lock)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
+        }
     }
 
-    /// Who does the same elsewhere, and came first. What this host began before and did not end was killed: it holds no lock.
+    /// Says in the journal that it begins; gives who does the same elsewhere, and came first.
     fn running_before(
         &self,
         repository: &mut Repository,
-        number: u64,
+        history: &mut History,
         own: &Began,
     ) -> anyhow::Result<Option<String>> {
-        let history = History::of(repository)?;
-        let running = history.running_before(self.work, self.source, number, Timestamp::now());
-        Ok(running.filter(|running| running.began.host != own.host).map(|running| {
+        let (event, detail) = own.to_note();
+        let number = repository.note(event, None, &detail.to_string())?;
+        history.read_on(repository)?;
+        let running = history.running_before(own, number, Timestamp::now());
+        Ok(running.map(|running| {
             format!("it is running already on {}, since {}", running.began.host, running.since)
         }))
     }
@@ -146,11 +156,6 @@ impl Step<'_, '_> {
         Ended { exit_code: code, snapshot: id.map(str::to_owned), ..ended(result, error) }
     }
 
-    fn note_end(&self, repository: &mut Repository, ended: &Ended) {
-        let (event, detail) = ended.to_note();
-        self.context.note(repository, event, None, &detail);
-    }
-
     /// The command.
     pub(super) fn words(&self) -> Result<Words, String> {
         let command = configured::command();
@@ -179,10 +184,9 @@ impl Step<'_, '_> {
         let mut words = words
             .ok_or_else(|| "the configuration does not say how it is backed up".to_owned())?
             .map_err(|problems| listed(&problems))?;
-        for (name, text) in
-            self.config.source(source).map(|source| &source.environment[..]).unwrap_or_default()
-        {
-            let value = text.resolve().map_err(|error| format!("environment.{name}: {error}"))?;
+        let variables = self.config.source(source).map(|source| &source.environment[..]);
+        for Variable { name, value, .. } in variables.unwrap_or_default() {
+            let value = value.resolve().map_err(|error| format!("environment.{name}: {error}"))?;
             words.variables.push((name.clone(), value));
         }
         Ok(words)
@@ -195,12 +199,4 @@ impl Step<'_, '_> {
 
 fn listed(problems: &[strongroom_ops::config::Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-fn is_ours(lock: &File) -> anyhow::Result<bool> {
-    match flock(lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(anyhow::Error::from(error).context("the lock of this run cannot be taken")),
-    }
 }

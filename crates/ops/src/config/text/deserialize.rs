@@ -8,7 +8,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::{Key, Node, Problem, Value};
-use crate::config::suggestion::suggestion;
+use crate::config::suggestion::meant;
 
 /// Not known yet.
 const NOWHERE: usize = 0;
@@ -43,10 +43,7 @@ impl Error for Problem {
 
 /// What is said of a field that there is none of.
 pub(in crate::config) fn unknown<'n>(field: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
-    match suggestion(field, known.clone()) {
-        Some(meant) => format!("`{field}` is unknown here; is `{meant}` meant?"),
-        None => format!("`{field}` is unknown here; there are {}", known.collect::<Vec<_>>().join(", ")),
-    }
+    format!("`{field}` is unknown here; {}", meant(field, known))
 }
 
 impl<'de> Deserializer<'de> for Node {
