@@ -34,7 +34,9 @@ fn request_hint(error: &S3Error, kind: &FailureKind) -> Option<&'static str> {
             "name the bucket's region with --s3-region"
         }
         _ if error.is_denied() => "give the role the right to it (docs/engines/s3.md has a list)",
-        (FailureKind::NotConnected, _) => "is the service up, and is --s3-endpoint right?",
+        (FailureKind::NotConnected, _) => {
+            "is the service up, and is --s3-endpoint right? (--endpoint is where the repository lies)"
+        }
         (FailureKind::Untrusted, _) => "--ca-file names the certificates to trust",
         _ => return None,
     })

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
@@ -119,6 +120,8 @@ pub(super) struct Session<'m> {
     /// Why tags cannot be read, once that was found out.
     pub(super) tags_denied: OnceLock<String>,
     retry: RetryPolicy,
+    /// Until then a service that cannot be reached is most often one whose URL is wrong.
+    has_answered: AtomicBool,
 }
 
 impl<'m> Session<'m> {
@@ -158,6 +161,7 @@ impl<'m> Session<'m> {
             monitor,
             tags_denied: OnceLock::new(),
             retry,
+            has_answered: AtomicBool::new(false),
         })
     }
 
@@ -202,18 +206,32 @@ impl<'m> Session<'m> {
         loop {
             let answer = block_on(async { tokio::time::timeout(limit, attempt()).await });
             let failure = match answer {
-                Ok(Ok(Ok(answer))) => return Ok(answer),
+                Ok(Ok(Ok(answer))) => {
+                    self.has_answered.store(true, Ordering::Relaxed);
+                    return Ok(answer);
+                }
                 Ok(Ok(Err(failure))) => failure,
                 Ok(Err(_)) => silent(limit),
                 Err(error) => Failure { kind: FailureKind::Other, source: AwsError::Runtime(error).into() },
             };
-            let left = self.retry.deadline.saturating_sub(began.elapsed());
+            let left = self.deadline(&failure).saturating_sub(began.elapsed());
             if !passes(&failure) || left < delay || self.monitor.is_cancelled() {
                 return Err(S3Error::request(operation, object, &self.name, failure));
             }
             tracing::warn!(operation, object, error = %failure.source, "trying again");
             self.wait(jittered(delay));
             delay = (delay * 2).min(self.retry.longest_delay);
+        }
+    }
+
+    /// How long to go on after that failure.
+    fn deadline(&self, failure: &Failure) -> Duration {
+        let RetryPolicy { deadline, first_contact, .. } = self.retry;
+        if matches!(failure.kind, FailureKind::NotConnected) && !self.has_answered.load(Ordering::Relaxed) {
+            first_contact.min(deadline)
+        } else {
+            self.has_answered.store(true, Ordering::Relaxed);
+            deadline
         }
     }
 
