@@ -23,5 +23,6 @@ pub mod mount;
 pub mod noise;
 pub mod proxy;
 pub mod sandbox;
+pub mod served;
 pub mod services;
 pub mod tree;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 pub mod aws;
 pub mod azurite;
+pub mod chromium;
 pub mod clickhouse;
 pub mod gcs;
 pub mod ledger;

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use strongroom_tests::services::azurite::{self, Azurite};
+use strongroom_tests::services::chromium;
 use strongroom_tests::services::clickhouse::{self, ClickHouse, Version};
 use strongroom_tests::services::gcs::{self, Gcs};
 use strongroom_tests::services::ledger;
@@ -224,6 +225,16 @@ pub(crate) const VALKEY: Service = Service {
     serve: None,
 };
 
+/// The program `chromium`, and letters for it.
+pub(crate) const CHROMIUM: Service = Service {
+    name: "chromium",
+    needed_by: "test",
+    source: "Debian chromium",
+    find: || chromium::find_program().ok(),
+    install: || install::debian(&["chromium", "fonts-liberation"]),
+    serve: None,
+};
+
 /// The restic of the race.
 pub(crate) const RESTIC: Service = Service {
     name: "restic",
@@ -277,7 +288,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 21] = [
+const SERVICES: [&Service; 22] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,
@@ -293,6 +304,7 @@ const SERVICES: [&Service; 21] = [
     &REDIS,
     &NEWER_REDIS,
     &VALKEY,
+    &CHROMIUM,
     &RESTIC,
     &RUSTIC,
     &BORG,

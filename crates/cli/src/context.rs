@@ -38,6 +38,11 @@ impl<'a> Context<'a> {
         Ok(Self { global, terminal: Terminal::new(global) })
     }
 
+    /// For a thread of a process that listens for signals already.
+    pub(crate) fn within(global: &'a Global) -> Self {
+        Self { global, terminal: Terminal::new(global) }
+    }
+
     /// Where the repository is.
     pub(crate) fn url(&self) -> anyhow::Result<StoreUrl> {
         let location = self.global.repo.as_deref().ok_or_else(|| {

@@ -7,6 +7,7 @@
 mod again;
 mod arguments;
 mod clickhouse_hint;
+mod clock;
 mod commands;
 mod configured;
 mod context;

@@ -1,16 +1,19 @@
 //! SIGINT and SIGTERM: the run is asked to stop; whoever does not stop in time is ended. Nothing has to be tidied
 //! up: what no journal entry names does not count.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// How long a run may take to stop, and to say so.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Whether whoever is asked to stop sees to its end itself.
+static PATIENT: AtomicBool = AtomicBool::new(false);
+static RELOAD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 static RECEIVED: OnceLock<Arc<AtomicI32>> = OnceLock::new();
 
 fn received() -> &'static Arc<AtomicI32> {
@@ -24,9 +27,13 @@ pub(crate) fn listen() -> std::io::Result<()> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             if received.swap(signal, Ordering::SeqCst) != 0 {
+                crate::commands::kill_children();
                 std::process::exit(128 + signal);
             }
             eprintln!("\ninterrupted, stopping ...");
+            if PATIENT.load(Ordering::SeqCst) {
+                continue;
+            }
             std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
                 crate::hooks::finish_interrupted();
@@ -35,6 +42,24 @@ pub(crate) fn listen() -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// From now on whoever is asked to stop sees to its end itself, in whatever time; a second signal still ends it. SIGHUP asks to read
+/// the configuration again.
+pub(crate) fn be_patient() -> std::io::Result<()> {
+    PATIENT.store(true, Ordering::SeqCst);
+    let reload = Arc::clone(RELOAD.get_or_init(Arc::default));
+    signal_hook::flag::register(SIGHUP, reload).map(drop)
+}
+
+/// Whether SIGHUP came since this was asked last.
+pub(crate) fn take_reload() -> bool {
+    RELOAD.get().is_some_and(|reload| reload.swap(false, Ordering::SeqCst))
+}
+
+/// It stopped as it was asked to, and that is no failure.
+pub(crate) fn settle() {
+    received().store(0, Ordering::SeqCst);
 }
 
 /// Whether a signal came.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::history::Attempt;
 use crate::run::RunResult;
-use crate::status::{SourceStatus, Status};
+use crate::status::{LogStatus, SourceStatus, Status};
 
 /// Upper bounds of the histogram of durations, s.
 const BUCKETS: [f64; 12] =
@@ -20,10 +20,18 @@ const BUCKETS: [f64; 12] =
 pub fn exposition(status: &Status, bucket: &str) -> String {
     let mut page = Page::default();
     page.up(true);
-    of_backups(&mut page, status);
-    of_snapshots(&mut page, status);
-    of_tests(&mut page, status);
-    of_repository(&mut page, status, bucket);
+    page.says_success = true;
+    page.all(status, bucket);
+    page.text
+}
+
+/// What was known when the repository could be read last, for somebody who is asked again and again and cannot read it now. It
+/// does not say of anything that it is well: neither `backup_success`, nor that of restore tests and checks.
+#[must_use]
+pub fn last_known(status: &Status, bucket: &str) -> String {
+    let mut page = Page::default();
+    page.up(false);
+    page.all(status, bucket);
     page.text
 }
 
@@ -36,8 +44,11 @@ pub fn without_access() -> String {
 }
 
 fn of_backups(page: &mut Page, status: &Status) {
-    page.begin("backup_success", "gauge", "Whether the last backup of a source made a whole snapshot.");
-    for source in status.sources.iter().filter(|source| source.is_watched()) {
+    let says_success = page.says_success;
+    if says_success {
+        page.begin("backup_success", "gauge", "Whether the last backup of a source made a whole snapshot.");
+    }
+    for source in status.sources.iter().filter(|source| says_success && source.is_watched()) {
         let is_done = source.last().is_some_and(|last| last.result == RunResult::Done);
         page.sample("backup_success", &[("component", &source.name)], u8::from(is_done).into());
     }
@@ -70,6 +81,21 @@ fn of_backups(page: &mut Page, status: &Status) {
     page.of_sources("strongroom_backup_running", "Whether a backup of a source runs.", status, |source| {
         Some(f64::from(u8::from(source.running.is_some())))
     });
+    page.begin(
+        "strongroom_backup_left_out_total",
+        "counter",
+        "Dates of a source that came while a backup still ran.",
+    );
+    for source in &status.sources {
+        let dates = count(source.left_out.len() as u64);
+        page.sample("strongroom_backup_left_out_total", &[("component", &source.name)], dates);
+    }
+    page.of_sources(
+        "strongroom_next_backup_timestamp_seconds",
+        "When a source is backed up next by its schedule.",
+        status,
+        |source| source.next.map(seconds_of),
+    );
     page.of_sources(
         "strongroom_rpo_objective_seconds",
         "How much of a source may be lost.",
@@ -120,11 +146,12 @@ fn of_snapshots(page: &mut Page, status: &Status) {
 }
 
 fn of_tests(page: &mut Page, status: &Status) {
+    let says_success = page.says_success;
     page.of_sources(
         "strongroom_restore_test_success",
         "Whether the last restore test was good.",
         status,
-        |source| source.last_test().map(|test| f64::from(u8::from(test.is_good))),
+        |source| source.last_test().filter(|_| says_success).map(|test| f64::from(u8::from(test.is_good))),
     );
     page.of_sources(
         "strongroom_restore_test_timestamp_seconds",
@@ -146,6 +173,37 @@ fn of_tests(page: &mut Page, status: &Status) {
     );
 }
 
+fn of_logs(page: &mut Page, status: &Status) {
+    type Gauge = (&'static str, &'static str, fn(&LogStatus, Timestamp) -> Option<f64>);
+    let gauges: [Gauge; 4] = [
+        (
+            "strongroom_wal_last_archived_timestamp_seconds",
+            "When anything of a log was archived last.",
+            |log, _| log.newest.map(seconds_of),
+        ),
+        ("strongroom_wal_lag_seconds", "For how long nothing of a log was archived.", |log, now| {
+            log.lag(now).map(|lag| lag.as_secs_f64())
+        }),
+        ("strongroom_wal_missing_segments", "Segments of a log that are missing.", |log, _| {
+            Some(count(log.missing_segments))
+        }),
+        ("strongroom_wal_stored_bytes", "What the store holds of a log.", |log, _| {
+            Some(count(log.stored_bytes))
+        }),
+    ];
+    for (name, help, of) in gauges {
+        if status.logs.is_empty() {
+            continue;
+        }
+        page.begin(name, "gauge", help);
+        for log in &status.logs {
+            if let Some(value) = of(log, status.now) {
+                page.sample(name, &[("component", &log.source)], value);
+            }
+        }
+    }
+}
+
 fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
     page.begin("s3_bucket_size_bytes", "gauge", "Bytes of the repository's packs.");
     page.sample("s3_bucket_size_bytes", &[("bucket", bucket)], count(status.bytes));
@@ -154,8 +212,10 @@ fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
         page.sample("strongroom_capacity_bytes", &[], count(capacity));
     }
     if let Some(check) = &status.check {
-        page.begin("strongroom_check_success", "gauge", "Whether the last check found nothing.");
-        page.sample("strongroom_check_success", &[], u8::from(check.result == RunResult::Done).into());
+        if page.says_success {
+            page.begin("strongroom_check_success", "gauge", "Whether the last check found nothing.");
+            page.sample("strongroom_check_success", &[], u8::from(check.result == RunResult::Done).into());
+        }
         page.begin("strongroom_check_timestamp_seconds", "gauge", "When the repository was last checked.");
         page.sample("strongroom_check_timestamp_seconds", &[], seconds_of(check.time));
     }
@@ -188,9 +248,19 @@ fn seconds_of(time: Timestamp) -> f64 {
 #[derive(Default)]
 struct Page {
     text: String,
+    /// Whether it is known now what was well.
+    says_success: bool,
 }
 
 impl Page {
+    fn all(&mut self, status: &Status, bucket: &str) {
+        of_backups(self, status);
+        of_snapshots(self, status);
+        of_tests(self, status);
+        of_logs(self, status);
+        of_repository(self, status, bucket);
+    }
+
     fn begin(&mut self, name: &str, kind: &str, help: &str) {
         // A string takes all that is written.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");

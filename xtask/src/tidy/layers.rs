@@ -7,7 +7,7 @@ use super::Finding;
 use crate::checkout::{cargo, output};
 
 /// From the lowest layer up: a crate may depend on those before it.
-const LAYERS: [&str; 8] = [
+const LAYERS: [&str; 9] = [
     "strongroom-format",
     "strongroom-chunker",
     "strongroom-store",
@@ -15,6 +15,7 @@ const LAYERS: [&str; 8] = [
     "strongroom-repository",
     "strongroom-engines",
     "strongroom-ops",
+    "strongroom-web",
     "strongroom",
 ];
 

@@ -16,6 +16,7 @@ mod reading;
 mod redis;
 mod run;
 mod s3;
+mod serve;
 mod store;
 mod verify;
 mod wal;
@@ -48,6 +49,7 @@ pub(crate) use self::reading::{
 pub(crate) use self::redis::BackupRedis;
 pub(crate) use self::run::Run;
 pub(crate) use self::s3::{BackupS3, S3Connection};
+pub(crate) use self::serve::Serve;
 pub(crate) use self::store::StoreArguments;
 pub(crate) use self::verify::Verify;
 pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};
@@ -171,6 +173,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Say how things stand: what failed, what is late, what was tested; metrics for Prometheus
     Monitor(Monitor),
+    /// Do what the configuration wants done, when it is due, until it is told to stop; with metrics, health and a web page
+    Serve(Serve),
     /// List snapshots
     Snapshots(Snapshots),
     /// List the entries of a snapshot

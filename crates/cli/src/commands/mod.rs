@@ -35,6 +35,7 @@ mod restore_s3;
 mod restore_server;
 mod restored;
 mod run;
+mod serve;
 mod show;
 mod snapshots;
 mod stats;
@@ -53,6 +54,7 @@ use clap::CommandFactory as _;
 use crate::arguments::{Arguments, Command, Engine};
 use crate::context::Context;
 use crate::exit::Outcome;
+pub(crate) use run::kill_children;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
@@ -71,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::Command(command) => backup::command(&context, command),
         },
         Command::Run(arguments) => run::run(&context, arguments),
+        Command::Serve(arguments) => serve::run(&context, arguments),
         Command::Monitor(arguments) => monitor::run(&context, arguments),
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
         Command::Ls(ls) => ls::run(&context, ls),

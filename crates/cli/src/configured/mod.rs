@@ -63,7 +63,7 @@ pub(crate) fn words(words: Vec<OsString>) -> anyhow::Result<Configured> {
     let named: Option<&PathBuf> =
         matches.get_one("config").filter(|path: &&PathBuf| !path.as_os_str().is_empty());
     let (needs_one, tells_what_is_wrong) = match matches.subcommand_name() {
-        Some("run" | "monitor") => (true, false),
+        Some("run" | "monitor" | "serve") => (true, false),
         Some("config") => (true, true),
         _ => (false, false),
     };
@@ -95,7 +95,7 @@ fn may_be_configured(words: &[OsString]) -> bool {
         let word = word.as_bytes();
         word.starts_with(b"--config")
             || word.starts_with(b"-c")
-            || [&b"run"[..], b"monitor", b"config"].contains(&word)
+            || [&b"run"[..], b"monitor", b"serve", b"config"].contains(&word)
     };
     std::env::var_os("STRONGROOM_CONFIG").is_some_and(|path| !path.is_empty()) || words.iter().any(is_named)
 }

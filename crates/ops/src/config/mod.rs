@@ -7,6 +7,7 @@ mod problem;
 mod retention;
 mod schedule;
 mod section;
+mod serve;
 mod size;
 mod source;
 mod storage;
@@ -28,6 +29,7 @@ use self::retention::Retention;
 pub(crate) use self::schedule::duration;
 pub use self::schedule::{Times, When, Zone};
 use self::section::Section;
+pub use self::serve::Serve;
 pub use self::size::parse_bytes;
 pub use self::source::Source;
 use self::source::Terms;
@@ -72,6 +74,8 @@ pub struct Expectations {
     pub max_duration: Option<Duration>,
     /// By how much a snapshot's size may differ from what is usual.
     pub max_size_change_percent: Option<u32>,
+    /// For how long nothing may be archived of its log.
+    pub max_wal_lag: Option<Duration>,
 }
 
 /// What a configuration says.
@@ -79,6 +83,8 @@ pub struct Expectations {
 pub struct Config {
     /// How large the repository may become.
     pub storage: Storage,
+    /// How `serve` listens.
+    pub serve: Serve,
     /// Whom to tell what was found.
     pub notify: Vec<(String, Channel)>,
     /// Options of every command: where the repository is, and how it is opened. `url` is where.
@@ -159,6 +165,7 @@ impl Config {
                         }
                     }
                 }
+                "serve" => config.serve = Serve::read(node, problems),
                 "storage" => config.storage = Section::new(node, problems).read(problems),
                 "verify" => config.verify = Some(Task::read(node, problems)),
                 "forget" => config.forget = Task::read(node, problems),
@@ -175,6 +182,7 @@ impl Config {
                         "repository",
                         "environment",
                         "storage",
+                        "serve",
                         "notify",
                         "time_zone",
                         "verify",
@@ -231,7 +239,14 @@ impl Config {
             rto: self.term(source, |terms| terms.rto),
             max_duration: self.term(source, |terms| terms.max_duration),
             max_size_change_percent: self.term(source, |terms| terms.max_size_change_percent),
+            max_wal_lag: self.term(source, |terms| terms.max_wal_lag),
         }
+    }
+
+    /// How much later than its date a source may be begun, or without one what is done of the repository.
+    #[must_use]
+    pub fn jitter(&self, source: Option<&str>) -> Option<Duration> {
+        self.term(source.unwrap_or_default(), |terms| terms.jitter)
     }
 
     /// After how long a backup is ended, and has failed.
@@ -320,6 +335,10 @@ mod tests {
             ("\nschedule = \"0 25 * * *\"", "0..=23"),
             ("\nschedle = \"0 2 * * *\"", "is `schedule` meant?"),
             ("[verify]\nevery = \"1d\"\nschedule = \"@daily\"", "either"),
+            ("[serve]\nlisten = \"localhost\"", "127.0.0.1:9898"),
+            ("[serve]\ntoken = \"s3cret\"", "env:NAME"),
+            ("[serve]\ntls_key = \"k.pem\"", "belong together"),
+            ("[serve]\ntokn = \"x\"", "is `token` meant?"),
         ] {
             let (_, problems) = parse(text);
             let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };

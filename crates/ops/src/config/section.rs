@@ -59,6 +59,11 @@ impl Section {
         })
     }
 
+    /// Which field stands where.
+    pub(super) fn lines(&self) -> Vec<(String, usize)> {
+        self.fields.iter().map(|(key, _)| (key.name.clone(), key.line)).collect()
+    }
+
     /// Options of a command, whatever they are called.
     pub(super) fn settings(self, problems: &mut Vec<Problem>) -> Vec<Setting> {
         self.fields.into_iter().filter_map(|(key, node)| Setting::read(key, &node, problems)).collect()

@@ -35,6 +35,8 @@ pub struct Source {
 pub(super) struct Terms {
     pub(super) schedule: Option<Cron>,
     #[serde(deserialize_with = "duration")]
+    pub(super) jitter: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
     pub(super) timeout: Option<Duration>,
     pub(super) retention: Option<Retention>,
     #[serde(deserialize_with = "duration")]
@@ -46,13 +48,16 @@ pub(super) struct Terms {
     #[serde(deserialize_with = "duration")]
     pub(super) max_duration: Option<Duration>,
     pub(super) max_size_change_percent: Option<u32>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) max_wal_lag: Option<Duration>,
     pub(super) assertions: Vec<Assertion>,
 }
 
 impl Terms {
     /// As its fields are called.
-    pub(super) const NAMES: [&str; 9] = [
+    pub(super) const NAMES: [&str; 11] = [
         "schedule",
+        "jitter",
         "timeout",
         "retention",
         "expect_every",
@@ -60,6 +65,7 @@ impl Terms {
         "rto",
         "max_duration",
         "max_size_change_percent",
+        "max_wal_lag",
         "assertions",
     ];
 }

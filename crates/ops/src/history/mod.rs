@@ -16,6 +16,9 @@ use crate::backup::{FAILED_EVENT, FailedNote};
 use crate::notify::{SENT, Sent};
 use crate::run::{BEGAN, Began, ENDED, Ended, LEASE, RunResult, Work};
 
+/// By how much a host's clock may be ahead of the store's before its dates are not believed.
+const SKEW: SignedDuration = SignedDuration::from_hours(1);
+
 /// A run that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
@@ -44,6 +47,7 @@ pub struct History {
     tasks: BTreeMap<Work, Vec<Attempt>>,
     last: BTreeMap<(Work, Option<String>), Timestamp>,
     running: Vec<Running>,
+    left_out: BTreeMap<(Work, Option<String>), Vec<Timestamp>>,
     sent: Sent,
     sources: HashMap<SnapshotId, String>,
     /// The first entry that was not read.
@@ -147,12 +151,22 @@ impl History {
 
     fn ended(&mut self, time: Timestamp, ended: Ended) {
         let at = self.running.iter().position(|known| known.began.run == ended.run);
+        let running = at.map(|at| self.running.remove(at));
         // It counts from when it began: what took long is due again no later for that.
-        let since = at.map_or(time, |at| self.running.remove(at).since);
-        if ended.result == RunResult::Skipped {
+        let since = running.as_ref().map_or(time, |running| running.since);
+        if matches!(ended.result, RunResult::Skipped | RunResult::Interrupted) {
             return;
         }
         self.done(ended.work, ended.source.clone(), since);
+        // The host that asked for it may be ahead of the store: the date is done all the same. Not by a clock that is quite wrong.
+        let date = running.and_then(|running| running.began.date);
+        if let Some(date) = date.filter(|date| date.duration_since(since) <= SKEW) {
+            self.done(ended.work, ended.source.clone(), date);
+        }
+        if let Some(date) = ended.left_out {
+            self.done(ended.work, ended.source.clone(), time);
+            self.left_out.entry((ended.work, ended.source.clone())).or_default().push(date);
+        }
         // What the command itself left in the journal is not counted twice.
         let attempt = Attempt::of_run(&ended, since);
         match (ended.work, ended.source) {
@@ -180,6 +194,15 @@ impl History {
     pub(crate) fn done(&mut self, work: Work, source: Option<String>, time: Timestamp) {
         let last = self.last.entry((work, source)).or_insert(time);
         *last = time.max(*last);
+    }
+
+    /// A backup that made a snapshot, for tests.
+    #[cfg(test)]
+    pub(crate) fn backed_up(&mut self, source: &str, time: Timestamp) {
+        self.done(Work::Backup, Some(source.into()), time);
+        let attempt =
+            Attempt { result: RunResult::Done, ..Attempt::failed(time, String::new(), String::new()) };
+        self.backups.entry(source.into()).or_default().push(attempt);
     }
 
     /// When it was last begun, of what has ended since; by hand or not, well or not.
@@ -210,6 +233,12 @@ impl History {
     #[must_use]
     pub fn sent(&self) -> &Sent {
         &self.sent
+    }
+
+    /// Dates of it that came while it still ran, and were left out, oldest first.
+    #[must_use]
+    pub fn left_out(&self, work: Work, source: Option<&str>) -> &[Timestamp] {
+        self.left_out.get(&(work, source.map(str::to_owned))).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Sources that anything is known of.
@@ -260,7 +289,7 @@ mod tests {
     /// The first letter is the host.
     fn began(run: &str) -> Began {
         let host = run.chars().take(1).collect();
-        Began { run: run.into(), work: Work::Backup, source: Some("db".into()), host, pid: 1 }
+        Began { run: run.into(), work: Work::Backup, source: Some("db".into()), host, pid: 1, date: None }
     }
 
     fn ended(run: &str, result: RunResult) -> Ended {
@@ -274,6 +303,7 @@ mod tests {
             seconds: 1.0,
             snapshot: None,
             error: None,
+            left_out: None,
         }
     }
 
@@ -321,6 +351,29 @@ mod tests {
         // By hand.
         history.take(&note(9, 12, (FAILED_EVENT, failed)));
         assert_eq!(history.backups("db").len(), 3);
+    }
+
+    #[test]
+    fn a_date_that_was_left_out_is_not_due_and_one_that_was_interrupted_is() {
+        let mut history = History::default();
+        let last = |history: &History| history.last(Work::Backup, Some("db"));
+        history.take(&note(4, 0, began("one").to_note()));
+        history.take(&note(5, 1, ended("one", RunResult::Interrupted).to_note()));
+        assert_eq!((last(&history), history.backups("db").len()), (None, 0));
+        history.take(&note(6, 2, began("two").to_note()));
+        let end = Ended { left_out: Some(at(60)), ..ended("two", RunResult::Done) };
+        history.take(&note(7, 130, end.to_note()));
+        assert_eq!(
+            (last(&history), history.left_out(Work::Backup, Some("db"))),
+            (Some(at(130)), &[at(60)][..])
+        );
+        // A host that is a minute ahead of the store, and one that is a year ahead.
+        for (number, date, counts_from) in [(8, at(201), at(201)), (10, at(900_000), at(200))] {
+            let mut history = history.clone();
+            history.take(&note(number, 200, Began { date: Some(date), ..began("three") }.to_note()));
+            history.take(&note(number + 1, 201, ended("three", RunResult::Done).to_note()));
+            assert_eq!(last(&history), Some(counts_from));
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 mod note;
 mod plan;
+mod scheduler;
 
 pub(crate) use self::note::{BEGAN, ENDED};
 pub use self::note::{Began, Ended, LEASE, RunResult, Work};
-pub use self::plan::{Chosen, Plan};
+pub use self::plan::{Chosen, Job, Plan};
+pub use self::scheduler::{Due, Scheduler};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The event of the first note of a run, and of those by which it goes on.
@@ -56,6 +57,9 @@ pub struct Began {
     pub host: String,
     /// By which process there.
     pub pid: u32,
+    /// The date that it is done for, where a schedule asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Timestamp>,
 }
 
 /// A run ended.
@@ -83,6 +87,9 @@ pub struct Ended {
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Its next date, which came before it ended and is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Timestamp>,
 }
 
 /// How a run ended.
@@ -95,8 +102,10 @@ pub enum RunResult {
     Partly,
     /// It did not do what it was to do.
     Failed,
-    /// It was running already, elsewhere.
+    /// It was running already, elsewhere, or was done there meanwhile.
     Skipped,
+    /// It was told to stop before it was done: it is due as before.
+    Interrupted,
 }
 
 impl RunResult {
@@ -108,6 +117,7 @@ impl RunResult {
             Self::Partly => "partly done",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Interrupted => "interrupted",
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::note::Work;
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, When};
 use crate::history::History;
 
 /// What is asked for.
@@ -15,6 +15,49 @@ pub struct Chosen {
     pub only: Vec<Work>,
     /// Nothing that is not due.
     pub due: bool,
+}
+
+/// Something that may be done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Job {
+    /// What.
+    pub work: Work,
+    /// Of which source, where it is of one.
+    pub source: Option<String>,
+}
+
+impl Job {
+    /// When it is due; `None` where only by hand.
+    #[must_use]
+    pub fn when(&self, config: &Config) -> Option<When> {
+        let source = self.source.as_deref();
+        let task = match self.work {
+            Work::Backup => return config.schedule(source?),
+            Work::Verify => config.verify(source?)?,
+            Work::Forget => &config.forget,
+            Work::Prune => &config.prune,
+            Work::Check => &config.check,
+        };
+        task.when(&config.zone)
+    }
+
+    /// All that a configuration has, in the order in which it is done.
+    #[must_use]
+    pub fn all(config: &Config) -> Vec<Self> {
+        let mut all = Vec::new();
+        for (name, _) in config.sources.iter().filter(|(_, source)| is_backed_up(source)) {
+            all.extend([Work::Backup, Work::Verify].map(|work| Self { work, source: Some(name.clone()) }));
+        }
+        all.extend([Work::Forget, Work::Prune, Work::Check].map(|work| Self { work, source: None }));
+        all
+    }
+}
+
+impl std::fmt::Display for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.work.name())?;
+        self.source.as_ref().map_or(Ok(()), |source| write!(f, " of {source}"))
+    }
 }
 
 /// What is done, one after the other.
@@ -34,7 +77,8 @@ impl Plan {
             let is_always = (work == Work::Backup || !chosen.only.is_empty()) && !chosen.due;
             is_asked(work) && (is_always || is_due)
         };
-        let is_due = |when: Option<crate::config::When>, work, source: Option<&str>| {
+        let is_due = |work, source: Option<&str>| {
+            let when = Job { work, source: source.map(str::to_owned) }.when(config);
             when.is_some_and(|when| when.is_due(history.last(work, source), now))
         };
         let mut steps = Vec::new();
@@ -42,22 +86,18 @@ impl Plan {
             if !is_backed_up(source) {
                 continue;
             }
-            let backup = is_due(config.schedule(name), Work::Backup, Some(name));
-            if now_or_due(Work::Backup, backup) {
+            if now_or_due(Work::Backup, is_due(Work::Backup, Some(name))) {
                 steps.push((Work::Backup, Some(name.clone())));
             }
-            let verify = config.verify(name).and_then(|task| task.when(&config.zone));
-            if now_or_due(Work::Verify, is_due(verify, Work::Verify, Some(name))) {
+            if now_or_due(Work::Verify, is_due(Work::Verify, Some(name))) {
                 steps.push((Work::Verify, Some(name.clone())));
             }
         }
         if !chosen.sources.is_empty() {
             return Self { steps };
         }
-        for (work, task) in
-            [(Work::Forget, &config.forget), (Work::Prune, &config.prune), (Work::Check, &config.check)]
-        {
-            if now_or_due(work, is_due(task.when(&config.zone), work, None)) {
+        for work in [Work::Forget, Work::Prune, Work::Check] {
+            if now_or_due(work, is_due(work, None)) {
                 steps.push((work, None));
             }
         }

@@ -15,6 +15,8 @@ pub enum Kind {
     BackupPartly,
     /// A backup took longer than it may.
     BackupSlow,
+    /// A backup was still running at its next date, which was left out.
+    BackupOverrun,
     /// A snapshot is much larger or smaller than those before.
     SizeAnomaly,
     /// What came back was not as it had been, or nothing came back.
@@ -23,6 +25,10 @@ pub enum Kind {
     RestoreTestMissed,
     /// A restore took longer than it may.
     RestoreSlow,
+    /// Nothing was archived of a log for too long.
+    WalLate,
+    /// Segments of a log are missing.
+    WalGap,
     /// The last check found damage, or could not be done.
     CheckFailed,
     /// Forgetting or pruning failed.
@@ -69,14 +75,49 @@ impl Kind {
             Self::BackupMissed => "backup-missed",
             Self::BackupPartly => "backup-partly",
             Self::BackupSlow => "backup-slow",
+            Self::BackupOverrun => "backup-overrun",
             Self::SizeAnomaly => "size-anomaly",
             Self::RestoreTestFailed => "restore-test-failed",
             Self::RestoreTestMissed => "restore-test-missed",
             Self::RestoreSlow => "restore-slow",
+            Self::WalLate => "wal-late",
+            Self::WalGap => "wal-gap",
             Self::CheckFailed => "check-failed",
             Self::MaintenanceFailed => "maintenance-failed",
             Self::StorageNearCapacity => "storage-near-capacity",
             Self::NoAccess => "no-access",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::BackupFailed => "mend what the error names, then `strongroom run SOURCE`",
+            Self::BackupMissed => {
+                "look whether the schedule runs (`serve`, a timer, a CronJob), then `strongroom run SOURCE`"
+            }
+            Self::BackupPartly => "see what could not be read in the log of that run, and mend or exclude it",
+            Self::BackupSlow => "find out what is slow (`--timings`), or raise `max_duration`",
+            Self::BackupOverrun => "back up less often, or find out what is slow (`--timings`)",
+            Self::SizeAnomaly => "compare the snapshots: `strongroom diff OLDER NEWER`",
+            Self::RestoreTestFailed => {
+                "run it again by hand: `strongroom verify --source SOURCE`; `strongroom check --read-data` finds damage"
+            }
+            Self::RestoreTestMissed => "`strongroom run --only verify SOURCE`",
+            Self::RestoreSlow => "restore to faster disks, or raise `rto`",
+            Self::WalLate => {
+                "look at the server's archiver (pg_stat_archiver) and the log of `wal-push` or `wal receive`"
+            }
+            Self::WalGap => {
+                "take a base backup now: no point behind the gap can be restored from before it; `strongroom wal list` names it"
+            }
+            Self::CheckFailed => "`strongroom check --read-data` names damage and the snapshots it touches",
+            Self::MaintenanceFailed => {
+                "run it by hand to see why: `strongroom run --only forget --only prune`"
+            }
+            Self::StorageNearCapacity => "shorten the retention and prune, or make room and raise `capacity`",
+            Self::NoAccess => "look at the store and at the keys (KMS, key file): `strongroom snapshots`",
         }
     }
 
@@ -88,9 +129,12 @@ impl Kind {
             | Self::BackupMissed
             | Self::RestoreTestFailed
             | Self::CheckFailed
+            | Self::WalLate
+            | Self::WalGap
             | Self::NoAccess => Severity::Critical,
             Self::BackupPartly
             | Self::BackupSlow
+            | Self::BackupOverrun
             | Self::SizeAnomaly
             | Self::RestoreTestMissed
             | Self::RestoreSlow

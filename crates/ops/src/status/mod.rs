@@ -2,12 +2,14 @@
 //! alerts and reports are made, so that all of them say the same.
 
 mod finding;
+mod log;
 mod source;
 
 use jiff::Timestamp;
 use strongroom_repository::Repository;
 
 pub use self::finding::{Finding, Kind, Severity};
+pub use self::log::LogStatus;
 pub use self::source::SourceStatus;
 use crate::config::Config;
 use crate::history::{Attempt, History};
@@ -25,6 +27,8 @@ pub struct Status {
     pub bytes: u64,
     /// How large it may become.
     pub capacity: Option<u64>,
+    /// The logs that are archived.
+    pub logs: Vec<LogStatus>,
     /// The last check.
     pub check: Option<Attempt>,
     /// The last forgetting and pruning by the configuration.
@@ -57,12 +61,25 @@ impl Status {
     /// Of a repository that has been read just now.
     ///
     /// # Errors
-    /// As [`Repository::history`].
+    /// As [`Repository::history`] and [`Repository::log_archives`].
     pub fn of(
         repository: &Repository,
         config: &Config,
         now: Timestamp,
     ) -> Result<Self, strongroom_repository::RepositoryError> {
+        let logs = LogStatus::of(&repository.log_archives(None)?);
+        Ok(Self::with_history(repository, &History::of(repository)?, logs, config, now))
+    }
+
+    /// As [`Status::of`], where the journal has been read already, and the logs were listed.
+    #[must_use]
+    pub fn with_history(
+        repository: &Repository,
+        history: &History,
+        logs: Vec<LogStatus>,
+        config: &Config,
+        now: Timestamp,
+    ) -> Self {
         let mut held: Vec<Held> = Vec::new();
         for snapshot in repository.snapshots() {
             let source = &snapshot.manifest.source;
@@ -77,12 +94,19 @@ impl Status {
             of.newest = of.newest.max(time);
         }
         let bytes = repository.state().packs.values().map(|pack| pack.length).sum();
-        Ok(Self::new(&History::of(repository)?, &held, bytes, config, now))
+        Self::new(history, &held, bytes, logs, config, now)
     }
 
     /// Of what is known.
     #[must_use]
-    pub fn new(history: &History, held: &[Held], bytes: u64, config: &Config, now: Timestamp) -> Self {
+    pub fn new(
+        history: &History,
+        held: &[Held],
+        bytes: u64,
+        logs: Vec<LogStatus>,
+        config: &Config,
+        now: Timestamp,
+    ) -> Self {
         let configured = config.sources.iter().map(|(name, _)| name.as_str());
         let mut names: Vec<&str> = configured.collect();
         for name in held.iter().map(|held| held.source.as_str()).chain(history.sources()) {
@@ -108,6 +132,7 @@ impl Status {
             sources,
             bytes,
             capacity,
+            logs,
             check,
             maintenance,
             access_errors,
@@ -121,6 +146,9 @@ impl Status {
     fn find(&mut self, config: &Config) {
         let mut findings: Vec<Finding> =
             self.sources.iter().flat_map(|source| source.findings.clone()).collect();
+        for log in &self.logs {
+            findings.extend(log.findings(config.expectations(&log.source).max_wal_lag, self.now));
+        }
         let mut add = |kind: Kind, since, what| {
             findings.push(Finding { kind, severity: kind.severity(), source: None, since, what });
         };

@@ -30,6 +30,8 @@ pub struct SourceStatus {
     pub backups: Vec<Attempt>,
     /// All restore tests, oldest first.
     pub tests: Vec<RestoreTest>,
+    /// Dates of backups that came while one still ran, and were left out, oldest first.
+    pub left_out: Vec<Timestamp>,
     /// The next backup by its schedule.
     pub next: Option<Timestamp>,
     /// The backup that runs now.
@@ -51,6 +53,7 @@ impl SourceStatus {
             held,
             backups,
             tests: history.tests(name).to_vec(),
+            left_out: history.left_out(Work::Backup, Some(name)).to_vec(),
             next,
             running: history.running(Work::Backup, Some(name), now).cloned(),
             findings: Vec::new(),
@@ -111,6 +114,14 @@ impl SourceStatus {
             self.add(Kind::BackupFailed, Some(first.time), what);
         }
         self.look_at_age(due, now);
+        // Until one has been begun since.
+        let last_begun = self.last().map(|last| last.time);
+        if let Some(date) =
+            self.left_out.last().copied().filter(|date| last_begun.is_none_or(|last| last <= *date))
+        {
+            let what = "the last backup was still running at its next date, which was left out".into();
+            self.add(Kind::BackupOverrun, Some(date), what);
+        }
         let Some(last) = self.last_success().cloned() else { return };
         if last.result == RunResult::Partly {
             self.add(Kind::BackupPartly, Some(last.time), "some of it could not be read".into());

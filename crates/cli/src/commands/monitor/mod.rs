@@ -61,7 +61,7 @@ fn config(context: &Context<'_>) -> anyhow::Result<Config> {
 
 fn look(context: &Context<'_>, config: &Config) -> anyhow::Result<(Status, Repository)> {
     let repository = context.open()?;
-    Ok((Status::of(&repository, config, Timestamp::now())?, repository))
+    Ok((Status::of(&repository, config, crate::clock::now())?, repository))
 }
 
 fn check(context: &Context<'_>, status: &Status) {

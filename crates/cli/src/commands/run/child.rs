@@ -1,12 +1,14 @@
 //! A command of this program, in a process of its own.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 use crate::signals;
@@ -14,6 +16,21 @@ use crate::signals;
 const POLL: Duration = Duration::from_millis(50);
 /// How long one that is told to stop may take, before it is killed: hooks have their time.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// Those that run now.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Ends all that run now, with all that they started: nobody waits for them any more.
+pub(crate) fn kill_all() {
+    for pid in running().iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        // One that has just ended is no longer there.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+fn running() -> MutexGuard<'static, BTreeSet<i32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How it ended, and what it said on standard output.
 pub(super) struct Said {
@@ -56,6 +73,8 @@ pub(super) fn run(
     // Interrupts of the terminal are for this process to pass on.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut child = command.spawn().context("the command cannot be started")?;
+    let pid = Pid::from_child(&child).as_raw_nonzero().get();
+    running().insert(pid);
     let output = child.stdout.take();
     let reader = std::thread::spawn(move || {
         let mut lines = std::collections::VecDeque::new();
@@ -89,6 +108,13 @@ pub(super) fn run(
         }
         std::thread::sleep(POLL);
     };
+    running().remove(&pid);
+    if told.is_some()
+        && let Some(group) = Pid::from_raw(pid)
+    {
+        // What it started and did not end: nobody waits for that. Mostly there is nothing.
+        let _ = kill_process_group(group, Signal::TERM);
+    }
     let lines = reader.join().map_err(|_| anyhow::anyhow!("what the command said was not read"))?;
     Ok(Said { status, lines: lines.into(), timed_out })
 }

@@ -4,20 +4,20 @@
 mod child;
 mod step;
 
-use jiff::Timestamp;
 use serde_json::json;
 use strongroom_ops::config::{Config, meant};
 use strongroom_ops::history::History;
 use strongroom_ops::run::{Chosen, Ended, Plan, RunResult, Work};
 use strongroom_repository::monitor::Monitor as _;
 
-use self::step::Step;
+pub(crate) use self::child::kill_all as kill_children;
+pub(super) use self::step::Step;
 use crate::arguments::Run;
 use crate::configured;
 use crate::context::Context;
 use crate::exit::{FAILED, Outcome, PARTLY, Usage};
 use crate::output::line;
-use crate::{render, signals};
+use crate::{clock, render, signals};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Run) -> anyhow::Result<Outcome> {
     let path = configured::path(context.global.config.as_ref());
@@ -30,13 +30,14 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Run) -> anyhow::Result<Outc
         due: arguments.due,
     };
     let mut history = History::of(&repository)?;
-    let plan = Plan::new(&config, &history, &chosen, Timestamp::now());
+    let plan = Plan::new(&config, &history, &chosen, clock::now());
     if plan.steps.is_empty() {
         context.terminal.say("nothing is due");
     }
     let mut ended = Vec::new();
     for (work, source) in &plan.steps {
-        let step = Step { context, config: &config, path: &path, work: *work, source: source.as_deref() };
+        let step =
+            Step { context, config: &config, path: &path, work: *work, source: source.as_deref(), due: None };
         if arguments.dry_run {
             tell_command(context, &step);
             continue;
@@ -77,7 +78,8 @@ fn tell_command(context: &Context<'_>, step: &Step<'_, '_>) {
     }
 }
 
-fn tell(context: &Context<'_>, ended: &Ended) {
+/// Says how a run ended.
+pub(super) fn tell(context: &Context<'_>, ended: &Ended) {
     if context.global.json {
         let mut told = serde_json::to_value(ended).unwrap_or_default();
         told["type"] = "run".into();

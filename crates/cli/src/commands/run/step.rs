@@ -10,29 +10,37 @@ use rustix::fs::{FlockOperation, flock};
 use strongroom_keys::random::{OsRandom, Random as _};
 use strongroom_ops::config::{Config, Task, Text, Variable};
 use strongroom_ops::history::History;
-use strongroom_ops::run::{Began, Ended, LEASE, RunResult, Work};
+use strongroom_ops::run::{Began, Due, Ended, Job, LEASE, RunResult, Work};
 use strongroom_repository::Repository;
 
 use super::child::{self, Said};
 use crate::configured::{self, Words};
 use crate::context::{Context, host_of_run};
 use crate::exit::PARTLY;
+use crate::{clock, signals};
 
 /// What is done, of what.
-pub(super) struct Step<'s, 'g> {
-    pub(super) context: &'s Context<'g>,
-    pub(super) config: &'s Config,
+pub(in crate::commands) struct Step<'s, 'g> {
+    pub(in crate::commands) context: &'s Context<'g>,
+    pub(in crate::commands) config: &'s Config,
     /// Where the configuration is.
-    pub(super) path: &'s Path,
-    pub(super) work: Work,
-    pub(super) source: Option<&'s str>,
+    pub(in crate::commands) path: &'s Path,
+    pub(in crate::commands) work: Work,
+    pub(in crate::commands) source: Option<&'s str>,
+    /// By which date, where a schedule asks for it.
+    pub(in crate::commands) due: Option<&'s Due>,
 }
 
 impl Step<'_, '_> {
     /// Does it. Whatever goes wrong is how it ended: the next is done all the same.
-    pub(super) fn run(&self, repository: &mut Repository, history: &mut History) -> anyhow::Result<Ended> {
+    pub(in crate::commands) fn run(
+        &self,
+        repository: &mut Repository,
+        history: &mut History,
+    ) -> anyhow::Result<Ended> {
         let began = self.began()?;
         let since = Instant::now();
+        let begun = clock::now();
         let ended = |result, error: Option<String>| Ended {
             run: began.run.clone(),
             work: self.work,
@@ -43,6 +51,7 @@ impl Step<'_, '_> {
             seconds: since.elapsed().as_secs_f64(),
             snapshot: None,
             error,
+            left_out: None,
         };
         // Held until it has ended.
         let _lock = match self.lock() {
@@ -61,6 +70,7 @@ impl Step<'_, '_> {
             Ok(Some(who)) => ended(RunResult::Skipped, Some(who)),
             Err(error) => ended(RunResult::Failed, Some(format!("{error:#}"))),
         };
+        let end = Ended { left_out: self.left_out(&end, begun), ..end };
         let (event, detail) = end.to_note();
         self.context.note(repository, event, None, &detail);
         Ok(end)
@@ -75,7 +85,16 @@ impl Step<'_, '_> {
             source: self.source.map(str::to_owned),
             host: host_of_run(),
             pid: std::process::id(),
+            date: self.due.and_then(|due| due.date),
         })
+    }
+
+    /// The next date, where it came before this ended: nobody makes up for it.
+    fn left_out(&self, end: &Ended, begun: Timestamp) -> Option<Timestamp> {
+        let did_run = matches!(end.result, RunResult::Done | RunResult::Partly | RunResult::Failed);
+        let job = Job { work: self.work, source: self.source.map(str::to_owned) };
+        let when = job.when(self.config).filter(|_| did_run)?;
+        when.next(begun).filter(|next| *next <= clock::now())
     }
 
     /// A file of this host's, locked while this runs: a lock ends with its process, a note does not. `None` where another has it.
@@ -102,7 +121,10 @@ impl Step<'_, '_> {
         let (event, detail) = own.to_note();
         let number = repository.note(event, None, &detail.to_string())?;
         history.read_on(repository)?;
-        let running = history.running_before(own, number, Timestamp::now());
+        if self.due.is_some_and(|due| due.is_done(history)) {
+            return Ok(Some("it was done elsewhere meanwhile".into()));
+        }
+        let running = history.running_before(own, number, clock::now());
         Ok(running.map(|running| {
             format!("it is running already on {}, since {}", running.began.host, running.since)
         }))
@@ -141,6 +163,7 @@ impl Step<'_, '_> {
         let result = match code {
             Some(0) => RunResult::Done,
             Some(code) if code == i32::from(PARTLY) => RunResult::Partly,
+            _ if signals::is_interrupted() && !said.timed_out => RunResult::Interrupted,
             _ => RunResult::Failed,
         };
         let why = || match said.last("error").and_then(|error| error["message"].as_str()) {
@@ -149,6 +172,7 @@ impl Step<'_, '_> {
         };
         let error = match (result, timeout.filter(|_| said.timed_out)) {
             (RunResult::Done | RunResult::Partly, _) => None,
+            (RunResult::Interrupted, _) => Some("it was told to stop before it was done".into()),
             (_, Some(timeout)) => Some(format!("it was ended after {} s (timeout)", timeout.as_secs())),
             _ => Some(why()),
         };

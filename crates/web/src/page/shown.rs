@@ -1,0 +1,148 @@
+//! How sizes, times and results look.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+use strongroom_ops::run::RunResult;
+use strongroom_ops::status::{Finding, Severity, SourceStatus};
+
+/// Bytes in the largest fitting unit of 1024.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A moment, for people and for programs.
+pub(super) fn time(time: Timestamp) -> Markup {
+    html! { time datetime=(time) { (time.strftime("%Y-%m-%d %H:%M")) " UTC" } }
+}
+
+/// How long ago, or in how long.
+pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs();
+    match seconds {
+        0.. => format!("{} ago", span(seconds)),
+        _ => format!("in {}", span(-seconds)),
+    }
+}
+
+/// A length of time, in its two largest units.
+pub(super) fn span(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => match minutes % 60 {
+            0 => format!("{hours} h"),
+            minutes => format!("{hours} h {minutes} min"),
+        },
+        _ => match hours % 24 {
+            0 => format!("{days} d"),
+            hours => format!("{days} d {hours} h"),
+        },
+    }
+}
+
+/// How long something took.
+pub(super) fn took(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 60.0 => format!("{seconds:.1} s"),
+        #[expect(clippy::cast_possible_truncation, reason = "of a time that is shown")]
+        seconds => span(seconds as i64),
+    }
+}
+
+/// A word in a colour; the word alone says it, too.
+pub(super) fn badge(class: &str, word: &str) -> Markup {
+    html! { span.badge.(class) { (word) } }
+}
+
+pub(super) fn result(result: RunResult) -> Markup {
+    let class = match result {
+        RunResult::Done => "good",
+        RunResult::Partly => "warning",
+        RunResult::Failed => "critical",
+        RunResult::Skipped | RunResult::Interrupted => "plain",
+    };
+    badge(class, result.name())
+}
+
+pub(super) fn severity(severity: Severity) -> Markup {
+    badge(severity.name(), severity.name())
+}
+
+/// What stands between backticks is what somebody types.
+pub(super) fn with_code(text: &str) -> Markup {
+    html! { @for (at, part) in text.split('`').enumerate() { @if at % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
+/// How a source stands, in words.
+pub(super) fn state(source: &SourceStatus) -> Markup {
+    let worst = source.findings.iter().max_by_key(|finding| finding.severity);
+    match worst {
+        Some(finding) => badge(finding.severity.name(), word(finding)),
+        None if source.backups.is_empty() => badge("plain", "no backup yet"),
+        None if source.engine.is_none() => badge("plain", "not configured here"),
+        None => badge("good", "up to date"),
+    }
+}
+
+fn word(finding: &Finding) -> &'static str {
+    use strongroom_ops::status::Kind;
+    match finding.kind {
+        Kind::BackupFailed => "backup failed",
+        Kind::BackupMissed => "backup missed",
+        Kind::BackupPartly => "partly backed up",
+        Kind::BackupSlow => "slow",
+        Kind::BackupOverrun => "runs too long",
+        Kind::SizeAnomaly => "unusual size",
+        Kind::RestoreTestFailed => "restore test failed",
+        Kind::RestoreTestMissed => "restore test missed",
+        Kind::RestoreSlow => "restore is slow",
+        Kind::WalLate => "log is late",
+        Kind::WalGap => "log has gaps",
+        Kind::CheckFailed => "check failed",
+        Kind::MaintenanceFailed => "maintenance failed",
+        Kind::StorageNearCapacity => "nearly full",
+        Kind::NoAccess => "no access",
+    }
+}
+
+/// A name as a part of a path.
+pub(super) fn path_part(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
+    name.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_people_read_it() {
+        assert_eq!(
+            [0, 1023, 1024, 1 << 20, u64::MAX].map(bytes),
+            ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "16.0 EiB"]
+        );
+        assert_eq!(
+            [5, 65, 3600, 3660, 90_000, 172_800].map(span),
+            ["5 s", "1 min", "1 h", "1 h 1 min", "1 d 1 h", "2 d"]
+        );
+        assert_eq!([0.25, 59.9, 61.0].map(took), ["0.2 s", "59.9 s", "1 min"]);
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        assert_eq!(ago("2026-11-22T10:00:00Z".parse().unwrap(), now), "2 h ago");
+        assert_eq!(ago("2026-11-22T12:30:00Z".parse().unwrap(), now), "in 30 min");
+        assert_eq!(path_part("a/../b <é>"), "a%2F%2E%2E%2Fb%20%3C%C3%A9%3E");
+    }
+}
