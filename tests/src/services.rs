@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 pub mod aws;
 pub mod azurite;
 pub mod clickhouse;
+pub mod deployment;
 pub mod gcs;
 pub mod ledger;
 pub mod minio;

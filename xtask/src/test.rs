@@ -13,20 +13,21 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
 use strongroom_tests::services::{
-    SKIPPED_FILE_VARIABLE, azurite, clickhouse, gcs, in_ci, ledger, minio, moto, opensearch, postgres, redis,
+    SKIPPED_FILE_VARIABLE, azurite, clickhouse, deployment, gcs, in_ci, ledger, minio, moto, opensearch, postgres, redis,
 };
 
 use crate::checkout::{cargo, root};
 use crate::services::{
-    AZURITE, CHDB, CLICKHOUSE, GCS, LEDGER, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS,
-    OPENSEARCH, POSTGRES, PYTHON, REDIS, Service, VALKEY,
+    AZURITE, CHDB, CLICKHOUSE, GCS, HELM, KUBECONFORM, KUBERNETES_SCHEMAS, KUSTOMIZE, LEDGER, MINIO, MOTO,
+    NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH, POSTGRES, PROMTOOL, PYTHON, REDIS, SYSTEMD, Service,
+    VALKEY,
 };
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 15] = [
+const NEEDED: [(&Service, &str); 21] = [
     (&POSTGRES, postgres::BINARIES_VARIABLE),
     (&NEWER_POSTGRES, postgres::NEWER_BINARIES_VARIABLE),
     (&REDIS, redis::BINARY_VARIABLE),
@@ -42,6 +43,12 @@ const NEEDED: [(&Service, &str); 15] = [
     (&CLICKHOUSE, clickhouse::BINARY_VARIABLE),
     (&CHDB, clickhouse::PYTHON_VARIABLE),
     (&LEDGER, ledger::PYTHON_VARIABLE),
+    (&HELM, deployment::HELM.variable),
+    (&KUSTOMIZE, deployment::KUSTOMIZE.variable),
+    (&KUBECONFORM, deployment::KUBECONFORM.variable),
+    (&KUBERNETES_SCHEMAS, deployment::SCHEMAS.variable),
+    (&PROMTOOL, deployment::PROMTOOL.variable),
+    (&SYSTEMD, deployment::SYSTEMD_ANALYZE.variable),
 ];
 
 #[derive(clap::Args)]
