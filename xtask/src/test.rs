@@ -13,14 +13,15 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
 use strongroom_tests::services::{
-    SKIPPED_FILE_VARIABLE, azurite, clickhouse, deployment, gcs, in_ci, ledger, minio, moto, opensearch, postgres, redis,
+    SKIPPED_FILE_VARIABLE, azurite, clickhouse, deployment, gcs, in_ci, ledger, minio, moto, opensearch,
+    postgres, redis,
 };
 
 use crate::checkout::{cargo, root};
 use crate::services::{
     AZURITE, CHDB, CLICKHOUSE, GCS, HELM, KUBECONFORM, KUBERNETES_SCHEMAS, KUSTOMIZE, LEDGER, MINIO, MOTO,
-    NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH, POSTGRES, PROMTOOL, PYTHON, REDIS, SYSTEMD, Service,
-    VALKEY,
+    NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH, POSTGRES, PROMTOOL, PYTHON, REDIS, SYSTEMD,
+    Service, VALKEY,
 };
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.

@@ -30,14 +30,20 @@ pub const KUSTOMIZE: Tool =
 pub const KUSTOMIZE_MODULE: (&str, &str) = ("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.2");
 
 /// Holds manifests against schemas.
-pub const KUBECONFORM: Tool =
-    Tool { variable: "STRONGROOM_TEST_KUBECONFORM", name: "kubeconform", place: "kubeconform-v0.8.0/kubeconform" };
+pub const KUBECONFORM: Tool = Tool {
+    variable: "STRONGROOM_TEST_KUBECONFORM",
+    name: "kubeconform",
+    place: "kubeconform-v0.8.0/kubeconform",
+};
 /// The Go module of it, and its version.
 pub const KUBECONFORM_MODULE: (&str, &str) = ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0");
 
 /// Checks and tests rules, and checks metrics.
-pub const PROMTOOL: Tool =
-    Tool { variable: "STRONGROOM_TEST_PROMTOOL", name: "promtool", place: "prometheus-bookworm/usr/bin/promtool" };
+pub const PROMTOOL: Tool = Tool {
+    variable: "STRONGROOM_TEST_PROMTOOL",
+    name: "promtool",
+    place: "prometheus-bookworm/usr/bin/promtool",
+};
 /// The Debian package of it, and the release.
 pub const PROMTOOL_PACKAGE: (&str, &str) = ("prometheus", "bookworm");
 
@@ -65,9 +71,8 @@ impl Tool {
         let on_system = || Some(PathBuf::from("/usr/bin").join(self.name)).filter(|path| path.is_file());
         let is_named = std::env::var_os(self.variable).is_some();
         match self.place {
-            "" if !is_named => {
-                on_system().with_context(|| format!("{} is not installed (`cargo xtask test` does that)", self.name))
-            }
+            "" if !is_named => on_system()
+                .with_context(|| format!("{} is not installed (`cargo xtask test` does that)", self.name)),
             place => tools::program(self.variable, place),
         }
     }
