@@ -44,7 +44,7 @@ podFailurePolicy:
     # A node that goes away is no failure of the backup.
     - action: Ignore
       onPodConditions:
-        - type: DisruptionTarget
+        - {type: DisruptionTarget, status: "True"}
     - action: {{ .action }}
       onExitCodes:
         operator: In
