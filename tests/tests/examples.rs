@@ -153,6 +153,14 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
         sandbox.run(["restore", "latest:redis", "--to", &empty.url(), "--drop-existing"]).assert_code(0);
     assert_eq!(empty.digest().unwrap(), redis.digest().unwrap());
 
+    // Files of a snapshot that has no entries of their folders: again, over what is there.
+    let folder = sandbox.path("redis").display().to_string();
+    let _files = sandbox.run(["restore", "latest:redis-aof", "--target", &folder]).assert_code(0);
+    let _again = sandbox.run(["restore", "latest:redis-aof", "--target", &folder, "--delta"]).assert_code(0);
+    let restored =
+        Redis::start_in(&program, &sandbox.path("redis/appendonlydir"), &append_only[2..]).unwrap();
+    assert_eq!(restored.digest().unwrap(), redis.digest().unwrap());
+
     // The nightly restore test; and one that finds what no backup notices.
     let ran = sandbox.run(["run", "--only", "verify", "--json"]).assert_code(0);
     assert_eq!(
