@@ -259,7 +259,7 @@ pub(crate) const KUBECONFORM: Service = Service {
 pub(crate) const KUBERNETES_SCHEMAS: Service = Service {
     name: "kubernetes",
     needed_by: "test",
-    source: "PyPI kubernetes-validate (schemas only), a virtual environment",
+    source: "PyPI kubernetes-validate (its schemas), a virtual environment",
     find: || {
         let python = deployment::SCHEMAS.find().ok();
         python.filter(|_| is_set(deployment::SCHEMAS.variable) || KUBERNETES_PYTHON.find().is_some())
