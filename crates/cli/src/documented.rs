@@ -128,6 +128,10 @@ fn words(command: &str) -> Vec<String> {
 
 /// What an example stands for.
 fn substituted(word: &str) -> String {
+    // A shard of an Indexed Job, which says which.
+    if let Some(shards) = word.strip_prefix("auto/") {
+        return format!("1/{shards}");
+    }
     // The head of a journal, cut off: `9:6f0c5c1b...`.
     let head = word.strip_suffix("...").and_then(|head| head.split_once(':'));
     match head.filter(|(number, _)| number.parse::<u64>().is_ok()) {

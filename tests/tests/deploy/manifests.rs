@@ -177,7 +177,9 @@ fn manifests_are_what_kubernetes_takes() {
 #[test]
 fn pods_may_do_nothing_that_they_need_not_and_run_commands_that_there_are() {
     let Some([helm, kustomize, python]) = tools([HELM, KUSTOMIZE, SCHEMAS]) else { return };
-    let sandbox = Sandbox::empty();
+    let mut sandbox = Sandbox::empty();
+    // As the pods of an Indexed Job have it.
+    sandbox.set("JOB_COMPLETION_INDEX", "0");
     let mut commands = BTreeSet::new();
     for rendered in charts(&helm).iter().chain(&overlays(&kustomize)) {
         let objects = documents(&python, &rendered.yaml);

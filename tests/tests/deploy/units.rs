@@ -106,3 +106,20 @@ fn the_compose_file_names_what_there_is() {
     sandbox.write("strongroom.toml", config);
     let _good = sandbox.run(["config", "check", "--offline", "--repo", ""]).assert_code(0);
 }
+
+#[test]
+fn images_are_made_of_all_that_the_build_reads() {
+    let ignored = read("deploy/docker/Dockerfile.dockerignore");
+    let sent: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let workspace: toml::Table = read("Cargo.toml").parse().unwrap();
+    let members = workspace["workspace"]["members"].as_array().unwrap().iter();
+    let folders = members.map(|member| member.as_str().unwrap().split('/').next().unwrap());
+    // Flags of SQLite are set in `.cargo`: without them the ledger's engine cannot read a page.
+    for needed in folders.chain([".cargo", "Cargo.toml", "Cargo.lock"]) {
+        assert!(sent.contains(&needed), "{needed} is not sent to the builder");
+        assert!(at(needed).exists());
+    }
+    for sent in sent {
+        assert!(at(sent).exists(), "{sent} is not there");
+    }
+}
