@@ -14,6 +14,7 @@ pub mod aws;
 pub mod azurite;
 pub mod chromium;
 pub mod clickhouse;
+pub mod deployment;
 pub mod gcs;
 pub mod ledger;
 pub mod minio;

@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 use strongroom_tests::services::azurite::{self, Azurite};
 use strongroom_tests::services::chromium;
 use strongroom_tests::services::clickhouse::{self, ClickHouse, Version};
+use strongroom_tests::services::deployment;
 use strongroom_tests::services::gcs::{self, Gcs};
 use strongroom_tests::services::ledger;
 use strongroom_tests::services::minio::{self, Minio};
@@ -235,6 +236,69 @@ pub(crate) const CHROMIUM: Service = Service {
     serve: None,
 };
 
+/// The program `helm`.
+pub(crate) const HELM: Service = Service {
+    name: "helm",
+    needed_by: "test",
+    source: "a Go module, built here (minutes)",
+    find: || deployment::HELM.find().ok(),
+    install: || install_go("helm", deployment::HELM_MODULE),
+    serve: None,
+};
+
+/// The program `kustomize`.
+pub(crate) const KUSTOMIZE: Service = Service {
+    name: "kustomize",
+    needed_by: "test",
+    source: "a Go module, built here (a minute)",
+    find: || deployment::KUSTOMIZE.find().ok(),
+    install: || install_go("kustomize", deployment::KUSTOMIZE_MODULE),
+    serve: None,
+};
+
+/// The program `kubeconform`.
+pub(crate) const KUBECONFORM: Service = Service {
+    name: "kubeconform",
+    needed_by: "test",
+    source: "a Go module, built here",
+    find: || deployment::KUBECONFORM.find().ok(),
+    install: || install_go("kubeconform", deployment::KUBECONFORM_MODULE),
+    serve: None,
+};
+
+/// The Python that has the schemas of Kubernetes.
+pub(crate) const KUBERNETES_SCHEMAS: Service = Service {
+    name: "kubernetes",
+    needed_by: "test",
+    source: "PyPI kubernetes-validate (its schemas), a virtual environment",
+    find: || {
+        let python = deployment::SCHEMAS.find().ok();
+        python.filter(|_| is_set(deployment::SCHEMAS.variable) || KUBERNETES_PYTHON.find().is_some())
+    },
+    install: || KUBERNETES_PYTHON.install(),
+    serve: None,
+};
+
+/// The program `promtool`.
+pub(crate) const PROMTOOL: Service = Service {
+    name: "promtool",
+    needed_by: "test",
+    source: "Debian 12's prometheus (2.42), unpacked into the tools folder",
+    find: || deployment::PROMTOOL.find().ok(),
+    install: || PROMETHEUS_PACKAGE.install(),
+    serve: None,
+};
+
+/// The program `systemd-analyze`.
+pub(crate) const SYSTEMD: Service = Service {
+    name: "systemd",
+    needed_by: "test",
+    source: "Debian systemd, for systemd-analyze",
+    find: || deployment::SYSTEMD_ANALYZE.find().ok(),
+    install: || install::debian(&["systemd"]),
+    serve: None,
+};
+
 /// The restic of the race.
 pub(crate) const RESTIC: Service = Service {
     name: "restic",
@@ -288,7 +352,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 22] = [
+const SERVICES: [&Service; 28] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,
@@ -305,6 +369,12 @@ const SERVICES: [&Service; 22] = [
     &NEWER_REDIS,
     &VALKEY,
     &CHROMIUM,
+    &HELM,
+    &KUSTOMIZE,
+    &KUBECONFORM,
+    &KUBERNETES_SCHEMAS,
+    &PROMTOOL,
+    &SYSTEMD,
     &RESTIC,
     &RUSTIC,
     &BORG,
@@ -363,6 +433,14 @@ const CHDB_PYTHON: PythonEnvironment =
 
 const LEDGER_PYTHON: PythonEnvironment =
     PythonEnvironment { name: ledger::ENVIRONMENT, requirements: &ledger::REQUIREMENTS };
+
+const KUBERNETES_PYTHON: PythonEnvironment = PythonEnvironment {
+    name: deployment::SCHEMAS_ENVIRONMENT,
+    requirements: &deployment::SCHEMAS_REQUIREMENTS,
+};
+
+const PROMETHEUS_PACKAGE: ReleasePackage =
+    ReleasePackage { name: deployment::PROMTOOL_PACKAGE.0, release: deployment::PROMTOOL_PACKAGE.1 };
 
 const READER_PYTHON: PythonEnvironment = PythonEnvironment {
     name: "reader-python",
@@ -467,6 +545,10 @@ fn serve_azurite() -> Result<()> {
 
 fn serve_gcs() -> Result<()> {
     serve(|| Ok(Gcs::start()?.map(|server| (server.endpoint(), server))))
+}
+
+fn install_go(name: &'static str, (module, version): (&'static str, &'static str)) -> Result<()> {
+    GoProgram { name, module, version }.install()
 }
 
 fn install_opensearch(version: opensearch::Version) -> Result<()> {

@@ -13,21 +13,22 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
 use strongroom_tests::services::{
-    SKIPPED_FILE_VARIABLE, azurite, chromium, clickhouse, gcs, in_ci, ledger, minio, moto, opensearch,
-    postgres, redis,
+    SKIPPED_FILE_VARIABLE, azurite, chromium, clickhouse, deployment, gcs, in_ci, ledger, minio, moto,
+    opensearch, postgres, redis,
 };
 
 use crate::checkout::{cargo, root};
 use crate::services::{
-    AZURITE, CHDB, CHROMIUM, CLICKHOUSE, GCS, LEDGER, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES,
-    NEWER_REDIS, OPENSEARCH, POSTGRES, PYTHON, REDIS, Service, VALKEY,
+    AZURITE, CHDB, CHROMIUM, CLICKHOUSE, GCS, HELM, KUBECONFORM, KUBERNETES_SCHEMAS, KUSTOMIZE, LEDGER,
+    MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH, POSTGRES, PROMTOOL, PYTHON,
+    REDIS, SYSTEMD, Service, VALKEY,
 };
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 16] = [
+const NEEDED: [(&Service, &str); 22] = [
     (&POSTGRES, postgres::BINARIES_VARIABLE),
     (&NEWER_POSTGRES, postgres::NEWER_BINARIES_VARIABLE),
     (&REDIS, redis::BINARY_VARIABLE),
@@ -44,6 +45,12 @@ const NEEDED: [(&Service, &str); 16] = [
     (&CHDB, clickhouse::PYTHON_VARIABLE),
     (&LEDGER, ledger::PYTHON_VARIABLE),
     (&CHROMIUM, chromium::BINARY_VARIABLE),
+    (&HELM, deployment::HELM.variable),
+    (&KUSTOMIZE, deployment::KUSTOMIZE.variable),
+    (&KUBECONFORM, deployment::KUBECONFORM.variable),
+    (&KUBERNETES_SCHEMAS, deployment::SCHEMAS.variable),
+    (&PROMTOOL, deployment::PROMTOOL.variable),
+    (&SYSTEMD, deployment::SYSTEMD_ANALYZE.variable),
 ];
 
 #[derive(clap::Args)]

@@ -12,6 +12,8 @@ mod commands;
 mod configured;
 mod context;
 mod credentials;
+#[cfg(test)]
+mod documented;
 mod exit;
 mod hooks;
 mod ledger_hint;

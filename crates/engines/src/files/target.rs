@@ -461,10 +461,14 @@ impl DirectoryTarget {
         self.options.owner && self.is_root
     }
 
+    /// The folders above it, too: a snapshot of streams has no entries of them.
     fn remember(&self, path: &EntryPath) {
-        if let Some(restored) = &self.restored {
-            let hash = self.hasher.hash_one(path);
-            restored.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
+        let Some(restored) = &self.restored else { return };
+        let mut restored = restored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Some(path.clone());
+        // Those above one that is known are known.
+        while let Some(path) = next.filter(|path| restored.insert(self.hasher.hash_one(path))) {
+            next = path.parent();
         }
     }
 

@@ -118,3 +118,20 @@ fn what_does_not_belong_there_goes_and_nothing_outside_does() {
     let outside: Vec<_> = fs::read_dir(outside.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
     assert_eq!(outside, ["kept"]);
 }
+
+#[test]
+fn folders_without_entries_stay_with_what_was_restored_into_them() {
+    let root = tempdir().unwrap();
+    fs::create_dir_all(root.path().join("a/old")).unwrap();
+    let target = open(root.path());
+    // As streams are: their names have folders, and these have no entries.
+    for path in ["a/b/stream", "c/stream"] {
+        let entry = file(path, 3);
+        let opened = created(&target, &entry);
+        target.write_at(&opened, 0, b"new").unwrap();
+        target.finish_file(opened, &entry).unwrap();
+    }
+    assert_eq!(target.delete_others().unwrap(), 1, "a/old");
+    assert_eq!(fs::read(root.path().join("a/b/stream")).unwrap(), b"new");
+    assert_eq!(fs::read(root.path().join("c/stream")).unwrap(), b"new");
+}
