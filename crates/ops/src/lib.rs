@@ -12,6 +12,7 @@ pub mod config;
 pub mod history;
 pub mod hook;
 pub mod metrics;
+pub mod mount;
 pub mod notify;
 mod quickstart;
 pub mod run;

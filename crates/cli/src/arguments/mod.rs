@@ -44,7 +44,7 @@ pub(crate) use self::monitor::Monitor;
 pub(crate) use self::opensearch::BackupOpensearch;
 use self::parsers::{parse_memory, path_parser};
 pub(crate) use self::reading::{
-    Cat, Diff, Find, Ls, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,
+    Cat, Diff, Find, Ls, Mount, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,
 };
 pub(crate) use self::redis::BackupRedis;
 pub(crate) use self::run::Run;
@@ -194,6 +194,8 @@ pub(crate) enum Command {
     Restore(Box<Restore>),
     /// Write one file or stream of a snapshot to standard output
     Cat(Cat),
+    /// Show snapshots as a folder (FUSE), to look around in and to copy single files out of
+    Mount(Mount),
     /// Check the repository; changes nothing that is checked
     Check(Check),
     /// Add tags to snapshots, or take them off

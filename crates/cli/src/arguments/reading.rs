@@ -237,6 +237,22 @@ pub(crate) struct Cat {
     pub(crate) thaw: Thaw,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Mount {
+    /// An empty folder
+    #[arg(value_name = "DIR", value_parser = path_parser())]
+    pub(crate) folder: PathBuf,
+    /// Show only these snapshots (repeated)
+    #[arg(long = "snapshot", value_name = "ID")]
+    pub(crate) snapshots: Vec<String>,
+    /// Show only snapshots of these sources (repeated)
+    #[arg(long = "source", value_name = "NAME")]
+    pub(crate) sources: Vec<String>,
+    /// Let other users look as well: each at what the modes of the files allow (needs `user_allow_other` in /etc/fuse.conf)
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+}
+
 /// How far a restored cluster recovers from its log archive.
 #[derive(Debug, Args)]
 pub(crate) struct RecoveryArguments {

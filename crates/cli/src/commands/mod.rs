@@ -18,6 +18,7 @@ mod journal;
 mod key;
 mod ls;
 mod monitor;
+mod mount;
 mod object_lock;
 mod patterns;
 mod policy;
@@ -84,6 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Restore(restore) => restore::run(&context, restore),
         Command::Verify(verify) => verify::run(&context, verify),
         Command::Cat(cat) => cat::run(&context, cat),
+        Command::Mount(arguments) => mount::run(&context, arguments),
         Command::Check(check) => check::run(&context, check),
         Command::Tag(tag) => tag::run(&context, tag),
         Command::Hold(hold) => hold::run(&context, &hold.action),

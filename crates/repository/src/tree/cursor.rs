@@ -216,7 +216,7 @@ impl<'a> ListCursor<'a> {
     ///
     /// # Errors
     /// As [`NodeSource::node`].
-    pub(crate) fn skip_to(&mut self, offset: u64) -> Result<u64, RepositoryError> {
+    pub fn skip_to(&mut self, offset: u64) -> Result<u64, RepositoryError> {
         let mut start = 0_u64;
         loop {
             while let Some(item) = self.leaf.as_slice().first() {

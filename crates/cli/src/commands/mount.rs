@@ -1,0 +1,88 @@
+//! `mount`: snapshots as a folder.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+use strongroom_ops::mount::mount;
+use strongroom_repository::Repository;
+use strongroom_repository::reader::Reader;
+use strongroom_repository::state::Snapshot;
+
+use crate::arguments::Mount;
+use crate::context::Context;
+use crate::exit::{Outcome, Usage};
+use crate::signals;
+
+/// Whether it was unmounted, or a signal came, is looked at this often.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Outcome> {
+    let folder = &arguments.folder;
+    if !is_empty_folder(folder)? {
+        return Err(Usage(format!("{} is no empty folder", folder.display())).into());
+    }
+    let mut repository = context.open_to_read()?;
+    repository.require_read_access()?;
+    let snapshots = chosen(context, &repository, arguments)?;
+    let shown = snapshots.len();
+    let detail = json!({ "folder": folder.display().to_string(), "snapshots": shown, "host": crate::context::host_name(), "user": crate::context::user_name() });
+    context.note(&mut repository, "mount", None, &detail);
+    // What the kernel asks may come until the process ends.
+    let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::new(Box::leak(Box::new(repository)))));
+    let mounted = mount(reader, snapshots, folder, arguments.allow_other).with_context(|| {
+        format!(
+            "{} cannot be mounted (FUSE needs /dev/fuse, and for other users than root fusermount3)",
+            folder.display()
+        )
+    })?;
+    if context.global.json {
+        context.json(&json!({ "type": "mounted", "folder": folder.display().to_string(), "snapshots": shown }));
+    } else {
+        crate::output::line!("{shown} snapshots are in {}: ids/, sources/, latest", folder.display());
+        context.terminal.say(&format!("interrupt to unmount, or `umount {}`", folder.display()));
+    }
+    while !mounted.has_ended() && !signals::is_interrupted() {
+        std::thread::sleep(TICK);
+    }
+    mounted.unmount().with_context(|| {
+        format!("{} is still mounted: leave it, then `umount {0}`", folder.display())
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn is_empty_folder(folder: &Path) -> anyhow::Result<bool> {
+    let fail = || format!("{} cannot be read", folder.display());
+    if !std::fs::metadata(folder).with_context(fail)?.is_dir() {
+        return Ok(false);
+    }
+    Ok(std::fs::read_dir(folder).with_context(fail)?.next().is_none())
+}
+
+/// The snapshots that were asked for, or all.
+fn chosen(
+    context: &Context<'_>,
+    repository: &Repository,
+    arguments: &Mount,
+) -> anyhow::Result<Vec<Snapshot>> {
+    let mut chosen: Vec<Snapshot> = Vec::new();
+    if arguments.snapshots.is_empty() {
+        chosen.extend_from_slice(repository.snapshots());
+    }
+    for text in &arguments.snapshots {
+        let snapshot = context.select(repository, text)?;
+        if chosen.iter().all(|other| other.id() != snapshot.id()) {
+            chosen.push(snapshot.clone());
+        }
+    }
+    let sources = &arguments.sources;
+    for source in sources {
+        if chosen.iter().all(|snapshot| snapshot.manifest.source != *source) {
+            return Err(Usage(format!("there is no snapshot of `{source}`")).into());
+        }
+    }
+    chosen.retain(|snapshot| sources.is_empty() || sources.contains(&snapshot.manifest.source));
+    chosen.sort_by_key(|snapshot| snapshot.manifest.started_ns);
+    Ok(chosen)
+}
