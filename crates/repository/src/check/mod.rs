@@ -190,6 +190,7 @@ impl Repository {
         checker.list_packs()?;
         checker.list_parity()?;
         checker.index(&cache)?;
+        checker.list_parts()?;
         checker.list_keys()?;
         checker.log_archives()?;
         if options.keys {
