@@ -1,0 +1,186 @@
+//! Groups: workers that are processes of their own back up parts, some of them killed, and one commit joins them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use strongroom_tests::noise::noise;
+use strongroom_tests::proxy::fault::{Fault, FaultProxy, Kind, Rule};
+use strongroom_tests::sandbox::{Running, Sandbox, run, start};
+use strongroom_tests::services::aws::AwsClient;
+use strongroom_tests::services::minio::Minio;
+
+/// A bucket, and a repository in a folder.
+struct Place {
+    sandbox: Sandbox,
+    client: AwsClient,
+    bucket: String,
+}
+
+impl Place {
+    fn new(minio: &Minio, bucket: &str) -> Self {
+        let client = minio.client();
+        client.create_bucket(bucket).unwrap();
+        for number in 0..60 {
+            let key = format!("d{}/k{number}", number % 12);
+            client.put(bucket, &key, &noise(1000 + number, number as u64)).unwrap();
+        }
+        client.put(bucket, "large/object", &noise(9 << 20, 77)).unwrap();
+        let mut sandbox = Sandbox::new();
+        for (name, value) in minio.root().environment() {
+            sandbox.set(name, value);
+        }
+        sandbox.set("STRONGROOM_S3_ENDPOINT", minio.endpoint());
+        Self { sandbox, client, bucket: bucket.to_owned() }
+    }
+
+    fn worker(&self, group: &str, shard: &str) -> Command {
+        let words = ["--json", "backup", "s3", &self.bucket, "--shard", shard, "--requests", "1"];
+        let mut command = self.sandbox.command(words);
+        command.env("STRONGROOM_GROUP", group);
+        command
+    }
+
+    fn part(&self, group: &str, shard: &str) -> Value {
+        run(&mut self.worker(group, shard)).assert_code(0).one("part")
+    }
+
+    fn commit(&self, group: &str) -> Value {
+        self.sandbox.run(["commit", "--group", group, "--json"]).assert_code(0).one("commit")
+    }
+
+    fn assert_restored(&self, snapshot: &str, to: &str) {
+        self.client.create_bucket(to).unwrap();
+        let _restored = self.sandbox.run(["restore", snapshot, "--to", &format!("s3://{to}")]).assert_code(0);
+        let keys = self.client.list(&self.bucket, "").unwrap();
+        assert_eq!(self.client.list(to, "").unwrap(), keys);
+        for key in keys {
+            assert!(
+                self.client.get(to, &key).unwrap() == self.client.get(&self.bucket, &key).unwrap(),
+                "{key}"
+            );
+        }
+    }
+
+    fn facts(&self, snapshot: &str) -> Value {
+        self.sandbox.run(["show", snapshot, "--json"]).assert_code(0).one("snapshot")["facts"].clone()
+    }
+}
+
+/// Until the worker has asked for what it will not get, and has got others before.
+fn wait_for_the_middle(proxy: &FaultProxy) {
+    let is_stuck = || {
+        let seen = proxy.seen();
+        let gets =
+            |key: &str| seen.iter().filter(|one| one.kind == Kind::Get && one.text().contains(key)).count();
+        gets("large/object") > 0
+    };
+    for _ in 0..3000 {
+        if is_stuck() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the worker has not come to the object that it waits for: {:?}", proxy.seen());
+}
+
+#[test]
+fn workers_of_a_group_make_one_snapshot() {
+    let Some(minio) = Minio::shared().unwrap() else { return };
+    let place = Place::new(&minio, "grouped");
+    let proxy = FaultProxy::start(minio.address()).unwrap();
+    proxy.add(Rule::new(Fault::SlowDown).on(Kind::Get).at("large/object").forever());
+    // Whose part the object is, the facts of an ordinary shard tell.
+    let owner = (1..=3).find(|number| {
+        let made = place.sandbox.backup([
+            "s3",
+            &place.bucket,
+            "--shard",
+            &format!("{number}/3"),
+            "--source",
+            "probe",
+        ]);
+        place.facts(made["snapshot"].as_str().unwrap())["prefixes"]["large"].is_array()
+    });
+    let stuck = owner.unwrap();
+    let others: Vec<u32> = (1..=3).filter(|number| *number != stuck).collect();
+    // Three processes side by side, one of which is killed in the middle.
+    let running: Vec<Running> =
+        others.iter().map(|number| start(&mut place.worker("one", &format!("{number}/3")))).collect();
+    let mut doomed = place.worker("one", &format!("{stuck}/3"));
+    doomed.env("STRONGROOM_S3_ENDPOINT", proxy.endpoint());
+    let doomed = start(&mut doomed);
+    wait_for_the_middle(&proxy);
+    doomed.kill();
+    for worker in running {
+        assert_eq!(worker.finish().assert_code(0).one("part")["result"], "stored");
+    }
+    let refused = place.sandbox.run(["commit", "--group", "one"]).assert_code(1);
+    let _named = refused.assert_says(["group `one`", "1 of its 3 parts is missing", &format!(": {stuck};")]);
+    let before = place.sandbox.snapshots().len();
+    // One waits, and the worker is started again, as a Job does.
+    let waiting = place.sandbox.start(["commit", "--group", "one", "--parts", "3", "--wait", "2m", "--json"]);
+    let mut again = place.worker("one", "auto/3");
+    again.env("JOB_COMPLETION_INDEX", (stuck - 1).to_string());
+    assert_eq!(run(&mut again).assert_code(0).one("part")["part"], stuck);
+    let made = waiting.finish().assert_code(0).one("commit");
+    let snapshot = made["snapshot"].as_str().unwrap();
+    assert_eq!((&made["was_committed"], &made["source"]), (&false.into(), &"s3:grouped".into()));
+    assert_eq!(place.sandbox.snapshots().len(), before + 1);
+    // Whoever comes late finds it done.
+    assert_eq!(place.commit("one")["snapshot"], snapshot);
+    let late = place.part("one", &format!("{}/3", others[0]));
+    assert_eq!((&late["result"], &late["snapshot"]), (&"committed".into(), &snapshot.into()));
+    let facts = place.facts(snapshot);
+    assert_eq!(
+        (&facts["objects"], &facts["workers"], &facts["shard"]),
+        (&61.into(), &3.into(), &Value::Null)
+    );
+    place.assert_restored(snapshot, "grouped-restored");
+    let _good = place.sandbox.run(["verify", snapshot]).assert_code(0);
+    assert!(place.sandbox.cat(snapshot, "large/object") == noise(9 << 20, 77));
+    place.sandbox.assert_clean();
+    let counted = place.sandbox.run(["stats", "--json"]).assert_code(0).one("stats");
+    assert_eq!(counted["parts"], 3);
+    // Parts go when they are old; that the group was committed stays known.
+    let prune = ["prune", "--grace", "0s", "--orphan-age", "0s", "--json"];
+    let pruned = place.sandbox.run(prune).assert_code(0).one("prune");
+    assert_eq!(pruned["parts"]["objects"], 3);
+    assert_eq!(place.commit("one")["was_committed"], true);
+    place.sandbox.assert_clean();
+
+    // The next day nothing is read that is unchanged, whoever reads it.
+    for number in 1..=3 {
+        assert_eq!(place.part("two", &format!("{number}/3"))["new_bytes"], 0);
+    }
+    let second = place.commit("two");
+    assert_eq!((&second["parent"], &second["new_bytes"]), (&snapshot.into(), &0.into()));
+    assert_eq!(place.facts(second["snapshot"].as_str().unwrap())["read"], 0);
+
+    // What nobody commits is garbage, and a commit that comes too late makes nothing.
+    place.client.put(&place.bucket, "d1/new", b"new").unwrap();
+    for number in 1..=3 {
+        let _part = place.part("three", &format!("{number}/3"));
+    }
+    let _pruned = place.sandbox.run(prune).assert_code(0);
+    let _late = place
+        .sandbox
+        .run(["commit", "--group", "three"])
+        .assert_code(1)
+        .assert_says(["no part of it is stored"]);
+    assert_eq!(place.sandbox.snapshots().len(), before + 2);
+    place.sandbox.assert_clean();
+}
+
+#[test]
+fn workers_must_say_which_they_are() {
+    let sandbox = Sandbox::new();
+    let alone = sandbox.run(["backup", "s3", "b", "--group", "g"]).assert_code(2);
+    let _told = alone.assert_says(["--shard I/N"]);
+    let index = sandbox.run(["backup", "s3", "b", "--group", "g", "--shard", "auto/2"]).assert_code(2);
+    let _told = index.assert_says(["JOB_COMPLETION_INDEX"]);
+    let unknown = sandbox.run(["commit", "--group", "g"]).assert_code(1);
+    let _told = unknown.assert_says(["no part of it is stored"]);
+    let _usage = sandbox.run(["commit"]).assert_code(2);
+}
