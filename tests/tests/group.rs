@@ -138,7 +138,16 @@ fn workers_of_a_group_make_one_snapshot() {
         (&61.into(), &3.into(), &Value::Null)
     );
     place.assert_restored(snapshot, "grouped-restored");
-    let _good = place.sandbox.run(["verify", snapshot]).assert_code(0);
+    // Tested, and the repository checked, by workers as well.
+    let mut read = 0;
+    for shard in ["1/2", "2/2"] {
+        let _good = place.sandbox.run(["verify", snapshot, "--shard", shard]).assert_code(0);
+        let words = ["check", "--read-data", "--shard", shard, "--json"];
+        read += place.sandbox.run(words).assert_code(0).one("check")["packs_read"].as_u64().unwrap();
+    }
+    let all = place.sandbox.run(["check", "--read-data", "--json"]).assert_code(0).one("check");
+    assert_eq!(all["packs_read"], read);
+    let _usage = place.sandbox.run(["check", "--shard", "1/2"]).assert_code(2).assert_says(["--read-data"]);
     assert!(place.sandbox.cat(snapshot, "large/object") == noise(9 << 20, 77));
     place.sandbox.assert_clean();
     let counted = place.sandbox.run(["stats", "--json"]).assert_code(0).one("stats");

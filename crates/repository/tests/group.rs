@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
 use strongroom_repository::backup::Sink;
 use strongroom_repository::backup::group::{CommitOptions, GroupCommit, GroupError, PartOf, Worked};
+use strongroom_repository::check::CheckOptions;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::PruneOptions;
+use strongroom_repository::share::Share;
 use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::{MemoryStore, Store};
 use support::{Files, new_repository, noise, open, options, write_files};
@@ -189,7 +192,7 @@ fn parts_that_do_not_fit_are_refused() {
     let store = store();
     let mut repository = open(&store);
     let _ = work(&mut repository, &part(1, 2)).unwrap();
-    let elsewhere = support::options("elsewhere");
+    let elsewhere = options("elsewhere");
     let engine = |sink: &Sink<'_, '_>| write_files(sink, &files(2));
     let _ = repository.backup_part(&elsewhere, &part(2, 2), &Silent, engine).unwrap();
     let refused = reason(commit(&mut repository).unwrap_err());
@@ -245,4 +248,35 @@ fn a_worker_that_is_started_again_goes_on() {
     let (restored, _) = support::try_restore(&repository, made.snapshot);
     assert!(restored["long"].as_ref().unwrap() == &long);
     support::assert_clean(&store);
+}
+
+#[test]
+fn shares_of_a_check_are_the_whole_of_it() {
+    let store = store();
+    for day in 0..6 {
+        let _ = support::backup(&mut open(&store), "db", &support::day(day));
+    }
+    let repository = open(&store);
+    let check = |share| {
+        let options = CheckOptions { read_data: true, share, ..CheckOptions::default() };
+        repository.check(&options, &Silent).unwrap()
+    };
+    let all = check(None);
+    let shares = || (1..=3).map(|number| Share { number, of: 3 });
+    let checked: Vec<_> = shares().map(|share| check(Some(share))).collect();
+    let opened: BTreeSet<_> = checked.iter().flat_map(|one| &one.opened).map(|one| one.pack).collect();
+    assert_eq!(opened.len(), all.opened.len());
+    assert_eq!(checked.iter().map(|one| one.checked.packs_read).sum::<u64>(), all.checked.packs_read);
+    assert!(checked.iter().all(|one| one.checked.packs_read < all.checked.packs_read));
+    assert_eq!(checked.iter().map(|one| one.checked.snapshots).collect::<Vec<_>>(), [6, 0, 0]);
+    // Whoever reads a damaged pack tells what it touches, and nobody else finds it.
+    let pack = support::names(&*store, "packs/").into_iter().next().unwrap();
+    let mut bytes = support::read(&*store, &pack);
+    bytes[200] ^= 1;
+    store.delete(&pack).unwrap();
+    support::put(&*store, &pack, &bytes);
+    let found: Vec<_> = shares().map(|share| check(Some(share))).collect();
+    let damaged: Vec<_> = found.iter().filter(|one| !one.is_clean()).collect();
+    assert_eq!(damaged.len(), 1);
+    assert!(support::damage(damaged[0]).iter().all(|finding| !finding.snapshots.is_empty()));
 }

@@ -1,10 +1,13 @@
 //! Of workers that share a task, and of `commit`.
 
+use std::fmt;
 use std::time::Duration;
 
 use clap::Args;
 use strongroom_engines::s3::Shard;
 use strongroom_format::part::{COUNT_LIMIT, check_group};
+use strongroom_ops::config::parse_duration;
+use strongroom_repository::share::Share;
 
 /// Which worker of a Kubernetes Indexed Job this is, from 0.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
@@ -17,9 +20,20 @@ pub(crate) struct ShardOf {
 }
 
 impl ShardOf {
+    /// Of what is read.
+    pub(crate) fn share(self) -> Share {
+        Share { number: self.number, of: self.of }
+    }
+
     /// Of the keys of a bucket.
     pub(crate) fn of_keys(self, depth: usize) -> Shard {
         Shard { number: self.number, of: self.of, depth }
+    }
+}
+
+impl fmt::Display for ShardOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
     }
 }
 
@@ -65,13 +79,6 @@ pub(super) fn parse_group(text: &str) -> Result<String, String> {
     check_group(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
-fn parse_wait(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a time as 30s, 45m or 2h".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let time = jiff::SignedDuration::try_from(span).map_err(|_| wrong())?;
-    Duration::try_from(time).map_err(|_| wrong())
-}
-
 /// A worker of a backup.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GroupArguments {
@@ -92,7 +99,7 @@ pub(crate) struct Commit {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) parts: Option<u32>,
     /// How long to wait for parts that are missing: 30s, 45m, 2h
-    #[arg(long, value_name = "TIME", value_parser = parse_wait)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) wait: Option<Duration>,
     /// Threads that compress and encrypt (default: one a processor)
     #[arg(long, value_name = "N")]
@@ -116,7 +123,5 @@ mod tests {
             assert!(shard_of(wrong, index).is_err(), "{wrong}");
         }
         assert!(shard_of("auto/8", Some("8")).unwrap_err().contains("JOB_COMPLETION_INDEX is 8"));
-        assert_eq!(parse_wait("90s"), Ok(Duration::from_secs(90)));
-        assert!(parse_wait("-1s").is_err() && parse_wait("soon").is_err());
     }
 }
