@@ -10,6 +10,7 @@ use strongroom_tests::proxy::fault::{Fault, FaultProxy, Kind, Rule};
 use strongroom_tests::sandbox::{Running, Sandbox, run, start};
 use strongroom_tests::services::aws::AwsClient;
 use strongroom_tests::services::minio::Minio;
+use strongroom_tests::services::redis::{Redis, programs};
 
 /// A bucket, and a repository in a folder.
 struct Place {
@@ -192,4 +193,44 @@ fn workers_must_say_which_they_are() {
     let unknown = sandbox.run(["commit", "--group", "g"]).assert_code(1);
     let _told = unknown.assert_says(["no part of it is stored"]);
     let _usage = sandbox.run(["commit"]).assert_code(2);
+}
+
+#[test]
+fn masters_of_a_cluster_are_read_by_workers() {
+    let Some(program) = programs().unwrap().into_iter().next() else { return };
+    let sandbox = Sandbox::new();
+    let nodes = Redis::start_cluster(&program, 2).unwrap();
+    for tag in 0..20 {
+        let fill = "for i = 1, 100 do redis.call('RPUSH', KEYS[1] .. ':' .. i, i, i) end return 1";
+        let key = format!("{{t{tag}}}");
+        nodes[0].run(nodes[0].client().args(["-c", "EVAL", fill, "1", &key])).unwrap();
+    }
+    let sizes = || {
+        nodes.iter().map(|node| node.ask(&["DBSIZE"]).unwrap().parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
+    let before = sizes();
+    let url = nodes[1].url();
+    let worker = |shard: &str| {
+        ["backup", "redis", "--url", &url, "--group", "g", "--shard", shard, "--json"].map(str::to_owned)
+    };
+    let few = sandbox.run(worker("3/3")).assert_code(1);
+    let _told = few.assert_says(["2 masters, fewer than 3 workers"]);
+    let running = ["2/2", "1/2"].map(|shard| sandbox.start(worker(shard)));
+    for worker in running {
+        assert_eq!(worker.finish().assert_code(0).one("part")["result"], "stored");
+    }
+    let made = sandbox.run(["commit", "--group", "g", "--json"]).assert_code(0).one("commit");
+    let id = made["snapshot"].as_str().unwrap();
+    let facts = sandbox.run(["show", id, "--json"]).assert_code(0).one("snapshot")["facts"].clone();
+    assert_eq!((facts["keys"].as_u64(), facts["masters"].as_array().unwrap().len()), (Some(2000), 2));
+    nodes.iter().for_each(|node| drop(node.ask(&["FLUSHALL"]).unwrap()));
+    let _restored =
+        sandbox.run(["restore", id, "--to", &nodes[0].url()]).assert_code(0).assert_prints(["2000 keys"]);
+    assert_eq!(sizes(), before);
+    // Into one server, where all keys are compared in their order.
+    let mut verify = sandbox.command(["verify", id]);
+    verify.env("STRONGROOM_REDIS_BIN", nodes[0].binaries());
+    let _verified = run(&mut verify).assert_code(0).assert_prints(["2000 keys"]);
+    let alone = sandbox.run(["backup", "redis", "--url", &url, "--shard", "1/2"]).assert_code(2);
+    let _told = alone.assert_says(["--shard needs --group"]);
 }

@@ -5,6 +5,7 @@ use strongroom_repository::backup::group::{CommitOptions, Group, GroupCommit};
 use strongroom_repository::monitor::Monitor;
 
 use crate::engine::EngineError;
+use crate::redis;
 #[cfg(feature = "clouds")]
 use crate::s3;
 
@@ -62,6 +63,7 @@ pub fn commit(
             }
             Ok(joined.finish())
         }
+        redis::ENGINE => redis::join(&facts),
         _ => Err(JoinError::Engine { engine }.into()),
     })
 }

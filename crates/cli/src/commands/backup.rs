@@ -121,14 +121,20 @@ pub(crate) fn opensearch(context: &Context<'_>, arguments: &BackupOpensearch) ->
 pub(crate) fn redis(context: &Context<'_>, arguments: &BackupRedis) -> anyhow::Result<Outcome> {
     let mut target = redis::Target::parse(&arguments.url)?.or_password(redis_password());
     target.ca_file = arguments.ca_file.clone().or(target.ca_file);
+    let part = part_of_engine(&arguments.group)?;
     if arguments.aof {
+        if part.is_some() {
+            return Err(Usage("append-only files are of one server: --shard divides a cluster".into()).into());
+        }
         let engine = AofFiles { target, folder: arguments.dir.clone() };
         let ran = run(context, &engine, &arguments.common, engine.name(), Vec::new(), false);
         return ran.context("no snapshot was made");
     }
     let temporary = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let engine = Redis { target, temporary };
-    run(context, &engine, &arguments.common, engine.name(), Vec::new(), false).context("no snapshot was made")
+    let share = arguments.group.shard.map(ShardOf::share);
+    let engine = Redis { target, temporary, share };
+    let asked = Asked { source: engine.name(), words: Vec::new(), force: false, part };
+    run_as(context, &engine, &arguments.common, asked, &Told::default).context("no snapshot was made")
 }
 
 /// As `redis-cli` takes it.
@@ -219,6 +225,16 @@ pub(super) fn part_of(arguments: &GroupArguments) -> anyhow::Result<Option<PartO
         return Err(Usage(text.into()).into());
     };
     Ok(Some(PartOf { group, number, count: of }))
+}
+
+/// As [`part_of`], of an engine whose workers' parts are no snapshots of their own.
+pub(super) fn part_of_engine(arguments: &GroupArguments) -> anyhow::Result<Option<PartOf>> {
+    let part = part_of(arguments)?;
+    if part.is_none() && arguments.shard.is_some() {
+        let text = "a shard of this is no snapshot of its own: --shard needs --group (STRONGROOM_GROUP), and `commit --group` makes one of all";
+        return Err(Usage(text.into()).into());
+    }
+    Ok(part)
 }
 
 pub(super) fn run_as(
