@@ -9,6 +9,7 @@ use strongroom_tests::noise::noise;
 use strongroom_tests::proxy::fault::{Fault, FaultProxy, Kind, Rule};
 use strongroom_tests::sandbox::{Running, Sandbox, run, start};
 use strongroom_tests::services::aws::AwsClient;
+use strongroom_tests::services::clickhouse::{ClickHouse, Version};
 use strongroom_tests::services::minio::Minio;
 use strongroom_tests::services::redis::{Redis, programs};
 
@@ -233,4 +234,51 @@ fn masters_of_a_cluster_are_read_by_workers() {
     let _verified = run(&mut verify).assert_code(0).assert_prints(["2000 keys"]);
     let alone = sandbox.run(["backup", "redis", "--url", &url, "--shard", "1/2"]).assert_code(2);
     let _told = alone.assert_says(["--shard needs --group"]);
+}
+
+#[test]
+fn shards_of_a_cluster_are_one_snapshot() {
+    let Some(one) = ClickHouse::start(Version::Current).unwrap() else { return };
+    let Some(two) = ClickHouse::start(Version::Current).unwrap() else { return };
+    for (server, offset) in [(&one, 0), (&two, 1000)] {
+        server
+            .run(&format!(
+                "CREATE DATABASE shop; \
+                CREATE TABLE shop.orders (day Date, id UInt64) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY id; \
+                INSERT INTO shop.orders SELECT toDate('2024-01-15') + number % 60, number + {offset} FROM numbers(500);"
+            ))
+            .unwrap();
+    }
+    let sandbox = Sandbox::new();
+    let worker = |server: &ClickHouse, group: &str, shard: &str| {
+        let url = server.url().unwrap();
+        let words = ["backup", "clickhouse", "--url", &url, "--group", group, "--shard", shard, "--json"];
+        sandbox.run(words).assert_code(0).one("part")
+    };
+    let ids = |server: &ClickHouse| server.query("SELECT count(), sum(id) FROM shop.orders").unwrap();
+    let (first, second) = (ids(&one), ids(&two));
+    // Two workers on one server are no cluster.
+    let _parts = [worker(&one, "wrong", "1/2"), worker(&one, "wrong", "2/2")];
+    let _told =
+        sandbox.run(["commit", "--group", "wrong"]).assert_code(1).assert_says(["another server than"]);
+    let _parts = [worker(&one, "g", "1/2"), worker(&two, "g", "2/2")];
+    let made = sandbox.run(["commit", "--group", "g", "--json"]).assert_code(0).one("commit");
+    let id = made["snapshot"].as_str().unwrap();
+    let verify = ["verify", id, "--scratch-url", &one.url().unwrap()];
+    let _verified = sandbox.run(verify).assert_code(0).assert_prints(["1000 rows"]);
+    // Unchanged partitions are not read again.
+    let parts = [worker(&one, "next", "1/2"), worker(&two, "next", "2/2")];
+    assert!(parts.iter().all(|part| part["new_bytes"] == 0), "{parts:?}");
+    let _next = sandbox.run(["commit", "--group", "next"]).assert_code(0);
+    // Shard by shard, each into its own server; or all rows into one.
+    for (server, shard, rows) in [(&one, "1/2", &first), (&two, "2/2", &second)] {
+        server.query("DROP DATABASE shop").unwrap();
+        let url = server.url().unwrap();
+        let _done = sandbox.run(["restore", id, "--to", &url, "--shard", shard]).assert_code(0);
+        assert_eq!(&ids(server), rows);
+    }
+    let all = ["restore", id, "--to", &one.url().unwrap(), "--drop-existing"];
+    let _done = sandbox.run(all).assert_code(0).assert_prints(["1000 rows"]);
+    let other = sandbox.run(["restore", id, "--to", &one.url().unwrap(), "--shard", "1/3"]).assert_code(1);
+    let _told = other.assert_says(["shard 1 of 3"]);
 }

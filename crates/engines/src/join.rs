@@ -4,6 +4,7 @@ use strongroom_repository::Repository;
 use strongroom_repository::backup::group::{CommitOptions, Group, GroupCommit};
 use strongroom_repository::monitor::Monitor;
 
+use crate::clickhouse;
 use crate::engine::EngineError;
 use crate::redis;
 #[cfg(feature = "clouds")]
@@ -29,7 +30,7 @@ pub enum JoinError {
     },
     /// Parts are of different things.
     #[error(
-        "part {number} of the group has {what} {found}, part 1 has {expected}: back all of it up again, as another group"
+        "part {number} of the group has {what} {found}, and {expected} is expected: back all of it up again, as another group"
     )]
     Disagreement {
         /// The part.
@@ -64,6 +65,7 @@ pub fn commit(
             Ok(joined.finish())
         }
         redis::ENGINE => redis::join(&facts),
+        clickhouse::ENGINE => clickhouse::join(&facts),
         _ => Err(JoinError::Engine { engine }.into()),
     })
 }
