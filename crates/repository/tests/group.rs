@@ -18,7 +18,7 @@ use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::PruneOptions;
 use strongroom_repository::share::Share;
 use strongroom_repository::{Repository, RepositoryError};
-use strongroom_store::{MemoryStore, Store};
+use strongroom_store::{Fault, FaultStore, MemoryStore, Store, When};
 use support::{Files, new_repository, noise, open, options, write_files};
 
 const OPTIONS: CommitOptions = CommitOptions { compression_level: 3, workers: 2, uploads: 2 };
@@ -279,4 +279,39 @@ fn shares_of_a_check_are_the_whole_of_it() {
     let damaged: Vec<_> = found.iter().filter(|one| !one.is_clean()).collect();
     assert_eq!(damaged.len(), 1);
     assert!(support::damage(damaged[0]).iter().all(|finding| !finding.snapshots.is_empty()));
+}
+
+#[test]
+fn workers_and_commits_may_crash_at_every_write() {
+    for when in [When::BeforeEffect, When::AfterEffect] {
+        let mut tried = 0;
+        for mutation in 1.. {
+            let case = format!("{when:?} at mutation {mutation}");
+            let (memory, store) = support::memory();
+            new_repository(&store);
+            let faulty = Arc::new(FaultStore::new((*memory).clone(), []));
+            let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
+            faulty.add(Fault::Crash { mutation, when });
+            let run = || {
+                for number in [1, 2] {
+                    let _ = work(&mut support::try_open(&store)?, &part(number, 2))?;
+                }
+                commit(&mut support::try_open(&store)?)
+            };
+            let first = run();
+            let has_crashed = faulty.is_crashed();
+            faulty.clear();
+            // Whatever was done, doing all of it again gives the one snapshot.
+            let made = run().unwrap();
+            assert_whole(&open(&store), made.snapshot, 2);
+            assert_eq!(open(&store).snapshots().len(), 1, "{case}");
+            support::assert_clean(&store);
+            if !has_crashed {
+                assert_eq!(first.unwrap().snapshot, made.snapshot);
+                break;
+            }
+            tried += 1;
+        }
+        assert!(tried >= 10, "{tried}");
+    }
 }

@@ -106,7 +106,7 @@ impl Repository {
         self.require_unbroken(written.broken)?;
         let no_parts = || of_group(&group.name)(GroupError::NoParts);
         let manifest = manifest_of(group, &written, nonce).ok_or_else(no_parts)?;
-        footing.add(written.footing);
+        footing.add(&written.footing);
         let parent = manifest
             .parent
             .and_then(|id| self.state.snapshots.iter().find(|snapshot| snapshot.id() == id).cloned());
@@ -166,7 +166,7 @@ impl Repository {
 
 impl Footing {
     /// All of another, each once.
-    pub(super) fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let packs = self.packs.iter().chain(&other.packs).map(|pack| (pack.id, *pack));
         let packs = packs.collect::<BTreeMap<_, _>>();
         let indexes = self.indexes.iter().chain(&other.indexes).map(|index| (index.id, *index));
@@ -191,7 +191,7 @@ fn footing_of(group: &Group) -> Footing {
         for of_pack in &part.relied {
             of_pack.numbers().for_each(|frame| relied.insert(of_pack.pack, frame));
         }
-        footing.add(Footing {
+        footing.add(&Footing {
             packs: part.packs.clone(),
             indexes: part.indexes.clone(),
             relied,
