@@ -90,7 +90,7 @@ fn wait_for_the_middle(proxy: &FaultProxy) {
 #[test]
 fn workers_of_a_group_make_one_snapshot() {
     let Some(minio) = Minio::shared().unwrap() else { return };
-    let place = Place::new(&minio, "grouped");
+    let place = Place::new(minio, "grouped");
     let proxy = FaultProxy::start(minio.address()).unwrap();
     proxy.add(Rule::new(Fault::SlowDown).on(Kind::Get).at("large/object").forever());
     // Whose part the object is, the facts of an ordinary shard tell.

@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_refused() {
         let origin = Origin { repository: RepositoryId([1; 16]), snapshot: SnapshotId([2; 32]), time_ms: 3 };
-        let copied = crate::manifest::Manifest { origin: Some(origin), ..manifest() }.encode();
+        let copied = Manifest { origin: Some(origin), ..manifest() }.encode();
         let changes: [&dyn Fn(&mut Part); 10] = [
             &|part| part.group.clear(),
             &|part| part.group = "a\nb".into(),

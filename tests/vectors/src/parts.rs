@@ -87,11 +87,14 @@ fn part() -> Part {
     }
 }
 
+/// A change of a part.
+type Change<'c> = &'c dyn Fn(&mut Part);
+
 /// Contents of parts that contradict themselves.
 fn refused(good: &Part) -> Result<Vec<Value>> {
     let origin = Origin { repository: RepositoryId([1; 16]), snapshot: SnapshotId([2; 32]), time_ms: 3 };
     let copied = Manifest { origin: Some(origin), ..manifest() }.encode();
-    let changes: [(&str, &dyn Fn(&mut Part)); 10] = [
+    let changes: [(&str, Change<'_>); 10] = [
         ("no group", &|part| part.group.clear()),
         ("a group with a line feed", &|part| part.group = "a\nb".into()),
         ("a group of 256 bytes", &|part| part.group = "g".repeat(256)),
