@@ -50,6 +50,9 @@ def from_vectors(folder):
     for case in load("parity.json")["cases"]:
         if "object" in case:
             keep("parity_object", bytes.fromhex(case["object"]))
+    parts = load("parts.json")
+    for case in [parts["part"], *parts["refused"][:3]]:
+        keep("part", bytes.fromhex(case["content"]))
     for case in load("wal.json")["objects"]:
         keep("wal_head", bytes.fromhex(case["head"]))
     keys = load("keys.json")

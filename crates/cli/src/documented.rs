@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::arguments::Arguments;
 
 /// Commands that the documents already have and other parts bring: to be taken out with them.
-const COMING: [&str; 7] = ["serve", "commit", "report", "audit", "man", "mount", "drill"];
+const COMING: [&str; 4] = ["report", "audit", "man", "drill"];
 
 /// A command of a document.
 struct Documented {
@@ -155,7 +155,7 @@ fn commands_of_the_documents_are_taken() {
         for Documented { place, words } in commands(&page, &text) {
             count += 1;
             let is_coming =
-                words.iter().any(|word| COMING.contains(&word.as_str()) || word.starts_with("auto/"));
+                words.iter().any(|word| COMING.contains(&word.as_str()));
             let all =
                 std::iter::once("strongroom".to_owned()).chain(words.iter().map(|word| substituted(word)));
             match Arguments::try_parse_from(all) {

@@ -10,6 +10,7 @@ use strongroom_repository::backup::Sink;
 
 use crate::clickhouse::ClickHouseError;
 use crate::files::{TargetError, WalkError};
+use crate::join::JoinError;
 use crate::ledger::LedgerError;
 use crate::opensearch::OpensearchError;
 use crate::postgres::PostgresError;
@@ -61,6 +62,9 @@ pub enum EngineError {
     #[cfg(feature = "clouds")]
     #[error(transparent)]
     S3(#[from] S3Error),
+    /// What the workers of a group knew cannot be joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// None of the paths could be read.
     #[error("none of the paths to back up can be read; no snapshot was made")]
     NothingReadable,

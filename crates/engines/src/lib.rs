@@ -14,6 +14,7 @@ mod engine;
 pub mod files;
 mod fingerprint;
 pub mod http;
+mod join;
 pub mod ledger;
 pub mod opensearch;
 mod patient_reader;
@@ -32,5 +33,6 @@ pub mod wal_segment;
 
 pub use command::{Command, CommandStream};
 pub use engine::{Engine, EngineError};
+pub use join::{JoinError, commit};
 pub use stdin::Stdin;
 pub use verdict::Verdict;

@@ -93,6 +93,10 @@ identifier!(
     SourceTag, 16
 );
 identifier!(
+    /// Keyed hash of a group's name: the folder of its parts.
+    GroupTag, 16
+);
+identifier!(
     /// Names a repository.
     RepositoryId, 16
 );

@@ -30,6 +30,7 @@ pub mod node;
 pub mod pack;
 mod padme;
 pub mod parity;
+pub mod part;
 pub mod path;
 pub mod policy;
 mod reference;

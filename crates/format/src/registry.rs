@@ -40,7 +40,7 @@ numbered!(
         Entry = 4,
         /// The folded state after an entry.
         Checkpoint = 5,
-        /// What one worker of a group wrote (reserved).
+        /// What one worker of a group stored.
         Part = 6,
         /// A part of a file of a log archive.
         Wal = 7,

@@ -4,7 +4,8 @@
 use strongroom_format::registry::Purpose;
 use strongroom_format::wal::WalPart;
 use strongroom_format::{
-    ChunkId, Commitment, ContentHash, KeyId, NodeId, PublicKey, RepositoryId, SnapshotId, SourceTag, WalId,
+    ChunkId, Commitment, ContentHash, GroupTag, KeyId, NodeId, PublicKey, RepositoryId, SnapshotId,
+    SourceTag, WalId,
 };
 use zeroize::ZeroizeOnDrop;
 
@@ -133,6 +134,30 @@ impl Identity {
             .finalize_xof()
             .fill(&mut tag);
         SourceTag(tag)
+    }
+
+    /// The folder of a group's parts.
+    #[must_use]
+    pub fn group_tag(&self, group: &str) -> GroupTag {
+        GroupTag(self.of_group(b"group", group))
+    }
+
+    /// The nonce of a group's snapshot: the same whoever commits it, so that there is one.
+    #[must_use]
+    pub fn group_nonce(&self, group: &str) -> [u8; 16] {
+        self.of_group(b"group nonce", group)
+    }
+
+    fn of_group(&self, what: &[u8], group: &str) -> [u8; 16] {
+        let mut derived = [0; 16];
+        // Neither is the beginning of the other's message: a name of a group has no NUL.
+        blake3::Hasher::new_keyed(&self.object_name)
+            .update(what)
+            .update(&[0])
+            .update(group.as_bytes())
+            .finalize_xof()
+            .fill(&mut derived);
+        derived
     }
 
     /// Names an object of a log archive.

@@ -32,6 +32,7 @@ pub struct MetadataKey {
     index: Secret,
     journal: Secret,
     checkpoint: Secret,
+    part: Secret,
     wal_head: Secret,
     nodes: FrameKey,
     local: Secret,
@@ -64,6 +65,7 @@ impl MetadataKey {
             index: sub("strongroom 2026 v1 seal index"),
             journal: sub("strongroom 2026 v1 seal journal"),
             checkpoint: sub("strongroom 2026 v1 seal checkpoint"),
+            part: sub("strongroom 2026 v1 seal part"),
             wal_head: sub("strongroom 2026 v1 seal wal head"),
             nodes: FrameKey::new(id, repository, sub("strongroom 2026 v1 seal node frame")),
             local: sub("strongroom 2026 v1 seal local"),
@@ -101,7 +103,11 @@ impl MetadataKey {
 
     fn whole(kind: ObjectKind) -> Result<(), KeysError> {
         match kind {
-            ObjectKind::Index | ObjectKind::Entry | ObjectKind::Checkpoint | ObjectKind::Wal => Ok(()),
+            ObjectKind::Index
+            | ObjectKind::Entry
+            | ObjectKind::Checkpoint
+            | ObjectKind::Part
+            | ObjectKind::Wal => Ok(()),
             _ => Err(KeysError::WrongKind),
         }
     }
@@ -112,6 +118,7 @@ impl MetadataKey {
             ObjectKind::Index => Ok(&self.index),
             ObjectKind::Entry => Ok(&self.journal),
             ObjectKind::Checkpoint => Ok(&self.checkpoint),
+            ObjectKind::Part => Ok(&self.part),
             ObjectKind::Wal => Ok(&self.wal_head),
             _ => Err(KeysError::WrongKind),
         }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use strongroom_engines::{Engine, EngineError};
-use strongroom_repository::backup::{BackupOptions, BackupReport};
+use strongroom_repository::backup::group::{PartOf, Worked};
+use strongroom_repository::backup::{BackupOptions, BackupReport, Sink};
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::{Repository, RepositoryError};
 
@@ -28,19 +29,41 @@ pub fn backup(
     options: &BackupOptions,
     monitor: &dyn Monitor,
 ) -> Result<BackupReport, EngineError> {
-    let result = repository.backup(options, monitor, |sink| {
-        engine.backup(sink).map_err(|error| match monitor.is_cancelled() {
-            // Whatever it looked like to those who were reading.
-            true => RepositoryError::Interrupted.into(),
-            false => error,
-        })
-    });
-    if let Err(error) = &result
+    let result = repository.backup(options, monitor, |sink| run(engine, sink, monitor));
+    note_error(repository, options, &result);
+    result
+}
+
+/// Runs `engine` as one worker of a group, and stores its part. A failure is noted as that of a backup.
+///
+/// # Errors
+/// What the engine or the repository failed with; then no part was stored.
+pub fn backup_part(
+    repository: &mut Repository,
+    engine: &dyn Engine,
+    options: &BackupOptions,
+    part: &PartOf,
+    monitor: &dyn Monitor,
+) -> Result<Worked, EngineError> {
+    let result = repository.backup_part(options, part, monitor, |sink| run(engine, sink, monitor));
+    note_error(repository, options, &result);
+    result
+}
+
+fn run(engine: &dyn Engine, sink: &Sink<'_, '_>, monitor: &dyn Monitor) -> Result<(), EngineError> {
+    engine.backup(sink).map_err(|error| match monitor.is_cancelled() {
+        // Whatever it looked like to those who were reading.
+        true => RepositoryError::Interrupted.into(),
+        false => error,
+    })
+}
+
+fn note_error<T>(repository: &mut Repository, options: &BackupOptions, result: &Result<T, EngineError>) {
+    if let Err(error) = result
         && !matches!(error, EngineError::Repository(RepositoryError::Interrupted))
     {
         note_failure(repository, options, &error.to_string());
     }
-    result
 }
 
 /// Notes in the journal why there is no snapshot, where that is still possible.

@@ -21,5 +21,5 @@ pub mod wal_agent;
 pub mod wal_queue;
 pub mod wal_receive;
 
-pub use backup::{backup, note_failure};
+pub use backup::{backup, backup_part, note_failure};
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -190,7 +190,14 @@ pub fn quickstart(
         monitor,
     )?;
     let check = repository.check(
-        &CheckOptions { packs: true, read_data: true, sample_percent: None, keys: true, workers },
+        &CheckOptions {
+            packs: true,
+            read_data: true,
+            sample_percent: None,
+            keys: true,
+            share: None,
+            workers,
+        },
         monitor,
     )?;
     Ok(QuickstartReport {

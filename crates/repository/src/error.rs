@@ -5,6 +5,7 @@ use strongroom_format::{ChunkId, FormatError, KeyId, PackId, SnapshotId};
 use strongroom_keys::KeysError;
 use strongroom_store::StoreError;
 
+use crate::backup::group::GroupError;
 use crate::cache::CacheError;
 
 /// Why something could not be done with a repository.
@@ -199,6 +200,14 @@ pub enum RepositoryError {
     PackBroken {
         /// The pack.
         pack: PackId,
+    },
+    /// A group cannot be worked for or committed.
+    #[error("group `{}`: {reason}", group.escape_debug())]
+    Group {
+        /// The group.
+        group: String,
+        /// Why.
+        reason: GroupError,
     },
     /// The snapshot that this run took unchanged files over from was forgotten meanwhile.
     #[error(

@@ -16,6 +16,10 @@ use crate::names;
 /// An index object is stored when it has grown to this, bytes.
 pub(crate) const INDEX_BYTES: usize = 8 << 20;
 
+/// Packs of so many bytes, and of this share of those before, are indexed at a time in a run that others may go on with.
+const STEP_BYTES: u64 = 64 << 20;
+const STEP_SHARE: u64 = 16;
+
 /// Writes index objects for one source.
 pub(crate) struct IndexWriter<'a> {
     store: &'a dyn Store,
@@ -26,6 +30,9 @@ pub(crate) struct IndexWriter<'a> {
     packs: Vec<IndexedPack>,
     bytes: usize,
     written: Vec<IndexRef>,
+    /// Bytes of packs that were stored, and how many of them an index object describes that is stored as well.
+    stored_bytes: u64,
+    indexed_bytes: u64,
 }
 
 impl<'a> IndexWriter<'a> {
@@ -36,7 +43,18 @@ impl<'a> IndexWriter<'a> {
         random: &'a dyn Random,
         source_tag: SourceTag,
     ) -> Self {
-        Self { store, metadata, signer, random, source_tag, packs: Vec::new(), bytes: 0, written: Vec::new() }
+        Self {
+            store,
+            metadata,
+            signer,
+            random,
+            source_tag,
+            packs: Vec::new(),
+            bytes: 0,
+            written: Vec::new(),
+            stored_bytes: 0,
+            indexed_bytes: 0,
+        }
     }
 
     /// Adds a pack that is durable.
@@ -48,6 +66,17 @@ impl<'a> IndexWriter<'a> {
         self.bytes += length;
         self.packs.push(pack);
         Ok(())
+    }
+
+    /// Has packs indexed now and then, `bytes` more of which were stored: often at first, and always before much of
+    /// what there is would be lost.
+    pub(crate) fn step(&mut self, bytes: u64) -> Result<(), RepositoryError> {
+        self.stored_bytes += bytes;
+        if self.stored_bytes - self.indexed_bytes < STEP_BYTES.max(self.indexed_bytes / STEP_SHARE) {
+            return Ok(());
+        }
+        self.indexed_bytes = self.stored_bytes;
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<(), RepositoryError> {

@@ -51,6 +51,7 @@ mod repository;
 pub mod restore;
 pub mod retention;
 pub mod select;
+pub mod share;
 mod stage;
 pub mod state;
 mod statements;

@@ -2,7 +2,7 @@
 
 use strongroom_format::entry::IndexRef;
 use strongroom_format::registry::ObjectKind;
-use strongroom_format::{IndexId, KeyId, PackId, RecipientId, SourceTag, WalId};
+use strongroom_format::{GroupTag, IndexId, KeyId, PackId, RecipientId, SourceTag, WalId};
 use strongroom_store::{ObjectName, StoreError};
 
 /// `config`.
@@ -72,6 +72,18 @@ pub(crate) fn index_ref(index_ref: &IndexRef) -> Result<ObjectName, StoreError> 
 pub(crate) fn index_of(name: &ObjectName, length: u64) -> Option<IndexRef> {
     let (tag, id) = name.as_str().strip_prefix("index/")?.split_once('/')?;
     Some(IndexRef { id: IndexId::from_hex(id)?, source_tag: SourceTag::from_hex(tag)?, length })
+}
+
+/// `parts/<group tag>/<k>`: 8 hexadecimal digits.
+pub(crate) fn part(group: GroupTag, number: u32) -> Result<ObjectName, StoreError> {
+    ObjectName::new(format!("parts/{group}/{number:08x}"))
+}
+
+/// The group and number of the part that has this name.
+pub(crate) fn part_of(name: &ObjectName) -> Option<(GroupTag, u32)> {
+    let (tag, digits) = name.as_str().strip_prefix("parts/")?.split_once('/')?;
+    let (tag, number) = (GroupTag::from_hex(tag)?, u32::from_str_radix(digits, 16).ok()?);
+    (part(tag, number).ok()? == *name).then_some((tag, number))
 }
 
 /// `wal/<id>`.

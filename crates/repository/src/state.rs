@@ -108,6 +108,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether there is or was a snapshot of this ID.
+    pub(crate) fn has_seen(&self, id: SnapshotId) -> bool {
+        self.seen.contains(&id)
+    }
+
     /// The state after entry 0, which must be a policy signed by the root key of `config`.
     ///
     /// # Errors

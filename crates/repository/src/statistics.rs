@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use strongroom_format::registry::ObjectKind;
 
 use crate::error::RepositoryError;
+use crate::names;
 use crate::repository::Repository;
 
 /// Counts and sizes.
@@ -34,6 +35,10 @@ pub struct Statistics {
     pub index_objects: u64,
     /// Their bytes.
     pub index_bytes: u64,
+    /// Parts of groups that are stored, committed or not.
+    pub parts: u64,
+    /// Their bytes.
+    pub part_bytes: u64,
     /// Journal entries.
     pub journal_entries: u64,
 }
@@ -42,7 +47,7 @@ impl Repository {
     /// Counts what the repository holds; the index must have been loaded.
     ///
     /// # Errors
-    /// `Cache`.
+    /// `Cache`, `Store`.
     pub fn statistics(&self) -> Result<Statistics, RepositoryError> {
         let state = &self.state;
         let mut statistics = Statistics {
@@ -67,6 +72,13 @@ impl Repository {
             *count += 1;
             *bytes += pack.length;
         }
+        self.store.list("parts/", &mut |name, info| {
+            if names::part_of(&name).is_some() {
+                statistics.parts += 1;
+                statistics.part_bytes += info.length_bytes;
+            }
+            Ok(())
+        })?;
         // Two descriptions of a pack are one pack.
         let mut seen = BTreeSet::new();
         for number in self.cache.pack_numbers()? {

@@ -15,6 +15,7 @@ mod opening;
 mod pack_maker;
 pub mod packs;
 pub mod parity;
+pub mod parts;
 pub mod reading;
 mod retiring;
 pub mod sample;
@@ -36,6 +37,7 @@ pub fn reproducible() -> Result<Vec<(&'static str, Value)>> {
     files.push(("negative.json", negative::all()?));
     files.push(("packs.json", packs::all()?));
     files.push(("parity.json", parity::all()?));
+    files.push(("parts.json", parts::all()?));
     files.push(("wal.json", wal::all()?));
     Ok(files)
 }

@@ -39,5 +39,7 @@ pub(crate) struct BackupClickHouse {
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
+    pub(crate) group: super::GroupArguments,
+    #[command(flatten)]
     pub(crate) common: BackupCommon,
 }

@@ -7,6 +7,7 @@ use strongroom_repository::check::JournalHead;
 use strongroom_repository::prune::MaxUnused;
 use strongroom_repository::retention::{Filter, GroupBy, Keep, Period, Rules};
 
+use super::group::{ShardOf, parse_shard};
 use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};
 use strongroom_ops::config::parse_duration;
 
@@ -120,6 +121,10 @@ pub(crate) struct Check {
     /// Also open every wrapped key
     #[arg(long)]
     pub(crate) keys: bool,
+    /// Be worker I of N: read only this one's share of packs (`auto/N` in an Indexed Job of Kubernetes). Each looks at the
+    /// journal and the index; trees and keys are the first one's
+    #[arg(long, value_name = "I/N", value_parser = parse_shard, conflicts_with = "no_key")]
+    pub(crate) shard: Option<ShardOf>,
     /// Threads (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

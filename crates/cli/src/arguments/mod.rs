@@ -5,6 +5,7 @@ mod backup;
 mod clickhouse;
 mod config;
 mod copy;
+mod group;
 mod hold;
 mod hooks;
 mod ledger;
@@ -34,6 +35,7 @@ pub(crate) use self::backup::{
 pub(crate) use self::clickhouse::BackupClickHouse;
 pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
 pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
+pub(crate) use self::group::{Commit, GroupArguments, ShardOf};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::hooks::HookArguments;
 pub(crate) use self::ledger::{BackupLedger, Integrity};
@@ -169,6 +171,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Back up files, databases, standard input, or the output of commands
     Backup(Backup),
+    /// Make one snapshot of the parts that workers of a group backed up (`backup ... --shard I/N --group NAME`)
+    Commit(Commit),
     /// Do what the configuration wants done now: backups, restore tests, forgetting, pruning, checking
     Run(Run),
     /// Say how things stand: what failed, what is late, what was tested; metrics for Prometheus

@@ -140,6 +140,10 @@ pub(crate) struct RestoreToServer {
     /// ClickHouse: only the partition with this ID; may be repeated
     #[arg(long, value_name = "ID", requires = "to")]
     pub(crate) partition: Vec<String>,
+    /// ClickHouse: of a cluster that workers read, only shard I of N, as its server had it (default: the rows of all shards
+    /// together)
+    #[arg(long, value_name = "I/N", requires = "to", value_parser = super::group::parse_shard)]
+    pub(crate) shard: Option<super::ShardOf>,
     /// Under another name; may be repeated. ClickHouse: DATABASE.TABLE=DATABASE.TABLE. OpenSearch: a regular expression of whole
     /// names: `logs-(.+)=restored-logs-$1`
     #[arg(long, value_name = "OLD=NEW", requires = "to")]

@@ -35,5 +35,7 @@ pub(crate) struct BackupRedis {
     #[arg(long, env = "STRONGROOM_SCRATCH_DIR", value_name = "DIR")]
     pub(crate) scratch_dir: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) group: super::GroupArguments,
+    #[command(flatten)]
     pub(crate) common: BackupCommon,
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use strongroom_engines::s3::{REQUESTS, Shard};
+use strongroom_engines::s3::REQUESTS;
 
 use super::backup::BackupCommon;
+use super::group::GroupArguments;
 use super::parsers::path_parser;
 
 /// How to reach the bucket that is backed up, or restored into. What is not said comes from the environment, as AWS's own
@@ -40,9 +41,8 @@ pub(crate) struct BackupS3 {
     /// Without tags: but for MinIO they take a request an object
     #[arg(long)]
     pub(crate) no_tags: bool,
-    /// Be worker I of N: only what falls to it, as a snapshot of its own (`NAME.shard-I-of-N`)
-    #[arg(long, value_name = "I/N")]
-    pub(crate) shard: Option<Shard>,
+    #[command(flatten)]
+    pub(crate) group: GroupArguments,
     /// Keys that are the same up to so many slashes fall to the same worker
     #[arg(long, value_name = "N", default_value_t = 1, requires = "shard")]
     pub(crate) shard_depth: usize,

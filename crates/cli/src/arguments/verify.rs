@@ -42,6 +42,10 @@ pub(crate) struct Verify {
     /// it)
     #[arg(long, env = "STRONGROOM_CLICKHOUSE_BIN", value_name = "PATH", value_parser = super::parsers::path_parser())]
     pub(crate) clickhouse_bin: Option<PathBuf>,
+    /// Be worker I of N: read only this one's share of the files, streams or objects, of snapshots that are tested by reading
+    /// them (`auto/N` in an Indexed Job of Kubernetes)
+    #[arg(long, value_name = "I/N", value_parser = super::group::parse_shard)]
+    pub(crate) shard: Option<super::ShardOf>,
     /// Threads that fetch and decrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

@@ -12,11 +12,14 @@ use strongroom_engines::postgres::physical::PhysicalPostgres;
 use strongroom_engines::postgres::{Limits, Postgres, Programs, Scope, Target};
 use strongroom_engines::redis::{self, AofFiles, Redis};
 use strongroom_engines::{Command, CommandStream, Engine, Stdin};
+use strongroom_format::manifest::Totals;
+use strongroom_repository::backup::group::{PartOf, Worked};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::{
     BackupCommand, BackupCommon, BackupFiles, BackupOpensearch, BackupPostgres, BackupRedis, BackupStdin,
+    GroupArguments, ShardOf,
 };
 use crate::context::{Context, TOOL, host_name, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
@@ -118,14 +121,20 @@ pub(crate) fn opensearch(context: &Context<'_>, arguments: &BackupOpensearch) ->
 pub(crate) fn redis(context: &Context<'_>, arguments: &BackupRedis) -> anyhow::Result<Outcome> {
     let mut target = redis::Target::parse(&arguments.url)?.or_password(redis_password());
     target.ca_file = arguments.ca_file.clone().or(target.ca_file);
+    let part = part_of_engine(&arguments.group)?;
     if arguments.aof {
+        if part.is_some() {
+            return Err(Usage("append-only files are of one server: --shard divides a cluster".into()).into());
+        }
         let engine = AofFiles { target, folder: arguments.dir.clone() };
         let ran = run(context, &engine, &arguments.common, engine.name(), Vec::new(), false);
         return ran.context("no snapshot was made");
     }
     let temporary = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let engine = Redis { target, temporary };
-    run(context, &engine, &arguments.common, engine.name(), Vec::new(), false).context("no snapshot was made")
+    let share = arguments.group.shard.map(ShardOf::share);
+    let engine = Redis { target, temporary, share };
+    let asked = Asked { source: engine.name(), words: Vec::new(), force: false, part };
+    run_as(context, &engine, &arguments.common, asked, &Told::default).context("no snapshot was made")
 }
 
 /// As `redis-cli` takes it.
@@ -191,9 +200,55 @@ pub(super) fn run_and_tell(
     force: bool,
     told: &dyn Fn() -> Told,
 ) -> anyhow::Result<Outcome> {
+    run_as(context, engine, common, Asked { source, words: asked, force, part: None }, told)
+}
+
+/// What is to be backed up.
+pub(super) struct Asked<'a> {
+    /// Its name where none is given.
+    pub(super) source: &'a str,
+    /// As it was said.
+    pub(super) words: Vec<Vec<u8>>,
+    pub(super) force: bool,
+    /// Which part of a group this is.
+    pub(super) part: Option<PartOf>,
+}
+
+/// The host of what several workers back up together: where they run changes from day to day.
+const GROUP_HOST: &str = "group";
+
+/// The part that a worker is to store, if its group is to become one snapshot.
+pub(super) fn part_of(arguments: &GroupArguments) -> anyhow::Result<Option<PartOf>> {
+    let Some(group) = arguments.group.clone().filter(|group| !group.is_empty()) else { return Ok(None) };
+    let Some(ShardOf { number, of }) = arguments.shard else {
+        let text = "which worker of the group is this? --group (STRONGROOM_GROUP) needs --shard I/N";
+        return Err(Usage(text.into()).into());
+    };
+    Ok(Some(PartOf { group, number, count: of }))
+}
+
+/// As [`part_of`], of an engine whose workers' parts are no snapshots of their own.
+pub(super) fn part_of_engine(arguments: &GroupArguments) -> anyhow::Result<Option<PartOf>> {
+    let part = part_of(arguments)?;
+    if part.is_none() && arguments.shard.is_some() {
+        let text = "a shard of this is no snapshot of its own: --shard needs --group (STRONGROOM_GROUP), and `commit --group` makes one of all";
+        return Err(Usage(text.into()).into());
+    }
+    Ok(part)
+}
+
+pub(super) fn run_as(
+    context: &Context<'_>,
+    engine: &dyn Engine,
+    common: &BackupCommon,
+    asked: Asked<'_>,
+    told: &dyn Fn() -> Told,
+) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     super::tag::check(common.tag.iter())?;
+    let Asked { source, words, force, part } = asked;
     let repository = context.open()?;
+    let host = common.host.clone().filter(|host| !host.is_empty());
     let options = BackupOptions {
         source: common
             .source
@@ -201,10 +256,10 @@ pub(super) fn run_and_tell(
             .filter(|source| !source.is_empty())
             .unwrap_or_else(|| source.to_owned()),
         engine: engine.name().to_owned(),
-        host: common.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(host_name),
+        host: host.unwrap_or_else(|| part.as_ref().map_or_else(host_name, |_| GROUP_HOST.to_owned())),
         user: user_name(),
         tool: TOOL.to_owned(),
-        arguments: asked,
+        arguments: words,
         tags: common.tag.clone(),
         copied: None,
         force,
@@ -226,6 +281,13 @@ pub(super) fn run_and_tell(
     };
     hooks::around(&common.hooks, &variables, failed, || {
         context.terminal.begin("backing up", None);
+        if let Some(part) = &part {
+            let mut repository = repository.borrow_mut();
+            let worked =
+                strongroom_ops::backup_part(&mut repository, engine, &options, part, &context.terminal)?;
+            context.terminal.finish();
+            return Ok(show_part(context, &options, part, &worked, began));
+        }
         let report =
             strongroom_ops::backup(&mut repository.borrow_mut(), engine, &options, &context.terminal)?;
         context.terminal.finish();
@@ -234,6 +296,51 @@ pub(super) fn run_and_tell(
         let is_partial = report.totals.unreadable > 0 || told.has_findings;
         Ok(if is_partial { Outcome::Code(PARTLY) } else { Outcome::Done })
     })
+}
+
+fn show_part(
+    context: &Context<'_>,
+    options: &BackupOptions,
+    part: &PartOf,
+    worked: &Worked,
+    began: Instant,
+) -> Outcome {
+    let (totals, snapshot) = match worked {
+        Worked::Stored { totals, .. } | Worked::Already { totals } => (*totals, None),
+        Worked::Committed { snapshot } => (Totals::default(), Some(snapshot)),
+    };
+    let PartOf { group, number, count } = part;
+    let seconds = began.elapsed().as_secs_f64();
+    if context.global.json {
+        let result = match worked {
+            Worked::Stored { .. } => "stored",
+            Worked::Already { .. } => "already",
+            Worked::Committed { .. } => "committed",
+        };
+        context.json(&json!({
+            "type": "part", "group": group, "part": number, "parts": count, "result": result, "source": options.source,
+            "host": options.host, "engine": options.engine, "snapshot": snapshot.map(|id| id.to_hex()),
+            "entries": totals.entries, "files": totals.files, "bytes": totals.bytes, "new_bytes": totals.new_bytes,
+            "stored_bytes": totals.stored_bytes, "unreadable": totals.unreadable, "seconds": seconds,
+        }));
+    } else {
+        let group = render::safe(group);
+        match worked {
+            Worked::Stored { .. } => crate::output::line!(
+                "part {number} of {count} of group {group}: {} in {seconds:.1} s; {} new, {} stored",
+                render::bytes(totals.bytes),
+                render::bytes(totals.new_bytes),
+                render::bytes(totals.stored_bytes)
+            ),
+            Worked::Already { .. } => crate::output::line!(
+                "part {number} of {count} of group {group} is stored already; there is nothing to do"
+            ),
+            Worked::Committed { snapshot } => crate::output::line!(
+                "group {group} is committed already, as snapshot {snapshot}; there is nothing to do"
+            ),
+        }
+    }
+    if totals.unreadable > 0 { Outcome::Code(PARTLY) } else { Outcome::Done }
 }
 
 fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, told: &Told, began: Instant) {

@@ -7,8 +7,8 @@ use strongroom_engines::Engine as _;
 use strongroom_engines::clickhouse::{ClickHouse, Selection};
 use strongroom_engines::http::HttpTarget;
 
-use super::backup::{self, MOST_JOBS};
-use crate::arguments::BackupClickHouse;
+use super::backup::{self, Asked, MOST_JOBS, Told};
+use crate::arguments::{BackupClickHouse, ShardOf};
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 
@@ -19,6 +19,7 @@ const TLS_PORT: u16 = 8443;
 const JOBS: usize = 2;
 
 pub(super) fn run(context: &Context<'_>, arguments: &BackupClickHouse) -> anyhow::Result<Outcome> {
+    let part = backup::part_of_engine(&arguments.group)?;
     let names = &arguments.database;
     let engine = ClickHouse {
         target: target(&arguments.url, arguments.ca_file.clone())?,
@@ -29,12 +30,13 @@ pub(super) fn run(context: &Context<'_>, arguments: &BackupClickHouse) -> anyhow
         },
         jobs: arguments.common.jobs.unwrap_or(JOBS).clamp(1, MOST_JOBS),
         fingerprints: !arguments.no_fingerprints,
+        share: arguments.group.shard.map(ShardOf::share),
     };
     let source =
         if names.is_empty() { engine.name().to_owned() } else { format!("clickhouse:{}", names.join(",")) };
     let asked = names.iter().chain(&arguments.table).map(|name| name.as_bytes().to_vec()).collect();
-    backup::run(context, &engine, &arguments.common, &source, asked, arguments.force)
-        .context("no snapshot was made")
+    let asked = Asked { source: &source, words: asked, force: arguments.force, part };
+    backup::run_as(context, &engine, &arguments.common, asked, &Told::default).context("no snapshot was made")
 }
 
 /// The server of a URL, with the login that the environment has where the URL has none.

@@ -7,7 +7,7 @@ use strongroom_engines::Engine as _;
 use strongroom_engines::s3::{Bucket, BucketTarget, S3Error};
 use strongroom_store::StoreUrl;
 
-use super::backup::{MOST_JOBS, run};
+use super::backup::{self, Asked, MOST_JOBS, Told};
 use crate::arguments::{BackupS3, S3Connection};
 use crate::context::Context;
 use crate::exit::Outcome;
@@ -17,27 +17,30 @@ const MOST_REQUESTS: usize = MOST_JOBS * 8;
 
 pub(crate) fn backup(context: &Context<'_>, arguments: &BackupS3) -> anyhow::Result<Outcome> {
     let target = target(context, &arguments.bucket, &arguments.connection, arguments.ca_file.as_ref())?;
-    let mut shard = arguments.shard;
-    if let Some(shard) = &mut shard {
-        shard.depth = arguments.shard_depth;
-    }
+    let part = backup::part_of(&arguments.group)?;
+    let shard = arguments.group.shard.map(|shard| shard.of_keys(arguments.shard_depth));
     let left_out = own_prefixes(context, &target, true)?;
     let name = format!("s3:{}/{}", target.bucket, target.prefix);
     let name = name.trim_end_matches('/');
     let mut common = arguments.common.clone();
     let source = common.source.take().filter(|source| !source.is_empty()).unwrap_or_else(|| name.to_owned());
-    let source = shard.map_or(source.clone(), |shard| format!("{source}.shard-{shard}"));
+    let source = match shard.filter(|_| part.is_none()) {
+        Some(shard) => format!("{source}.shard-{shard}"),
+        None => source,
+    };
     let engine = Bucket {
         target,
         current_only: arguments.current_only,
         no_tags: arguments.no_tags,
         shard,
+        is_grouped: part.is_some(),
         left_out,
         requests: arguments.requests.clamp(1, MOST_REQUESTS),
     };
     let asked = vec![arguments.bucket.clone().into_bytes()];
     tracing::debug!(engine = engine.name(), source, "backing up a bucket");
-    run(context, &engine, &common, &source, asked, arguments.force).context("no snapshot was made")
+    let asked = Asked { source: &source, words: asked, force: arguments.force, part };
+    backup::run_as(context, &engine, &common, asked, &Told::default).context("no snapshot was made")
 }
 
 /// A bucket, with the key of the environment where it has one of its own.

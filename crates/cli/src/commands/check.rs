@@ -7,9 +7,9 @@ use strongroom_repository::RepositoryError;
 use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity, scrub};
 use strongroom_repository::monitor::Monitor as _;
 
-use crate::arguments::Check;
+use crate::arguments::{Check, ShardOf};
 use crate::context::Context;
-use crate::exit::{DAMAGE, Outcome, PARTLY};
+use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
 use crate::output::line;
 use crate::render;
 
@@ -18,6 +18,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         return without_key(context, arguments);
     }
     let began = Instant::now();
+    let reads = arguments.packs || arguments.read_data || arguments.sample.is_some();
+    if arguments.shard.is_some() && !reads {
+        let text = "--shard divides what is read: give --read-data, --sample or --packs as well";
+        return Err(Usage(text.into()).into());
+    }
     let reads_content = arguments.read_data || arguments.sample.is_some() || arguments.keys;
     let mut repository = context.open_to_check(reads_content)?;
     if arguments.read_data || arguments.sample.is_some() {
@@ -28,9 +33,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         read_data: arguments.read_data,
         sample_percent: arguments.sample,
         keys: arguments.keys,
+        share: arguments.shard.map(ShardOf::share),
         workers: context.pack_readers(arguments.jobs),
     };
     let all: u64 = repository.state().packs.values().map(|pack| pack.length).sum();
+    let all = arguments.shard.map_or(all, |shard| all / u64::from(shard.of));
     let total = match arguments.sample {
         Some(percent) => Some(all / 100 * u64::from(percent)),
         None => (arguments.packs || arguments.read_data).then_some(all),
@@ -40,10 +47,13 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     context.terminal.finish();
     show(context, &report);
     let clean = report.is_clean();
-    let detail = json!({
+    let mut detail = json!({
         "host": crate::context::host_name(), "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
         "read_data": arguments.read_data, "sample_percent": arguments.sample, "keys": arguments.keys, "packs_read": report.checked.packs_read,
     });
+    if let Some(shard) = arguments.shard {
+        detail["shard"] = shard.to_string().into();
+    }
     // What a verifier has opened, other writers may rely on; and the next sample begins with what nobody has.
     match repository.attest(&report.opened) {
         Ok(0) => {}
@@ -57,7 +67,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         Err(RepositoryError::NoSigner { .. }) => {}
         Err(error) => context.terminal.warn(&format!("what was opened could not be attested: {error}")),
     }
-    context.note(&mut repository, "check", None, &detail);
+    // A share of a check is none of the repository.
+    let event = if arguments.shard.is_some() { "check-shard" } else { "check" };
+    context.note(&mut repository, event, None, &detail);
     context.terminal.say(&format!("checked in {:.1} s", began.elapsed().as_secs_f64()));
     Ok(match (clean, report.checked.packs_frozen) {
         (false, _) => Outcome::Code(DAMAGE),

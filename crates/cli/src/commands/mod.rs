@@ -6,6 +6,7 @@ mod backup_ledger;
 mod backup_s3;
 mod cat;
 mod check;
+mod commit;
 mod config;
 mod copy;
 mod copy_logs;
@@ -73,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Engine::S3(s3) => backup_s3::backup(&context, s3),
             Engine::Command(command) => backup::command(&context, command),
         },
+        Command::Commit(commit) => commit::run(&context, commit),
         Command::Run(arguments) => run::run(&context, arguments),
         Command::Serve(arguments) => serve::run(&context, arguments),
         Command::Monitor(arguments) => monitor::run(&context, arguments),

@@ -31,6 +31,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Prune) -> anyhow::Result<Ou
         ("written", "hold what was copied", report.written),
         ("leftovers", "of runs that did not finish", report.leftovers),
         ("deleted", "deleted", report.deleted),
+        ("parts", "parts of groups that were as old, deleted as well", report.parts),
         ("waiting", "retired, to be deleted when the grace has passed", report.waiting),
         ("expired", "of logs expired, and deleted", report.expired),
         ("expiring", "of logs expired, to be deleted when the grace has passed", report.expiring),

@@ -33,7 +33,10 @@ pub(super) fn to_server(
         data_only: asked.data_only,
     };
     restored::into_server(context, repository, snapshot, |reader| {
-        let tables = Tables::open(reader, snapshot)?;
+        let tables = match asked.shard {
+            Some(shard) => Tables::open_shard(reader, snapshot, shard.share())?,
+            None => Tables::open(reader, snapshot)?,
+        };
         let done = tables.restore(&target, &switches, &context.terminal, context.readers(arguments.jobs))?;
         let text = format!(
             "restored {} tables and views, {} partitions with {} rows ({}) of snapshot {} into {}",
@@ -46,6 +49,7 @@ pub(super) fn to_server(
         );
         let detail = json!({
             "database": asked.database, "into": asked.into, "tables": asked.table, "partitions": asked.partition,
+            "shard": asked.shard.map(|shard| shard.to_string()),
             "restored_tables": done.tables, "restored_partitions": done.partitions, "rows": done.rows,
             "bytes": done.bytes,
         });

@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context<'_>) -> anyhow::Result<Outcome> {
             "type": "stats", "fingerprint": repository.fingerprint(), "snapshots": s.snapshots, "sources": s.sources, "logical_bytes": s.logical_bytes,
             "unique_bytes": s.unique_bytes, "chunks": s.chunks, "frame_bytes": s.frame_bytes, "stored_bytes": stored, "data_packs": s.data_packs,
             "data_bytes": s.data_bytes, "metadata_packs": s.metadata_packs, "metadata_bytes": s.metadata_bytes, "index_objects": s.index_objects,
-            "index_bytes": s.index_bytes, "journal_entries": s.journal_entries, "deduplication": ratio(s.logical_bytes, s.unique_bytes),
+            "index_bytes": s.index_bytes, "parts": s.parts, "part_bytes": s.part_bytes, "journal_entries": s.journal_entries, "deduplication": ratio(s.logical_bytes, s.unique_bytes),
             "compression": ratio(s.unique_bytes, s.frame_bytes),
         }));
         return Ok(Outcome::Done);
@@ -44,6 +44,7 @@ pub(crate) fn run(context: &Context<'_>) -> anyhow::Result<Outcome> {
         ("data packs", format!("{} ({})", s.data_packs, render::bytes(s.data_bytes))),
         ("metadata packs", format!("{} ({})", s.metadata_packs, render::bytes(s.metadata_bytes))),
         ("index objects", format!("{} ({})", s.index_objects, render::bytes(s.index_bytes))),
+        ("parts", format!("{} of groups ({})", s.parts, render::bytes(s.part_bytes))),
         ("journal", format!("{} entries", s.journal_entries)),
     ];
     for (name, value) in lines {

@@ -16,12 +16,13 @@ use strongroom_engines::{files, redis};
 use strongroom_ops::config::Config;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
+use strongroom_repository::share::Share;
 use strongroom_repository::state::Snapshot;
 
 use super::backup::redis_password;
 use super::restore_redis::numbers;
 use super::{backup_clickhouse, backup_s3, restore_opensearch};
-use crate::arguments::Verify;
+use crate::arguments::{ShardOf, Verify};
 use crate::context::{Context, host_name, tell_healed, user_name};
 use crate::exit::{DAMAGE, Outcome, Usage};
 use crate::output::line;
@@ -41,6 +42,14 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let reader = Reader::new(&repository);
     context.terminal.begin("verifying", None);
     let workers = context.readers(arguments.jobs);
+    let engine = snapshot.manifest.engine.as_str();
+    let is_read = is_of_contents(engine) || engine == s3::ENGINE && arguments.scratch_url.is_none();
+    if arguments.shard.is_some() && !is_read {
+        let text = format!(
+            "a snapshot of `{engine}` is tested by one restore as a whole: --shard divides what is read of files, streams, the output of commands, and of a bucket without --scratch-url"
+        );
+        return Err(Usage(text).into());
+    }
     let asked = assertions(context, arguments, &snapshot.manifest.source)?;
     let test = RestoreTest { context, reader: &reader, snapshot: &snapshot, arguments, workers };
     let verdicts = match snapshot.manifest.engine.as_str() {
@@ -51,7 +60,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         ledger::ENGINE => test.ledger(&asked)?,
         s3::ENGINE => test.bucket(&asked)?,
         "clickhouse" => test.clickhouse(asked.clone())?,
-        "files" | "stdin" | "command" => test.contents(&asked)?,
+        engine if is_of_contents(engine) => test.contents(&asked)?,
         _ => test.databases(&asked)?,
     };
     context.terminal.finish();
@@ -59,12 +68,17 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     drop(reader);
     let is_good = verdicts.iter().all(|verdict| verdict.differences.is_empty());
     let restore_seconds: f64 = verdicts.iter().map(|verdict| verdict.seconds).sum();
-    let detail = json!({
+    let mut detail = json!({
         "result": if is_good { "good" } else { "differs" }, "host": host_name(), "user": user_name(),
         "databases": verdicts.iter().map(of_part).collect::<Vec<_>>(), "assertions": asked.len(),
         "restore_seconds": restore_seconds, "age_seconds": age_seconds, "seconds": began.elapsed().as_secs_f64(),
     });
-    context.note(&mut repository, "verify", Some(snapshot.id()), &detail);
+    if let Some(shard) = arguments.shard {
+        detail["shard"] = shard.to_string().into();
+    }
+    // A share of a test is none of the snapshot.
+    let event = if arguments.shard.is_some() { "verify-shard" } else { "verify" };
+    context.note(&mut repository, event, Some(snapshot.id()), &detail);
     if context.global.json {
         let mut report = detail;
         report["type"] = "verify".into();
@@ -85,6 +99,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     Ok(if is_good { Outcome::Done } else { Outcome::Code(DAMAGE) })
 }
 
+/// Whether there is no server to restore it into.
+fn is_of_contents(engine: &str) -> bool {
+    matches!(engine, "files" | "stdin" | "command")
+}
+
 /// A restore that is made to be looked at.
 struct RestoreTest<'t, 'r> {
     context: &'t Context<'t>,
@@ -97,6 +116,10 @@ struct RestoreTest<'t, 'r> {
 impl RestoreTest<'_, '_> {
     fn scratch_folder(&self) -> PathBuf {
         self.arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    fn share(&self) -> Option<Share> {
+        self.arguments.shard.map(ShardOf::share)
     }
 
     fn programs(&self) -> Programs {
@@ -129,7 +152,13 @@ impl RestoreTest<'_, '_> {
             let text = "this snapshot is of files or streams: there is no database to ask; everything of it is read and compared";
             return Err(Usage(text.into()).into());
         }
-        Ok(vec![files::verify(self.reader, self.snapshot, &self.context.terminal, self.workers)?])
+        Ok(vec![files::verify(
+            self.reader,
+            self.snapshot,
+            self.share(),
+            &self.context.terminal,
+            self.workers,
+        )?])
     }
 
     fn indices(&self, asked: &[Assertion]) -> anyhow::Result<Vec<Verdict>> {
@@ -183,7 +212,7 @@ impl RestoreTest<'_, '_> {
         let objects = s3::Objects::open(self.reader, self.snapshot)?;
         let terminal = &self.context.terminal;
         let Some(url) = &self.arguments.scratch_url else {
-            return Ok(objects.verify_by_reading(terminal, self.workers)?);
+            return Ok(objects.verify_by_reading(self.share(), terminal, self.workers)?);
         };
         let target =
             backup_s3::target(self.context, url, &self.arguments.s3, self.arguments.ca_file.as_ref())?;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use strongroom_chunker::ChunkerParams;
 use strongroom_repository::backup::{Lane, Sink};
+use strongroom_repository::share::Share;
 
 use super::catalog::{self, Catalog, Parts, Selection};
 use super::dump::Dump;
@@ -26,6 +27,8 @@ pub struct ClickHouse {
     pub jobs: usize,
     /// Whether facts tell what the rows of each partition come to.
     pub fingerprints: bool,
+    /// Which shard of a cluster the server is, if workers read all of them.
+    pub share: Option<Share>,
 }
 
 impl Engine for ClickHouse {
@@ -50,15 +53,16 @@ impl ClickHouse {
         let session = Session::open(&self.target)?;
         let monitor = sink.monitor();
         let mut catalog = Catalog::read(&session, &self.selection, monitor)?;
-        let parent = parent_facts(sink);
+        let parent = parent_facts(sink, self.share);
         let dump = Dump {
             session: &session,
             sink,
             parent: parent.as_ref(),
             tells_hashes: catalog::tells_hashes(&session)?,
             fingerprints: self.fingerprints,
+            share: self.share,
         };
-        store_definitions(sink, &catalog)?;
+        store_definitions(sink, &catalog, self.share)?;
         let units = units(&dump, &catalog)?;
         for (table, partition) in self.dump_all(&dump, &catalog, units)? {
             if let Some(table) = catalog.tables.get_mut(table) {
@@ -79,6 +83,8 @@ impl ClickHouse {
             databases: catalog.databases,
             functions: catalog.functions,
             tables: catalog.tables,
+            shards: Vec::new(),
+            server: self.share.map_or_else(String::new, |_| self.target.to_string()),
         };
         let wrong = |error: serde_json::Error| ClickHouseError::Answer {
             what: "what it has".into(),
@@ -141,10 +147,15 @@ fn units(dump: &Dump<'_, '_, '_>, catalog: &Catalog) -> Result<VecDeque<Unit>, C
 }
 
 /// What makes everything, as SQL.
-fn store_definitions(sink: &Sink<'_, '_>, catalog: &Catalog) -> Result<(), EngineError> {
+fn store_definitions(
+    sink: &Sink<'_, '_>,
+    catalog: &Catalog,
+    share: Option<Share>,
+) -> Result<(), EngineError> {
     let mut lane = sink.stream_lane(ChunkerParams::default())?;
     let mut store = |path: String, sql: &str| -> Result<(), EngineError> {
         let text = format!("{sql};\n");
+        let path = layout::of_share(share, path);
         lane.content(&path, &mut text.as_bytes())?;
         Ok(lane.end(stream_entry(&path)?)?)
     };
@@ -161,10 +172,17 @@ fn store_definitions(sink: &Sink<'_, '_>, catalog: &Catalog) -> Result<(), Engin
     Ok(lane.finish()?)
 }
 
-fn parent_facts(sink: &Sink<'_, '_>) -> Option<Facts> {
+fn parent_facts(sink: &Sink<'_, '_>, share: Option<Share>) -> Option<Facts> {
     let parent = sink.parent()?;
     match Facts::of(sink.reader(), parent) {
-        Ok(facts) => Some(facts),
+        Ok(mut facts) => match share {
+            None => Some(facts),
+            // As many shards as then: else they are others.
+            Some(share) if facts.shards.len() == share.of as usize => {
+                Some(facts.shards.swap_remove(share.number.saturating_sub(1) as usize))
+            }
+            Some(_) => None,
+        },
         Err(error) => {
             sink.monitor().warn(&format!(
                 "the parent snapshot {} cannot be read ({error}); every partition is read again",

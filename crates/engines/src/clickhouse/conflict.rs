@@ -120,6 +120,7 @@ impl Run<'_> {
             false => vec![Partition {
                 id: None,
                 path: String::new(),
+                more_paths: Vec::new(),
                 rows: one.rows(),
                 bytes: 0,
                 fingerprint: None,

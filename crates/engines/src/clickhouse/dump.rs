@@ -5,6 +5,7 @@ use std::thread;
 use strongroom_format::tree_entry::TreeEntry;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::{Lane, Sink};
+use strongroom_repository::share::Share;
 use strongroom_repository::tree::EntryCursor;
 
 use super::catalog::{self, Parts};
@@ -34,6 +35,7 @@ pub(super) struct Dump<'d, 'scope, 'env> {
     pub(super) parent: Option<&'d Facts>,
     pub(super) tells_hashes: bool,
     pub(super) fingerprints: bool,
+    pub(super) share: Option<Share>,
 }
 
 impl Dump<'_, '_, '_> {
@@ -49,7 +51,7 @@ impl Dump<'_, '_, '_> {
         (id, before): (&str, &Parts),
     ) -> Result<Option<Partition>, EngineError> {
         let what = name_of(&table.full_name(), Some(id));
-        let path = layout::rows(&table.database, &table.name, Some(id));
+        let path = layout::of_share(self.share, layout::rows(&table.database, &table.name, Some(id)));
         if let Some((known, entry)) = self.unchanged(table, storage, &path, before)? {
             self.sink.monitor().advance(known.bytes);
             lane.entry(entry)?;
@@ -80,6 +82,7 @@ impl Dump<'_, '_, '_> {
                 let partition = Partition {
                     id: Some(id.to_owned()),
                     path,
+                    more_paths: Vec::new(),
                     rows: sent,
                     bytes,
                     fingerprint: counted.fingerprint,
@@ -105,7 +108,7 @@ impl Dump<'_, '_, '_> {
         storage: &Storage,
     ) -> Result<Partition, EngineError> {
         let what = table.full_name();
-        let path = layout::rows(&table.database, &table.name, None);
+        let path = layout::of_share(self.share, layout::rows(&table.database, &table.name, None));
         for attempt in 1..=ATTEMPTS {
             let (sent, counted, bytes) =
                 self.rows(lane, table, &from(table, storage, None), "", &what, &path, None)?;
@@ -119,8 +122,8 @@ impl Dump<'_, '_, '_> {
             }
             lane.end(stream_entry(&path)?)?;
             let fingerprint = counted.fingerprint.filter(|_| is_settled);
-            let (id, parts) = (None, Vec::new());
-            return Ok(Partition { id, path, rows: sent, bytes, fingerprint, parts, listed: 0 });
+            let (id, parts, more_paths) = (None, Vec::new(), Vec::new());
+            return Ok(Partition { id, path, more_paths, rows: sent, bytes, fingerprint, parts, listed: 0 });
         }
         Err(ClickHouseError::Missing { what, there: Vec::new() }.into())
     }

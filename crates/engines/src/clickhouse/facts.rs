@@ -8,7 +8,7 @@ use super::error::ClickHouseError;
 use crate::engine::EngineError;
 
 /// The engine's name.
-pub(super) const ENGINE: &str = "clickhouse";
+pub(crate) const ENGINE: &str = "clickhouse";
 
 /// Of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,12 @@ pub(super) struct Facts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) functions: Vec<Function>,
     pub(super) tables: Vec<Table>,
+    /// Of a cluster whose shards have a worker each: what each knew of its server. `tables` has all of it together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shards: Vec<Facts>,
+    /// Of such a worker: its server.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) server: String,
 }
 
 /// A database.
@@ -92,6 +98,9 @@ pub(super) struct Partition {
     pub(super) id: Option<String>,
     /// Where it lies in the snapshot.
     pub(super) path: String,
+    /// And the rows of further shards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) more_paths: Vec<String>,
     pub(super) rows: u64,
     /// In Native format.
     pub(super) bytes: u64,

@@ -7,11 +7,23 @@
 //! databases/DATABASE/TABLE/partitions/ID the rows of a partition, in Native format
 //! databases/DATABASE/TABLE/data          the rows of a table without partitions
 //! ```
+//!
+//! Of a cluster whose shards have a worker each, all of worker I lies in `shards/I/`.
+
+use strongroom_repository::share::Share;
 
 use crate::stored::part;
 
 /// Functions that were made with SQL.
 pub(super) const FUNCTIONS: &str = "functions.sql";
+
+/// Where a worker has what lies there otherwise.
+pub(super) fn of_share(share: Option<Share>, path: String) -> String {
+    match share {
+        Some(share) => format!("shards/{}/{path}", share.number),
+        None => path,
+    }
+}
 
 /// What makes a database. No table is in the way: its folder has another name.
 pub(super) fn database(database: &str) -> String {

@@ -47,7 +47,7 @@ pub(super) struct Contents<'r> {
 }
 
 impl Contents<'_> {
-    /// Inserts a partition.
+    /// Inserts a partition, the rows of all shards that it has.
     ///
     /// # Errors
     /// What the server says; what reading the snapshot fails with.
@@ -58,7 +58,19 @@ impl Contents<'_> {
         to: &Name,
         partition: &Partition,
     ) -> Result<(), EngineError> {
-        let content = &stored::content(self.reader, self.snapshot, &partition.path)?;
+        let mut paths = std::iter::once(&partition.path).chain(&partition.more_paths);
+        paths.try_for_each(|path| self.insert_rows(session, table, to, partition, path))
+    }
+
+    fn insert_rows(
+        &self,
+        session: &Session,
+        table: &Table,
+        to: &Name,
+        partition: &Partition,
+        path: &str,
+    ) -> Result<(), EngineError> {
+        let content = &stored::content(self.reader, self.snapshot, path)?;
         let columns: Vec<String> = table.stored_columns().map(|column| quoted(&column.name)).collect();
         let sql =
             format!("INSERT INTO {}.{} ({}) FORMAT Native", quoted(&to.0), quoted(&to.1), columns.join(", "));

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
+use strongroom_repository::share::Share;
 use strongroom_repository::state::Snapshot;
 
 use super::catalog;
@@ -92,6 +93,26 @@ impl<'r> Tables<'r> {
     /// `NotClickHouse`; what reading the facts fails with.
     pub fn open(reader: &'r Reader<'r>, snapshot: &'r Snapshot) -> Result<Self, EngineError> {
         Ok(Self { reader, snapshot, facts: Facts::of(reader, snapshot)? })
+    }
+
+    /// The same, of one shard of a cluster: as its server had it.
+    ///
+    /// # Errors
+    /// `Missing` if the snapshot is none of so many shards; as [`Tables::open`].
+    pub fn open_shard(
+        reader: &'r Reader<'r>,
+        snapshot: &'r Snapshot,
+        shard: Share,
+    ) -> Result<Self, EngineError> {
+        let mut facts = Facts::of(reader, snapshot)?;
+        let there = facts.shards.len();
+        if there != shard.of as usize {
+            let what = format!("shard {} of {} in the snapshot", shard.number, shard.of);
+            let there = (1..=there).map(|number| format!("{number}/{there}")).collect();
+            return Err(ClickHouseError::Missing { what, there }.into());
+        }
+        let facts = facts.shards.swap_remove(shard.number.saturating_sub(1) as usize);
+        Ok(Self { reader, snapshot, facts })
     }
 
     /// Restores tables, or a part of them. What is in the way is found before anything is changed.

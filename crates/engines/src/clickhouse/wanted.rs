@@ -180,6 +180,7 @@ mod tests {
         let partition = |id: &str| Partition {
             id: Some(id.into()),
             path: String::new(),
+            more_paths: Vec::new(),
             rows: 1,
             bytes: 1,
             fingerprint: None,
@@ -212,6 +213,8 @@ mod tests {
             rows: 0,
             databases: vec![Database { name: "shop".into(), engine: "Atomic".into(), create: String::new() }],
             functions: Vec::new(),
+            shards: Vec::new(),
+            server: String::new(),
             tables: vec![
                 table("a_mv", "MaterializedView", "CREATE MATERIALIZED VIEW shop.a_mv TO shop.t AS SELECT 1"),
                 table("a_view", "View", "CREATE VIEW shop.a_view AS SELECT * FROM shop.z_view"),

@@ -10,6 +10,7 @@ use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::{ContentTarget, restore_contents};
+use strongroom_repository::share::Share;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::tree::EntryCursor;
 
@@ -18,13 +19,14 @@ use crate::verdict::Verdict;
 /// Differences that are named; more are only counted.
 const NAMED: usize = 20;
 
-/// Reads all of a snapshot.
+/// Reads all of a snapshot, or a worker's share of its contents; its tree is always read.
 ///
 /// # Errors
 /// `Interrupted`; `Store` and `DataKey` when nothing can be read any more.
 pub fn verify(
     reader: &Reader<'_>,
     snapshot: &Snapshot,
+    share: Option<Share>,
     monitor: &dyn Monitor,
     workers: usize,
 ) -> Result<Verdict, RepositoryError> {
@@ -41,7 +43,9 @@ pub fn verify(
             if let Some(content) = entry.content() {
                 files += 1;
                 bytes += content.bytes();
-                queue.file(entry.path.clone(), content);
+                if share.is_none_or(|share| share.has(entry.path.as_bytes())) {
+                    queue.file(entry.path.clone(), content);
+                }
             }
         }
         Ok::<_, RepositoryError>(())

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::backup::Sink;
 use strongroom_repository::monitor::Monitor;
+use strongroom_repository::share::Share;
 
 use super::cluster::{self, Master};
 use super::connection::Connection;
@@ -31,6 +32,8 @@ pub struct Redis {
     pub target: Target,
     /// Folder of the temporary file that is sorted in.
     pub temporary: PathBuf,
+    /// Of a cluster: which of its masters this worker reads, in the order of their slots.
+    pub share: Option<Share>,
 }
 
 impl Engine for Redis {
@@ -56,6 +59,7 @@ pub(super) struct Source {
 /// `NotReady`, `Dump`, `Cluster`, `Temporary`; what connecting fails with.
 pub(super) fn read(
     target: &Target,
+    share: Option<Share>,
     intake: &mut Intake,
     monitor: &dyn Monitor,
 ) -> Result<Source, RedisError> {
@@ -64,11 +68,15 @@ pub(super) fn read(
         _ => target.clone(),
     };
     let mut connection = Connection::open(&target, monitor)?;
-    let info = Info::of(&mut connection)?;
+    let (info, server) = (Info::of(&mut connection)?, target.to_string());
     let is_cluster = info.is_cluster();
     let all = match is_cluster {
         true => cluster::masters(&mut connection, &target)?,
         false => vec![Master { target, slots: Vec::new() }],
+    };
+    let all = match share {
+        Some(share) => divided(all, share).map_err(|why| RedisError::Divided { server, why })?,
+        None => all,
     };
     drop(connection);
     let mut masters = Vec::new();
@@ -83,6 +91,19 @@ pub(super) fn read(
         );
     }
     Ok(Source { info, masters, is_cluster })
+}
+
+/// Every n-th of the masters.
+fn divided(all: Vec<Master>, share: Share) -> Result<Vec<Master>, String> {
+    if all.iter().all(|master| master.slots.is_empty()) {
+        return Err("it is no cluster, and one server's keys are not divided".into());
+    }
+    let (masters, workers) = (all.len(), share.of);
+    if masters < workers as usize {
+        return Err(format!("it has {masters} masters, fewer than {workers} workers"));
+    }
+    let first = share.number.saturating_sub(1) as usize;
+    Ok(all.into_iter().skip(first).step_by(workers.max(1) as usize).collect())
 }
 
 /// The dump of one server. Gives how many keys it had.
@@ -106,12 +127,14 @@ impl Redis {
         let monitor = sink.monitor();
         let broken = |source| RedisError::Temporary { folder: self.temporary.clone(), source };
         let mut intake = Intake::new(&self.temporary).map_err(broken)?;
-        let source = read(&self.target, &mut intake, monitor)?;
+        let source = read(&self.target, self.share, &mut intake, monitor)?;
         let mut keys = intake.finish().map_err(broken)?;
         let mut databases = Vec::new();
         while let Some(number) = keys.next_database() {
             let (bytes, digest) = self.store(sink, number, &mut keys, source.is_cluster)?;
-            databases.push(facts_of(number, bytes, digest, &mut intake.databases)?);
+            let mut facts = facts_of(number, bytes, digest, &mut intake.databases)?;
+            facts.paths.extend(self.share.map(|share| layout::database(number, Some(share))));
+            databases.push(facts);
         }
         let functions: Vec<u8> = intake.functions.iter().flatten().copied().collect();
         for (path, bytes) in [
@@ -120,7 +143,8 @@ impl Redis {
             (layout::MODULES_BEFORE, std::mem::take(&mut intake.modules_before)),
             (layout::MODULES_AFTER, std::mem::take(&mut intake.modules_after)),
         ] {
-            if !bytes.is_empty() {
+            // All masters have the same.
+            if !bytes.is_empty() && self.share.is_none_or(|share| share.is_first()) {
                 read_stream(sink, path, &mut &bytes[..], |_| Ok(()))?;
             }
         }
@@ -163,7 +187,7 @@ impl Redis {
             });
             let digesting = scope.spawn(move || digest::of(digested));
             let mut bytes = 0;
-            let storing = read_stream(sink, &layout::database(number), &mut stored, |read| {
+            let storing = read_stream(sink, &layout::database(number, self.share), &mut stored, |read| {
                 bytes = read;
                 Ok(())
             });
@@ -213,6 +237,7 @@ fn facts_of(
         kinds,
         bytes,
         digest: digest.digest,
+        paths: Vec::new(),
     })
 }
 

@@ -86,6 +86,14 @@ pub enum RedisError {
         /// What is wrong.
         why: String,
     },
+    /// Its masters cannot be divided among workers.
+    #[error("{server} cannot be read by several workers: {why}; no snapshot was made")]
+    Divided {
+        /// Who was asked.
+        server: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The dump is wrong.
     #[error("what {server} sent is no dump to keep; no snapshot was made")]
     Dump {

@@ -37,6 +37,7 @@ mod write;
 pub use aof::{AOF_ENGINE, AofFiles, AofSnapshot};
 pub use backup::Redis;
 pub use error::RedisError;
+pub(crate) use facts::join;
 pub use into::{Loaded, RestoreInto};
 pub use restore::Dumps;
 pub use target::Target;

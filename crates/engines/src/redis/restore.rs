@@ -80,9 +80,10 @@ impl<'r> Dumps<'r> {
             out.write_all(&[op::RESIZE_DATABASE]).map_err(failed)?;
             write_length(&mut out, database.keys).map_err(failed)?;
             write_length(&mut out, database.expires).map_err(failed)?;
-            let path = layout::database(database.number);
-            let content = stored::content(self.reader, self.snapshot, &path)?;
-            write_in_order(self.reader, &content, &mut out, monitor, workers)?;
+            for path in database.paths() {
+                let content = stored::content(self.reader, self.snapshot, &path)?;
+                write_in_order(self.reader, &content, &mut out, monitor, workers)?;
+            }
         }
         self.write_part(layout::MODULES_AFTER, &mut out, monitor, workers)?;
         out.write_all(&[op::END]).map_err(failed)?;
@@ -112,7 +113,8 @@ impl<'r> Dumps<'r> {
         Ok(bytes)
     }
 
-    /// Has another thread read a database, and this one look at its keys.
+    /// Has another thread read a database, and this one look at its keys: in their order, or in that of each worker that
+    /// had a part of them.
     ///
     /// # Errors
     /// What reading the snapshot fails with, before what `look` does.
@@ -123,12 +125,18 @@ impl<'r> Dumps<'r> {
         workers: usize,
         look: impl FnOnce(PipeReader) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let path = layout::database(number);
-        let content = stored::content(self.reader, self.snapshot, &path)?;
+        let mut contents = Vec::new();
+        for database in self.chosen(&[number])? {
+            for path in database.paths() {
+                contents.push(stored::content(self.reader, self.snapshot, &path)?);
+            }
+        }
         let (mut writer, reader) = pipe();
         std::thread::scope(|scope| {
             let reading = scope.spawn(move || {
-                write_in_order(self.reader, &content, &mut writer, monitor, workers)?;
+                for content in &contents {
+                    write_in_order(self.reader, content, &mut writer, monitor, workers)?;
+                }
                 writer.finish().map_err(|source| RepositoryError::Write { source })
             });
             let looked = look(reader);

@@ -14,8 +14,8 @@ use super::info::Info;
 use super::intake::{Intake, Keys};
 use super::into::{RestoreInto, now_ms};
 use super::load::connect;
-use super::pipe::pipe;
-use super::rdb::RdbError;
+use super::pipe::{PipeReader, pipe};
+use super::rdb::{RdbError, RdbReader};
 use super::scratch::Scratch;
 use super::{AofFolder, Dumps, Target, Wanted, backup, layout};
 use crate::engine::EngineError;
@@ -77,7 +77,7 @@ impl Dumps<'_> {
         let seconds = began.elapsed().as_secs_f64();
         let broken = |source| RedisError::Temporary { folder: verification.temporary.clone(), source };
         let mut intake = Intake::new(&verification.temporary).map_err(broken)?;
-        backup::read(place.target(), &mut intake, monitor)?;
+        backup::read(place.target(), None, &mut intake, monitor)?;
         // What expires up to now may be there or not; what does later is in both.
         let cutoff_ms = now_ms();
         let mut keys = intake.finish().map_err(broken)?;
@@ -149,7 +149,7 @@ impl Dumps<'_> {
         workers: usize,
     ) -> Result<Verdict, EngineError> {
         let number = facts.number;
-        let compared = self.read_database(number, monitor, workers, |stored| {
+        let compared = self.read_sorted(facts, verification, monitor, workers, |stored| {
             let (mut writer, restored) = pipe();
             std::thread::scope(|scope| {
                 let merging = scope.spawn(move || {
@@ -185,6 +185,53 @@ impl Dumps<'_> {
             counts,
             seconds: 0.0,
             differences,
+        })
+    }
+
+    /// As [`Dumps::read_database`], in the order of its keys, whoever read them.
+    fn read_sorted<T>(
+        &self,
+        facts: &DatabaseFacts,
+        verification: &Verification,
+        monitor: &dyn Monitor,
+        workers: usize,
+        look: impl FnOnce(PipeReader) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let number = facts.number;
+        if facts.paths.len() < 2 {
+            return self.read_database(number, monitor, workers, look);
+        }
+        let broken = |source| RedisError::Temporary { folder: verification.temporary.clone(), source };
+        let stored = |source| RedisError::Stored { snapshot: self.snapshot.id(), database: number, source };
+        let mut intake = Intake::new(&verification.temporary).map_err(broken)?;
+        let (mut writer, dump) = pipe();
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(move || {
+                self.write(&[number], &mut writer, monitor, workers)?;
+                Ok(writer.finish().map_err(|source| RepositoryError::Write { source })?)
+            });
+            let taken = RdbReader::new(dump).and_then(|mut dump| intake.take(&mut dump, monitor));
+            match writing.join().unwrap_or(Err(RepositoryError::Cancelled.into())) {
+                Ok(()) | Err(EngineError::Repository(RepositoryError::Write { .. })) => {}
+                Err(error) => return Err(error),
+            }
+            taken.map_err(|error| match error {
+                RdbError::Write(source) => broken(source),
+                error => stored(error),
+            })?;
+            Ok(())
+        })?;
+        let mut keys = intake.finish().map_err(broken)?;
+        let (mut writer, reader) = pipe();
+        std::thread::scope(|scope| {
+            let merging = scope.spawn(move || {
+                keys.write_database(number, &mut writer)?;
+                Ok(writer.finish()?)
+            });
+            let looked = look(reader);
+            // Who looked is told by the end of what there is.
+            let _: Result<Result<(), super::intake::WriteError>, _> = merging.join();
+            looked
         })
     }
 

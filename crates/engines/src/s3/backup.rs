@@ -14,7 +14,7 @@ use super::ahead::Askers;
 use super::attributes::{Attributes, modified_ms};
 use super::configuration::{self, Configuration};
 use super::error::{S3Error, in_words};
-use super::facts::{Counting, ENGINE, Facts};
+use super::facts::{Counting, DENIED, ENGINE, Facts};
 use super::key::Place;
 use super::listing::{Kind, Listing, Object, Versioning, versioning};
 use super::order::{InTreeOrder, MOST_HELD};
@@ -53,6 +53,8 @@ pub struct Bucket {
     pub no_tags: bool,
     /// One worker's part.
     pub shard: Option<Shard>,
+    /// Whether the parts of all workers become one snapshot: then the bucket's configuration is in the first.
+    pub is_grouped: bool,
     /// Beginnings of keys that are left out: whole ones, of the bucket.
     pub left_out: Vec<String>,
     /// Requests under way.
@@ -127,7 +129,9 @@ impl Bucket {
                 counting: Counting::default(),
                 facts,
             };
-            run.configuration(&configuration)?;
+            if !self.is_grouped || self.shard.is_none_or(|shard| shard.number == 1) {
+                run.configuration(&configuration)?;
+            }
             let mut order = InTreeOrder::new(listing, "", MOST_HELD);
             while let Some(object) = order.next_item()? {
                 run.object(object)?;
@@ -441,7 +445,7 @@ impl BucketRun<'_, '_, '_, '_> {
         }
         if let Some(why) = self.session.tags_denied.get() {
             self.sink.count_unreadable();
-            "denied".clone_into(&mut self.facts.tags);
+            DENIED.clone_into(&mut self.facts.tags);
             monitor.warn(&format!("tags are not in the snapshot: {why} (--no-tags does without them)"));
         }
         if unreadable > MOST_NAMED {

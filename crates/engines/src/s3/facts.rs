@@ -12,6 +12,7 @@ use super::error::S3Error;
 use super::key::Place;
 use super::shard::Shard;
 use crate::engine::EngineError;
+use crate::join::{JoinError, agree, decoded};
 
 /// The engine's name.
 pub const ENGINE: &str = "s3";
@@ -20,6 +21,10 @@ pub const ENGINE: &str = "s3";
 const MOST_PREFIXES: usize = 200;
 /// Stands for the others.
 const OTHERS: &str = "...";
+/// Of unreadable objects.
+const MOST_NAMED: usize = 20;
+/// Tags that this caller may not see.
+pub(super) const DENIED: &str = "denied";
 
 /// Of a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +48,9 @@ pub struct Facts {
     /// Which part of the bucket it is, where several workers share it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
+    /// How many workers had a part each, of a snapshot that they made together.
+    #[serde(skip_serializing_if = "is_none")]
+    pub workers: u64,
     /// What was counted.
     #[serde(flatten)]
     pub counts: Counts,
@@ -61,6 +69,11 @@ pub struct Facts {
     /// What of the bucket's configuration this caller may not see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub configuration_denied: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none(workers: &u64) -> bool {
+    *workers == 0
 }
 
 /// What entries come to.
@@ -119,6 +132,60 @@ impl Counting {
     pub(super) fn finish(mut self) -> Counts {
         self.counts.digest = self.hasher.finalize().to_hex().to_string();
         self.counts
+    }
+}
+
+/// What is known of a group of workers that shared a bucket.
+#[derive(Debug)]
+pub struct JoinedFacts {
+    facts: Facts,
+    counting: Counting,
+}
+
+impl JoinedFacts {
+    /// Of these parts.
+    ///
+    /// # Errors
+    /// `Facts`; `Disagreement` when they are of more than one bucket, or kept other things of it.
+    pub fn of(parts: &[Vec<u8>]) -> Result<Self, JoinError> {
+        let parts: Vec<Facts> = decoded(parts)?;
+        agree(&parts, "the bucket", |part| format!("`{}/{}`", part.bucket, part.prefix))?;
+        agree(&parts, "versioning", |part| format!("{}, {}", part.versioning, part.with_versions))?;
+        let mut facts = parts.first().cloned().unwrap_or_default();
+        let all = |of: fn(&Facts) -> u64| parts.iter().map(of).sum();
+        facts.shard = None;
+        facts.workers = parts.len() as u64;
+        facts.read = all(|part| part.read);
+        facts.vanished = all(|part| part.vanished);
+        facts.unreadable = all(|part| part.unreadable);
+        facts.unreadable_keys =
+            parts.iter().flat_map(|part| &part.unreadable_keys).take(MOST_NAMED).cloned().collect();
+        for part in &parts {
+            // What only some were denied is not all there.
+            for denied in &part.configuration_denied {
+                if !facts.configuration_denied.contains(denied) {
+                    facts.configuration_denied.push(denied.clone());
+                }
+            }
+            if facts.tags != DENIED {
+                facts.tags.clone_from(&part.tags);
+            }
+        }
+        Ok(Self { facts, counting: Counting::default() })
+    }
+
+    /// Counts the next entry of the snapshot.
+    pub fn add(&mut self, entry: &TreeEntry) {
+        if let Some(attributes) = Attributes::of(entry) {
+            self.counting.add(entry, &attributes, entry.bytes());
+        }
+    }
+
+    /// The facts of the snapshot.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        self.facts.counts = self.counting.finish();
+        serde_json::to_vec(&self.facts).unwrap_or_default()
     }
 }
 

@@ -34,7 +34,7 @@ mod write;
 pub use attributes::Attributes;
 pub use backup::{Bucket, REQUESTS};
 pub use error::S3Error;
-pub use facts::{ENGINE, Facts};
+pub use facts::{ENGINE, Facts, JoinedFacts};
 pub use key::{is_older_version, path_of_key};
 pub use restore::{BucketReport, BucketSwitches, Objects};
 pub use selection::KeySelection;

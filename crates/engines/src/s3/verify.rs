@@ -12,6 +12,7 @@ use strongroom_format::tree_entry::TreeEntry;
 use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::restore::write_in_order;
+use strongroom_repository::share::Share;
 
 use super::ahead::Askers;
 use super::attributes::Attributes;
@@ -34,12 +35,13 @@ const MOST_NAMED: usize = 20;
 const AHEAD_ENTRIES: usize = 64;
 
 impl Objects<'_> {
-    /// Reads everything, and compares it with what the service said of it: sizes, MD5s, and the facts.
+    /// Reads everything, or a worker's share of it, and compares it with what the service said of it: sizes, MD5s, and the facts.
     ///
     /// # Errors
     /// What reading the snapshot fails with; what is damaged is a difference.
     pub fn verify_by_reading(
         &self,
+        share: Option<Share>,
         monitor: &dyn Monitor,
         workers: usize,
     ) -> Result<Vec<Verdict>, EngineError> {
@@ -58,6 +60,9 @@ impl Objects<'_> {
                         return Err(RepositoryError::Interrupted.into());
                     }
                     counting.add(&entry, &attributes, entry.bytes());
+                    if share.is_some_and(|share| !share.has(entry.path.as_bytes())) {
+                        continue;
+                    }
                     if ahead.len() >= AHEAD_ENTRIES {
                         self.take(&mut ahead, &mut verdict)?;
                     }

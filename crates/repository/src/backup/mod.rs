@@ -10,6 +10,7 @@
 mod collector;
 mod cutter;
 mod failure;
+pub mod group;
 mod lane;
 mod nodes;
 mod pending;
@@ -127,21 +128,31 @@ struct Written {
     facts: Option<BlobRef>,
     totals: Totals,
     cuts: Vec<Stream>,
-    packs: Vec<PackRef>,
-    indexes: Vec<IndexRef>,
-    relied: Relied,
-    data_key: Option<KeyRef>,
-    /// The keys of frames that were copied out of packs that were retired meanwhile.
-    rescued_keys: Vec<KeyRef>,
+    footing: Footing,
     /// The run's key, where it is to be kept.
     kept: Option<(KeyId, Secret)>,
-    /// Whether parts of the parent's tree may have been taken over.
-    reuses_parent: bool,
     /// A pack that chunks were taken for present in, before it was found to be gone or damaged.
     broken: Option<PackId>,
 }
 
-impl Written {
+/// Of a run that goes on where others ended, and that others may go on with.
+struct Resumed {
+    leftovers: Option<group::Leftovers>,
+}
+
+/// What a snapshot brings and what it relies on.
+#[derive(Default)]
+struct Footing {
+    packs: Vec<PackRef>,
+    indexes: Vec<IndexRef>,
+    relied: Relied,
+    /// The keys that what it brings is sealed under.
+    keys: Vec<KeyRef>,
+    /// Whether parts of the parent's tree may have been taken over.
+    reuses_parent: bool,
+}
+
+impl Footing {
     fn brings(&self, pack: PackId) -> bool {
         self.packs.iter().any(|brought| brought.id == pack)
     }
@@ -173,7 +184,7 @@ impl Repository {
             })
             .cloned();
         let keys = self.base_keys(options.keep_base_keys, monitor)?;
-        let mut written = self.write(options, monitor, &keys, parent.as_ref(), engine)?;
+        let mut written = self.write(options, monitor, &keys, parent.as_ref(), None, engine)?;
         let kept = written.kept.take();
         let report = self.commit(options, monitor, started_ns, parent.as_ref(), written)?;
         if let Some((id, secret)) = kept {
@@ -188,6 +199,7 @@ impl Repository {
         monitor: &dyn Monitor,
         keys: &BaseKeys,
         parent: Option<&Snapshot>,
+        resumed: Option<&Resumed>,
         engine: impl FnOnce(&Sink<'_, '_>) -> Result<(), E>,
     ) -> Result<Written, E> {
         let own = self.own_frames(keys)?;
@@ -201,6 +213,8 @@ impl Repository {
         let mut run = Run::new(self, options.compression_level, monitor)?;
         run.deltas = base.map(|_| &reader);
         run.base_keys = Some(keys);
+        run.leftovers = resumed.and_then(|resumed| resumed.leftovers.as_ref());
+        run.indexes_in_steps = resumed.is_some();
         // Content of a parent that another writer signed may be taken over only where others' packs are trusted.
         // From one that lost something nothing is: what is read is stored again where it is missing.
         let is_damaged = |parent: &Snapshot| parent.state.tags.iter().any(|tag| tag == DAMAGED_TAG);
@@ -291,26 +305,18 @@ impl Repository {
             self.cache.distrust(&broken)?;
         }
         let broken = relied.packs().find(|pack| broken.contains(pack));
-        let (mut data_key, mut kept) = (None, None);
+        let (mut keys, mut kept) = (Vec::new(), None);
         if let Some(key) = run.data_key.into_inner() {
-            data_key = Some(key.reference);
+            keys.push(key.reference);
             kept = key.secret.map(|secret| (key.reference.id, secret));
         }
         let reuses_parent = run.reuses_parent.load(Ordering::Relaxed);
-        Ok(Written {
-            tree: tree_ref,
-            facts,
-            totals,
-            cuts: tree.cuts,
-            packs: stored.packs,
-            indexes,
-            relied,
-            data_key,
-            rescued_keys: Vec::new(),
-            kept,
-            reuses_parent,
-            broken,
-        })
+        let mut footing = Footing { packs: stored.packs, indexes, relied, keys, reuses_parent };
+        if let Some(leftovers) = run.leftovers {
+            let used = run.taken_over.into_inner().unwrap_or_else(PoisonError::into_inner);
+            leftovers.bring(&used, &mut footing);
+        }
+        Ok(Written { tree: tree_ref, facts, totals, cuts: tree.cuts, footing, kept, broken })
     }
 
     /// Adds the keys that data packs are sealed under, and those of the packs that bases of their frames lie in.
@@ -340,45 +346,42 @@ impl Repository {
     fn needed_keys(
         &self,
         parent: Option<&Snapshot>,
-        written: &Written,
+        footing: &Footing,
     ) -> Result<Vec<KeyRef>, RepositoryError> {
         // What was taken over from the parent without a look may need any of its keys.
-        let inherited = parent.filter(|_| written.reuses_parent);
+        let inherited = parent.filter(|_| footing.reuses_parent);
         let inherited = inherited.into_iter().flat_map(|parent| &parent.state.keys);
-        let named = inherited.chain(&written.data_key).chain(&written.rescued_keys);
-        let mut keys: BTreeMap<KeyId, KeyRef> = named.map(|key| (key.id, *key)).collect();
-        self.add_keys_of(written.relied.packs(), &mut keys)?;
+        let mut keys: BTreeMap<KeyId, KeyRef> =
+            inherited.chain(&footing.keys).map(|key| (key.id, *key)).collect();
+        self.add_keys_of(footing.relied.packs(), &mut keys)?;
         Ok(keys.into_values().collect())
     }
 
     fn append_snapshot(
         &mut self,
-        options: &BackupOptions,
-        parent: Option<&Snapshot>,
-        written: &Written,
+        source: &str,
+        parent: Option<SnapshotId>,
+        footing: &Footing,
         body: &SnapshotBody,
+        permits: &dyn Fn(&State) -> Result<(), RepositoryError>,
     ) -> Result<u64, RepositoryError> {
         let me = self.signer()?.id();
         self.append(|state: &State| {
-            require_source(state, me, &options.source)?;
+            require_source(state, me, source)?;
+            permits(state)?;
             let brought = body.packs.iter().map(|pack| pack.id).find(|pack| state.retired.contains_key(pack));
-            let relied = written.relied.packs().find(|pack| !state.packs.contains_key(pack));
+            let relied = footing.relied.packs().find(|pack| !state.packs.contains_key(pack));
             if let Some(pack) = brought.or(relied) {
                 return Err(RepositoryError::PackRetired { pack });
             }
-            if let Some(parent) = parent.map(Snapshot::id).filter(|_| written.reuses_parent)
+            if let Some(parent) = parent.filter(|_| footing.reuses_parent)
                 && !state.snapshots.iter().any(|snapshot| snapshot.id() == parent)
             {
                 return Err(RepositoryError::ParentForgotten { parent });
             }
-            if let Some(copied) = options.copied.filter(|copied| copied.once)
-                && let Some(known) = find_copy(state, &copied.origin)
-            {
-                return Err(RepositoryError::AlreadyCopied { snapshot: known.id() });
-            }
             // A key that is retired opens nothing for long.
             let is_retired = |key: &&KeyRef| state.retired_keys.contains_key(&key.id);
-            if let Some(key) = written.data_key.iter().chain(&written.rescued_keys).find(is_retired) {
+            if let Some(key) = footing.keys.iter().find(is_retired) {
                 return Err(RepositoryError::KeyRetired { key: key.id });
             }
             Ok(Statement::Snapshot(Box::new(body.clone())))
@@ -391,19 +394,39 @@ impl Repository {
         monitor: &dyn Monitor,
         started_ns: i64,
         parent: Option<&Snapshot>,
-        mut written: Written,
+        written: Written,
     ) -> Result<BackupReport, RepositoryError> {
-        if let Some(pack) = written.broken {
-            // The data is gone by, so what is missing cannot be stored. By a prune, it may have been.
-            self.refresh()?;
-            return Err(match self.state.packs.contains_key(&pack) {
-                true => RepositoryError::PackBroken { pack },
-                false => RepositoryError::PackRetired { pack },
-            });
-        }
+        self.require_unbroken(written.broken)?;
+        let manifest = self.manifest(options, started_ns, parent, &written)?;
+        let copied = options.copied.filter(|copied| copied.once);
+        let permits = |state: &State| match copied.and_then(|copied| find_copy(state, &copied.origin)) {
+            Some(known) => Err(RepositoryError::AlreadyCopied { snapshot: known.id() }),
+            None => Ok(()),
+        };
+        self.commit_manifest(&manifest, parent, written.footing, monitor, &permits)
+    }
+
+    /// The data is gone by, so what is missing cannot be stored.
+    fn require_unbroken(&mut self, broken: Option<PackId>) -> Result<(), RepositoryError> {
+        let Some(pack) = broken else { return Ok(()) };
+        // By a prune, it may have been.
+        self.refresh()?;
+        Err(match self.state.packs.contains_key(&pack) {
+            true => RepositoryError::PackBroken { pack },
+            false => RepositoryError::PackRetired { pack },
+        })
+    }
+
+    fn manifest(
+        &self,
+        options: &BackupOptions,
+        started_ns: i64,
+        parent: Option<&Snapshot>,
+        written: &Written,
+    ) -> Result<Manifest, RepositoryError> {
         let nonce = random::array(&*self.random)
             .map_err(|source| RepositoryError::Seal { what: "the manifest", source })?;
-        let manifest = Manifest {
+        Ok(Manifest {
             source: options.source.clone(),
             engine: options.engine.clone(),
             host: options.host.clone(),
@@ -414,16 +437,27 @@ impl Repository {
             parent: parent.map(Snapshot::id),
             generation: parent.map_or(0, |parent| parent.manifest.generation + 1),
             tree: written.tree,
-            streams: std::mem::take(&mut written.cuts),
+            streams: written.cuts.clone(),
             facts: written.facts,
             totals: written.totals,
             nonce,
             arguments: options.arguments.clone(),
             tags: options.tags.clone(),
             origin: options.copied.map(|copied| copied.origin),
-        };
+        })
+    }
+
+    /// Appends the entry, if `permits` says nothing against it of the state that it is decided at.
+    fn commit_manifest(
+        &mut self,
+        manifest: &Manifest,
+        parent: Option<&Snapshot>,
+        mut footing: Footing,
+        monitor: &dyn Monitor,
+        permits: &dyn Fn(&State) -> Result<(), RepositoryError>,
+    ) -> Result<BackupReport, RepositoryError> {
         let encoded = manifest.encode();
-        if Manifest::decode(&encoded).as_ref() != Ok(&manifest) {
+        if Manifest::decode(&encoded).as_ref() != Ok(manifest) {
             return Err(RepositoryError::Inconsistent {
                 object: "the manifest, before it was written,".into(),
                 reason: "it does not decode to itself".into(),
@@ -437,22 +471,22 @@ impl Repository {
             }
             let body = SnapshotBody {
                 manifest: encoded.clone(),
-                packs: written.packs.clone(),
-                indexes: written.indexes.clone(),
-                keys: self.needed_keys(parent, &written)?,
+                packs: footing.packs.clone(),
+                indexes: footing.indexes.clone(),
+                keys: self.needed_keys(parent, &footing)?,
             };
-            match self.append_snapshot(options, parent, &written, &body) {
+            match self.append_snapshot(&manifest.source, manifest.parent, &footing, &body, permits) {
                 // What it relies on may still be there, to be copied.
                 Err(RepositoryError::PackRetired { pack })
-                    if attempts < ATTEMPTS && !written.brings(pack) =>
+                    if attempts < ATTEMPTS && !footing.brings(pack) =>
                 {
                     attempts += 1;
-                    self.rescue(&options.source, &mut written)?;
+                    self.rescue(&manifest.source, &mut footing)?;
                 }
                 appended => break appended?,
             }
         };
-        let report = BackupReport { id, parent: parent.map(Snapshot::id), totals: manifest.totals, entry };
+        let report = BackupReport { id, parent: manifest.parent, totals: manifest.totals, entry };
         // The snapshot is committed; what follows only keeps the next runs fast.
         if let Err(error) = self.load_index() {
             monitor.warn(&format!(

@@ -18,6 +18,13 @@ impl Relied {
         self.0.keys().copied()
     }
 
+    /// All of them, by pack.
+    pub(super) fn frames(&self) -> impl Iterator<Item = (PackId, impl Iterator<Item = u32> + '_)> {
+        self.0
+            .iter()
+            .map(|(pack, frames)| (*pack, frames.ones().filter_map(|frame| u32::try_from(frame).ok())))
+    }
+
     /// Takes out the packs for which this does not hold: their frames.
     pub(super) fn take_unless(&mut self, counts: impl Fn(PackId) -> bool) -> Vec<(PackId, u32)> {
         let mut taken = Vec::new();

@@ -8,7 +8,7 @@ use strongroom_format::PackId;
 use strongroom_format::entry::PackRef;
 use strongroom_format::registry::ObjectKind;
 
-use super::Written;
+use super::Footing;
 use crate::cache::PackEntry;
 use crate::copier::Copier;
 use crate::error::RepositoryError;
@@ -29,19 +29,19 @@ impl Repository {
     ///
     /// # Errors
     /// `PackRetired` when such a pack is gone already, or what it holds is not known any more: run again.
-    pub(super) fn rescue(&mut self, source: &str, written: &mut Written) -> Result<(), RepositoryError> {
+    pub(super) fn rescue(&mut self, source: &str, footing: &mut Footing) -> Result<(), RepositoryError> {
         let state = &self.state;
-        let gone = written.relied.take_unless(|pack| state.packs.contains_key(&pack));
+        let gone = footing.relied.take_unless(|pack| state.packs.contains_key(&pack));
         // The cache still has what was known when the run began.
         let lost = self.lost(gone)?;
-        lost.bases.iter().for_each(|(pack, frame)| written.relied.insert(*pack, *frame));
+        lost.bases.iter().for_each(|(pack, frame)| footing.relied.insert(*pack, *frame));
         self.load_index()?;
         let mut copier = Copier::new(self, &*self.store, 1);
         let mut any = false;
         for (pack, frame) in &lost.frames {
             let entry = lost.entries.get(pack).ok_or(RepositoryError::PackRetired { pack: *pack })?;
             if let Some(places) = self.other_places(entry, *frame)? {
-                places.into_iter().for_each(|(pack, frame)| written.relied.insert(pack, frame));
+                places.into_iter().for_each(|(pack, frame)| footing.relied.insert(pack, frame));
                 continue;
             }
             let read = self.read_sealed(&*self.store, entry, &[*frame]);
@@ -57,9 +57,9 @@ impl Repository {
         }
         if any {
             let copies = copier.finish()?;
-            written.packs.extend(copies.packs);
-            written.indexes.extend(copies.indexes);
-            written.rescued_keys.extend(copies.keys.into_values());
+            footing.packs.extend(copies.packs);
+            footing.indexes.extend(copies.indexes);
+            footing.keys.extend(copies.keys.into_values());
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use strongroom_keys::wrap::WrapTo;
 use strongroom_store::Store;
 
 use super::failure::Failure;
+use super::group::Leftovers;
 use super::pending::Pending;
 use super::relied::Relied;
 use crate::base_keys::BaseKeys;
@@ -67,6 +68,12 @@ pub(crate) struct Run<'a> {
     pub(super) deltas: Option<&'a Reader<'a>>,
     /// The keys of earlier runs, and whether this one's is to be kept.
     pub(super) base_keys: Option<&'a BaseKeys>,
+    /// What earlier runs of this writer stored, and no entry names.
+    pub(super) leftovers: Option<&'a Leftovers>,
+    /// Frames of that which this run uses.
+    pub(super) taken_over: Mutex<Relied>,
+    /// Whether packs are indexed as they are stored, so that a later run can go on with them.
+    pub(super) indexes_in_steps: bool,
     may_read_bases: OnceLock<bool>,
     has_failed_to_read: AtomicBool,
 }
@@ -116,6 +123,9 @@ impl<'a> Run<'a> {
             reuses_parent: AtomicBool::new(false),
             deltas: None,
             base_keys: None,
+            leftovers: None,
+            taken_over: Mutex::default(),
+            indexes_in_steps: false,
             may_read_bases: OnceLock::new(),
             has_failed_to_read: AtomicBool::new(false),
         };
@@ -155,6 +165,14 @@ impl<'a> Run<'a> {
         }
         if known.iter().any(Option::is_some) {
             self.rely_on(known.iter().flatten());
+        }
+        if let Some(leftovers) = self.leftovers {
+            let found = leftovers.find(kind, ids)?;
+            let mut taken_over = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner);
+            for (known, found) in known.iter_mut().zip(found).filter(|(known, _)| known.is_none()) {
+                *known = found;
+                found.iter().for_each(|(pack, frame)| taken_over.insert(*pack, *frame));
+            }
         }
         let unknown: Vec<_> =
             ids.iter().zip(&known).map(|(id, known)| known.is_none().then_some(*id)).collect();

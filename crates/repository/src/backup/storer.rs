@@ -53,6 +53,9 @@ pub(crate) fn store(
         stored.bytes += reference.length + parity::length(run.parity_percent, &reference);
         stored.packs.push(reference);
         stored.index.push(pack.indexed)?;
+        if run.indexes_in_steps {
+            stored.index.step(reference.length)?;
+        }
     }
     Ok(())
 }

@@ -128,6 +128,10 @@ impl Findings {
         finding.more_paths += paths.first.len().saturating_sub(room) as u64 + paths.more;
     }
 
+    pub(super) fn any_damage(&self) -> bool {
+        self.0.iter().any(|finding| finding.severity == Severity::Damage)
+    }
+
     pub(super) fn finish(self) -> Vec<Finding> {
         self.0
     }

@@ -82,7 +82,7 @@ impl Checker<'_> {
         wrong: &mut Vec<Wrong>,
     ) -> Result<Option<(SignedHead, bool)>, RepositoryError> {
         let name = names::log_object(id)?;
-        let reads_all = self.reads_log_object()?;
+        let reads_all = self.reads_log_object(id)?;
         let fetched = if reads_all {
             self.fetch(&name, OBJECT_LIMIT_BYTES)?
         } else {
@@ -144,7 +144,10 @@ impl Checker<'_> {
         Ok(Some((signed, is_whole)))
     }
 
-    fn reads_log_object(&self) -> Result<bool, RepositoryError> {
+    fn reads_log_object(&self, id: WalId) -> Result<bool, RepositoryError> {
+        if self.options.share.is_some_and(|share| !share.has(&id.0)) {
+            return Ok(false);
+        }
         let Some(percent) = self.options.sample_percent else {
             return Ok(self.options.packs || self.options.read_data);
         };

@@ -45,6 +45,7 @@ use crate::monitor::Monitor;
 use crate::names;
 use crate::reader::Reader;
 use crate::repository::Repository;
+use crate::share::Share;
 use crate::state::State;
 
 /// How deep a check goes. The structure is always checked.
@@ -59,6 +60,9 @@ pub struct CheckOptions {
     pub sample_percent: Option<u8>,
     /// Whether every wrapped key is looked at, and opened where that is possible with what is at hand.
     pub keys: bool,
+    /// Instead of all that is to be read, this worker's share of it. What is not divided, keys and trees, is the first
+    /// one's; trees are walked by whoever has found damage, too, to tell what it touches.
+    pub share: Option<Share>,
     /// Threads that read packs; each holds one pack in memory.
     pub workers: usize,
 }
@@ -66,7 +70,7 @@ pub struct CheckOptions {
 impl Default for CheckOptions {
     /// The structure only.
     fn default() -> Self {
-        Self { packs: false, read_data: false, sample_percent: None, keys: false, workers: 2 }
+        Self { packs: false, read_data: false, sample_percent: None, keys: false, share: None, workers: 2 }
     }
 }
 
@@ -190,16 +194,20 @@ impl Repository {
         checker.list_packs()?;
         checker.list_parity()?;
         checker.index(&cache)?;
+        checker.list_parts()?;
         checker.list_keys()?;
         checker.log_archives()?;
-        if options.keys {
+        let is_first = options.share.is_none_or(|share| share.is_first());
+        if options.keys && is_first {
             checker.keys()?;
         }
         checker.footers(&cache)?;
         let reader = Reader::by_index(self, &cache).noting_opened();
         checker.read_packs(&cache, &reader)?;
         checker.report_frozen();
-        checker.trees(&cache, &reader)?;
+        if is_first || checker.findings.any_damage() {
+            checker.trees(&cache, &reader)?;
+        }
         checker.report_healed(&reader);
         Ok(CheckReport {
             findings: checker.findings.finish(),

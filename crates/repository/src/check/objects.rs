@@ -80,6 +80,27 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Parts of groups: which of them was committed, their names do not tell.
+    pub(super) fn list_parts(&mut self) -> Result<(), RepositoryError> {
+        let (mut parts, mut strays) = (Leftover::default(), Vec::new());
+        self.repository.origin.list("parts/", &mut |name, info| {
+            match names::part_of(&name) {
+                Some(_) => parts.add(info.length_bytes),
+                None => strays.push(name),
+            }
+            Ok(())
+        })?;
+        self.report_strays(&strays, "it is no part of a group");
+        if parts.count > 0 {
+            let detail = format!(
+                "{} parts of groups ({} bytes), which `prune` deletes when they are as old as leftovers",
+                parts.count, parts.bytes
+            );
+            self.findings.add(Severity::Info, FindingKind::Leftover, "parts/", detail);
+        }
+        Ok(())
+    }
+
     pub(super) fn report_strays(&mut self, strays: &[ObjectName], detail: &str) {
         for stray in strays {
             self.suspicious(FindingKind::Stray, stray.as_str(), detail);

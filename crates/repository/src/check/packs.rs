@@ -43,7 +43,10 @@ impl Checker<'_> {
     }
 
     fn plan(&self) -> Result<Plan, RepositoryError> {
-        let present = self.state.packs.values().filter(|pack| self.may_be_read(pack)).copied();
+        let share = self.options.share;
+        let is_shared = |pack: &&PackRef| share.is_none_or(|share| share.has(&pack.id.0));
+        let present =
+            self.state.packs.values().filter(|pack| self.may_be_read(pack)).filter(is_shared).copied();
         let mut drawn: Vec<PackId> = Vec::new();
         if let Some(percent) = self.options.sample_percent {
             let mut candidates = Vec::new();

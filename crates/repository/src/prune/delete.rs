@@ -21,8 +21,8 @@ struct Retired {
 }
 
 impl Repository {
-    /// Deletes what has been retired for the grace, index objects without use, and wraps of keys that nothing is sealed
-    /// under any more.
+    /// Deletes what has been retired for the grace, index objects without use, parts of groups that are as old, and
+    /// wraps of keys that nothing is sealed under any more.
     pub(super) fn delete_retired(
         &self,
         options: &PruneOptions,
@@ -72,6 +72,12 @@ impl Repository {
             if !is_needed && !stays.contains(id) && goes {
                 delete.push((None, stored.name.clone(), stored.info.length_bytes));
             }
+        }
+        // Committed or not: what it names counts, or is a leftover as old.
+        let parts = listing.parts.iter().filter(|stored| is_old(stored, now_ms, options));
+        for stored in parts {
+            report.parts.add(stored.info.length_bytes);
+            delete.push((None, stored.name.clone(), stored.info.length_bytes));
         }
         let deleting = stage!("delete");
         monitor.begin("deleting", Some(delete.iter().map(|(_, _, bytes)| bytes).sum()));

@@ -30,6 +30,8 @@ pub(super) struct Listing {
     pub(super) indexes: BTreeMap<IndexId, Stored>,
     /// Packs that have a parity object.
     pub(super) parity: BTreeMap<PackId, Stored>,
+    /// Parts of groups.
+    pub(super) parts: Vec<Stored>,
     /// Keys that are wrapped for somebody: for one of them, and when the newest wrap was stored, ms since 1970.
     pub(super) keys: BTreeMap<KeyId, (RecipientId, u64)>,
     /// The newest store's time seen, ms since 1970: it is no earlier.
@@ -37,7 +39,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Lists packs, their parity, index objects and keys.
+    /// Lists packs, their parity, index objects, parts of groups and keys.
     pub(super) fn read(store: &dyn Store, state: &State) -> Result<Self, RepositoryError> {
         let mut listing = Self::default();
         for (folder, kind) in [("packs/", ObjectKind::DataPack), ("meta/", ObjectKind::MetadataPack)] {
@@ -68,6 +70,13 @@ impl Listing {
         store.list("parity/", &mut |name, info| {
             if let Some(pack) = names::parity_of(&name) {
                 listing.parity.insert(pack, Stored { name, info });
+            }
+            Ok(())
+        })?;
+        store.list("parts/", &mut |name, info| {
+            listing.newest_ms = listing.newest_ms.max(info.modified_ms);
+            if names::part_of(&name).is_some() {
+                listing.parts.push(Stored { name, info });
             }
             Ok(())
         })?;

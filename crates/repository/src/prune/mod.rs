@@ -109,6 +109,8 @@ pub struct PruneReport {
     pub expired: Amount,
     /// Objects of log archives that expired and whose grace has not passed.
     pub expiring: Amount,
+    /// Parts of groups that are as old as leftovers: deleted now.
+    pub parts: Amount,
     /// Retired packs whose grace has not passed.
     pub waiting: Amount,
     /// Retired packs that the store keeps for now, because it locks them.

@@ -177,7 +177,7 @@ pub fn files<const N: usize>(files: [(&str, Vec<u8>); N]) -> Files {
 }
 
 pub fn thorough() -> CheckOptions {
-    CheckOptions { packs: true, read_data: true, sample_percent: None, keys: true, workers: 2 }
+    CheckOptions { packs: true, read_data: true, sample_percent: None, keys: true, share: None, workers: 2 }
 }
 
 pub fn check(repository: &Repository) -> CheckReport {
