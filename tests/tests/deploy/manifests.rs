@@ -241,19 +241,10 @@ fn pods_may_do_nothing_that_they_need_not_and_run_commands_that_there_are() {
     }
     assert!(commands.len() > 20, "{commands:?}");
     for words in commands {
-        if !is_here_already(&words) {
-            continue;
-        }
         // Whatever is wrong with an option is told before the help is given.
         let ran = sandbox.run(words.iter().map(String::as_str).chain(["--help"]));
         assert!(ran.status.success(), "{words:?}: {ran}");
     }
-}
-
-/// False of commands that other parts bring: to be taken away with them.
-fn is_here_already(words: &[String]) -> bool {
-    !["serve", "commit"].contains(&words[0].as_str())
-        && !words.iter().any(|word| word == "--group" || word.starts_with("auto/"))
 }
 
 /// The pods that an object makes.

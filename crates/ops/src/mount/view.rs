@@ -52,15 +52,6 @@ impl Node {
     pub(super) fn root() -> Self {
         Self::bare(Place::Root)
     }
-
-    /// Whether it is a folder.
-    pub(super) fn is_folder(&self) -> bool {
-        match (&self.place, &self.entry) {
-            (Place::Link(_), _) => false,
-            (_, Some(entry)) => entry.kind == EntryKind::Directory,
-            (_, None) => true,
-        }
-    }
 }
 
 /// Something in a folder.
