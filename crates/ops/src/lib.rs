@@ -7,13 +7,16 @@
 //!
 //! Start reading at [`backup`].
 
+pub mod audit;
 mod backup;
+mod cause;
 pub mod config;
 pub mod history;
 pub mod hook;
 pub mod metrics;
 pub mod notify;
 mod quickstart;
+pub mod report;
 pub mod run;
 pub mod status;
 pub mod wal_agent;
@@ -21,4 +24,5 @@ pub mod wal_queue;
 pub mod wal_receive;
 
 pub use backup::{backup, note_failure};
+pub use cause::Cause;
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Cause;
+
 /// The event of the first note of a run, and of those by which it goes on.
 pub(crate) const BEGAN: &str = "run-began";
 /// The event of its last.
@@ -83,6 +85,9 @@ pub struct Ended {
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Of what kind that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// How a run ended.

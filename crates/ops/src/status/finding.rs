@@ -27,6 +27,10 @@ pub enum Kind {
     CheckFailed,
     /// Forgetting or pruning failed.
     MaintenanceFailed,
+    /// A drill is due.
+    DrillMissed,
+    /// The last drill of its kind was not passed.
+    DrillFailed,
     /// The repository is nearly as large as it may become.
     StorageNearCapacity,
     /// The repository cannot be opened: its keys are not to be had, or the store is not.
@@ -34,7 +38,7 @@ pub enum Kind {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It should be looked at.
@@ -75,6 +79,8 @@ impl Kind {
             Self::RestoreSlow => "restore-slow",
             Self::CheckFailed => "check-failed",
             Self::MaintenanceFailed => "maintenance-failed",
+            Self::DrillMissed => "drill-missed",
+            Self::DrillFailed => "drill-failed",
             Self::StorageNearCapacity => "storage-near-capacity",
             Self::NoAccess => "no-access",
         }
@@ -95,6 +101,8 @@ impl Kind {
             | Self::RestoreTestMissed
             | Self::RestoreSlow
             | Self::MaintenanceFailed
+            | Self::DrillMissed
+            | Self::DrillFailed
             | Self::StorageNearCapacity => Severity::Warning,
         }
     }
