@@ -86,15 +86,8 @@ impl Cause {
     /// From how it is written.
     #[must_use]
     pub fn parse(name: &str) -> Self {
-        let all = [
-            Self::Kms,
-            Self::Key,
-            Self::Store,
-            Self::Damage,
-            Self::Timeout,
-            Self::Interrupted,
-            Self::Usage,
-        ];
+        let all =
+            [Self::Kms, Self::Key, Self::Store, Self::Damage, Self::Timeout, Self::Interrupted, Self::Usage];
         all.into_iter().find(|cause| cause.name() == name).unwrap_or(Self::Other)
     }
 

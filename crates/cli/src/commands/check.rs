@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use serde_json::json;
-use strongroom_repository::RepositoryError;
 use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity, scrub};
 use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::{Repository, RepositoryError};
 
 use crate::arguments::Check;
+use crate::audit::Reading;
 use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome, PARTLY};
 use crate::output::line;
@@ -17,12 +18,22 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     if arguments.no_key {
         return without_key(context, arguments);
     }
-    let began = Instant::now();
     let reads_content = arguments.read_data || arguments.sample.is_some() || arguments.keys;
     let mut repository = context.open_to_check(reads_content)?;
     if arguments.read_data || arguments.sample.is_some() {
         repository.require_read_access()?;
     }
+    let detail = json!({ "read_data": arguments.read_data, "sample_percent": arguments.sample });
+    let reading = Reading { event: "check", snapshot: None, detail };
+    // What reads no stored data leaves one note: what it found.
+    match arguments.read_data || arguments.sample.is_some() {
+        true => context.audited(&mut repository, reading, |repository| look(context, repository, arguments)),
+        false => look(context, &mut repository, arguments),
+    }
+}
+
+fn look(context: &Context<'_>, repository: &mut Repository, arguments: &Check) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
     let options = CheckOptions {
         packs: arguments.packs,
         read_data: arguments.read_data,
@@ -41,7 +52,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     show(context, &report);
     let clean = report.is_clean();
     let detail = json!({
-        "host": crate::context::host_name(), "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
+        "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
         "read_data": arguments.read_data, "sample_percent": arguments.sample, "keys": arguments.keys, "packs_read": report.checked.packs_read,
     });
     // What a verifier has opened, other writers may rely on; and the next sample begins with what nobody has.
@@ -57,7 +68,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
         Err(RepositoryError::NoSigner { .. }) => {}
         Err(error) => context.terminal.warn(&format!("what was opened could not be attested: {error}")),
     }
-    context.note(&mut repository, "check", None, &detail);
+    context.note(repository, "check", None, &detail);
     context.terminal.say(&format!("checked in {:.1} s", began.elapsed().as_secs_f64()));
     Ok(match (clean, report.checked.packs_frozen) {
         (false, _) => Outcome::Code(DAMAGE),

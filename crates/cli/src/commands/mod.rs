@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod audit;
 mod backup;
 mod backup_clickhouse;
 mod backup_ledger;
@@ -10,6 +11,7 @@ mod config;
 mod copy;
 mod copy_logs;
 mod diff;
+mod drill;
 mod find;
 mod forget;
 mod hold;
@@ -17,6 +19,7 @@ mod init;
 mod journal;
 mod key;
 mod ls;
+mod man;
 mod monitor;
 mod object_lock;
 mod patterns;
@@ -25,6 +28,7 @@ mod prune;
 mod quickstart;
 mod recovery;
 mod repair;
+mod report;
 mod restore;
 mod restore_clickhouse;
 mod restore_ledger;
@@ -72,6 +76,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         },
         Command::Run(arguments) => run::run(&context, arguments),
         Command::Monitor(arguments) => monitor::run(&context, arguments),
+        Command::Report(arguments) => report::run(&context, arguments),
+        Command::Drill(drill) => drill::run(&context, &drill.action),
+        Command::Audit(arguments) => audit::run(&context, arguments),
+        Command::Man { output } => man::run(&context, output.as_deref()),
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
         Command::Ls(ls) => ls::run(&context, ls),
         Command::Find(find) => find::run(&context, find),

@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn what_does_not_count_is_told_and_teaches_nothing() {
         let mut trail = Trail::default();
-        let forget = Statement::Forget(ForgetBody { snapshots: vec![SnapshotId([7; 32])], reason: "old".into() });
+        let forget =
+            Statement::Forget(ForgetBody { snapshots: vec![SnapshotId([7; 32])], reason: "old".into() });
         let void = ExportedEntry { verdict: Verdict::Void("not its role".into()), ..entry(5, forget) };
         let record = trail.record(&void);
         assert_eq!((record.kind, record.result), (Kind::Forget, Outcome::Void));

@@ -58,7 +58,8 @@ pub enum DrillResult {
 
 impl Trail {
     pub(super) fn note(&self, record: &mut Record, body: &NoteBody) {
-        let detail = serde_json::from_str(&body.detail).unwrap_or_else(|_| Value::String(body.detail.clone()));
+        let detail =
+            serde_json::from_str(&body.detail).unwrap_or_else(|_| Value::String(body.detail.clone()));
         let text = |name: &str| detail[name].as_str().map(str::to_owned);
         record.host = text("host");
         record.user = text("user");

@@ -98,6 +98,8 @@ pub struct Config {
     pub audit: AuditRules,
     /// Who is to open the repository, as `init` takes it.
     pub recipients: Vec<String>,
+    /// Where they stand, from 1.
+    pub recipients_line: usize,
     /// Nothing is to be done by schedules or `run`: `BACKUP_ENABLED=false`.
     pub is_off: bool,
     /// Options of every command: where the repository is, and how it is opened. `url` is where.
@@ -200,14 +202,15 @@ impl Config {
                         match serde::Deserialize::deserialize(node) {
                             Ok(plan) => config.drills.push((key.name, plan)),
                             Err(Problem { line, what }) => {
-                                problems.push(Problem { line: if line == 0 { key.line } else { line }, what });
+                                problems
+                                    .push(Problem { line: if line == 0 { key.line } else { line }, what });
                             }
                         }
                     }
                 }
                 "audit" => config.audit = Section::new(node, problems).read(problems),
                 "recipients" => match serde::Deserialize::deserialize(node) {
-                    Ok(recipients) => config.recipients = recipients,
+                    Ok(recipients) => (config.recipients, config.recipients_line) = (recipients, key.line),
                     Err(problem) => problems.push(problem),
                 },
                 "storage" => config.storage = Section::new(node, problems).read(problems),
@@ -271,6 +274,16 @@ impl Config {
             max_duration: self.term(source, |terms| terms.max_duration),
             max_size_change_percent: self.term(source, |terms| terms.max_size_change_percent),
         }
+    }
+
+    /// Whether a source says for itself what else holds for all.
+    #[must_use]
+    pub fn says_itself(&self, source: &str, field: &str) -> bool {
+        self.source(source).is_some_and(|source| match field {
+            "schedule" => source.terms.schedule.is_some(),
+            "retention" => source.terms.retention.is_some(),
+            _ => false,
+        })
     }
 
     /// What share of what is tried of a source is to succeed.

@@ -82,7 +82,11 @@ pub fn schema(known: &Known) -> Value {
         ("environment", Some("Variables of every command, where they are not set already."), variables()),
         ("storage", Some("How large the repository may become."), whole::<Storage>()),
         ("notify", Some("Whom to tell what was found."), each(&whole::<Channel>())),
-        ("time_zone", Some("Of all schedules, by its name in the IANA database."), json!({ "type": "string" })),
+        (
+            "time_zone",
+            Some("Of all schedules, by its name in the IANA database."),
+            json!({ "type": "string" }),
+        ),
         ("verify", Some("Restore tests, with options of `verify`."), of_task("verify")),
         ("forget", Some("When the retention is applied."), of_task("forget")),
         ("prune", Some("When what no snapshot needs is freed."), of_task("prune")),

@@ -159,7 +159,8 @@ impl History {
     /// A restore test that came to nothing; one that somebody ended, or asked for wrongly, tested nothing.
     fn verify_failed(&mut self, time: Timestamp, note: &NoteBody) {
         let source = note.snapshot.and_then(|id| self.sources.get(&id).cloned());
-        let (Some(source), Ok(failed)) = (source, serde_json::from_str::<FailedVerifyNote>(&note.detail)) else {
+        let (Some(source), Ok(failed)) = (source, serde_json::from_str::<FailedVerifyNote>(&note.detail))
+        else {
             return;
         };
         self.kms_errors += u64::from(failed.cause == Cause::Kms);

@@ -168,7 +168,10 @@ fn restore_tests(report: &Report, zone: &TimeZone) -> Section {
     };
     let checks = match report.checks.tried {
         0 => "The repository was not checked in this period.".into(),
-        tried => format!("The repository was checked {tried} time(s), {} found damage or failed.", report.checks.failed),
+        tried => format!(
+            "The repository was checked {tried} time(s), {} found damage or failed.",
+            report.checks.failed
+        ),
     };
     Section {
         heading: "Restore tests and checks".into(),
@@ -201,7 +204,8 @@ fn rows_of_drill(drill: &DrillReport, zone: &TimeZone) -> Vec<Vec<Cell>> {
         Some(times) => Cell::judged(format!("left out or late {times} time(s)"), Some(false)),
     };
     if drill.held.is_empty() {
-        let before = drill.before.map(|before| format!("the last one was {}", words::time(Some(before), zone)));
+        let before =
+            drill.before.map(|before| format!("the last one was {}", words::time(Some(before), zone)));
         return vec![vec![
             Cell::from(drill.name.clone()),
             Cell::from("not in this period".to_owned()),

@@ -30,7 +30,9 @@ th { background: var(--soft); }
 #[must_use]
 pub fn html(document: &Document) -> String {
     let title = escaped(&document.title);
-    let mut page = format!("<!doctype html>\n<html lang=\"en\">\n<head>\n<title>{title}</title>\n{HEAD}</head>\n<body>\n<h1>{title}</h1>\n");
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<title>{title}</title>\n{HEAD}</head>\n<body>\n<h1>{title}</h1>\n"
+    );
     for section in &document.sections {
         add(&mut page, section);
     }
@@ -106,6 +108,9 @@ mod tests {
         let section = Section { list: vec![cell], table: Some(table), ..Section::default() };
         let page = html(&Document { title: "<b>".into(), sections: vec![section] });
         assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains('\u{1b}'));
-        assert_eq!(page.matches("&lt;script&gt;alert(&#39;&quot;&amp;\\u{1b}&#39;)&lt;/script&gt;").count(), 2);
+        assert_eq!(
+            page.matches("&lt;script&gt;alert(&#39;&quot;&amp;\\u{1b}&#39;)&lt;/script&gt;").count(),
+            2
+        );
     }
 }

@@ -35,7 +35,8 @@ impl Period {
     pub fn quarter(text: &str, zone: &TimeZone) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no quarter: write 2026-Q3");
         let (year, quarter) = text.split_once("-Q").or_else(|| text.split_once("-q")).ok_or_else(wrong)?;
-        let quarter: i8 = quarter.parse().ok().filter(|quarter| (1..=4).contains(quarter)).ok_or_else(wrong)?;
+        let quarter: i8 =
+            quarter.parse().ok().filter(|quarter| (1..=4).contains(quarter)).ok_or_else(wrong)?;
         let year = year.parse().map_err(|_| wrong())?;
         let period = Self::of_months(year, quarter * 3 - 2, 3, zone).ok_or_else(wrong)?;
         Ok(Self { label: format!("{year}-Q{quarter}"), ..period })

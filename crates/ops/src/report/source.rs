@@ -227,7 +227,7 @@ impl SourceReport {
 fn longest_gap(status: &SourceStatus, period: &Period, now: Timestamp) -> Option<(f64, Option<Timestamp>)> {
     let end = period.end(now);
     let times = || status.backups.iter().filter(|one| one.is_success()).map(|one| one.time);
-    let before = times().filter(|time| *time < period.from).next_back();
+    let before = times().rfind(|time| *time < period.from);
     let mut last = before.or_else(|| times().find(|time| period.contains(*time)))?;
     let mut longest: Option<(f64, Option<Timestamp>)> = None;
     for next in times().filter(|time| period.contains(*time)).chain([end]) {

@@ -108,7 +108,11 @@ impl AuditSummary {
             self.open.swap_remove(at);
             self.reads_without_end -= 1;
         }
-        push(&mut self.reads, Event::new(record, &format!("{} {}", record.what, record.object)), &mut self.more);
+        push(
+            &mut self.reads,
+            Event::new(record, &format!("{} {}", record.what, record.object)),
+            &mut self.more,
+        );
     }
 
     pub(super) fn judge(&self, missed: &mut Vec<String>) {

@@ -8,7 +8,11 @@ pub(super) fn length(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole minutes of a time that is shown")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole minutes of a time that is shown"
+    )]
     let minutes = (seconds / 60.0).round() as u64;
     match (minutes / (24 * 60), minutes / 60 % 24, minutes % 60) {
         (0, 0, minutes) => format!("{minutes} min"),

@@ -112,8 +112,7 @@ impl Status {
         };
         let backups = names.iter().flat_map(|name| history.backups(name));
         let tasks = [Work::Forget, Work::Prune, Work::Check].into_iter().flat_map(|work| history.tasks(work));
-        let kms_errors =
-            history.kms_errors() + backups.chain(tasks).filter(failed_for_kms).count() as u64;
+        let kms_errors = history.kms_errors() + backups.chain(tasks).filter(failed_for_kms).count() as u64;
         let capacity = config.storage.capacity;
         let mut status = Self {
             now,
