@@ -14,6 +14,7 @@ pub mod aws;
 pub mod azurite;
 pub mod clickhouse;
 pub mod gcs;
+pub mod json_schema;
 pub mod ledger;
 pub mod minio;
 pub mod moto;

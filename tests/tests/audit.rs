@@ -84,7 +84,8 @@ fn who_did_what_to_what_and_how_it_ended() {
 fn what_cannot_be_noted_is_refused_where_that_is_demanded() {
     let mut sandbox = Sandbox::new();
     let recovery = sandbox.run(["key", "generate-recovery", "recovery.key"]).assert_code(0);
-    let public = recovery.text().split_whitespace().find(|word| word.starts_with("x25519:")).unwrap().to_owned();
+    let public =
+        recovery.text().split_whitespace().find(|word| word.starts_with("x25519:")).unwrap().to_owned();
     let _added = sandbox.run(["key", "add-recipient", &public]).assert_code(0);
     let id = sandbox.backup_stream("x", b"secret");
     // It reads, and is no signer.

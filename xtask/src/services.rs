@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 use strongroom_tests::services::azurite::{self, Azurite};
 use strongroom_tests::services::clickhouse::{self, ClickHouse, Version};
 use strongroom_tests::services::gcs::{self, Gcs};
+use strongroom_tests::services::json_schema;
 use strongroom_tests::services::ledger;
 use strongroom_tests::services::minio::{self, Minio};
 use strongroom_tests::services::moto::{self, Moto};
@@ -181,6 +182,19 @@ pub(crate) const CHDB: Service = Service {
     serve: Some(|| serve_clickhouse(Version::Current)),
 };
 
+/// The Python that judges by JSON Schemas.
+pub(crate) const JSON_SCHEMA: Service = Service {
+    name: "json-schema",
+    needed_by: "test",
+    source: "PyPI jsonschema, a virtual environment",
+    find: || {
+        let python = json_schema::find_python().ok();
+        python.filter(|_| is_set(json_schema::PYTHON_VARIABLE) || SCHEMA_PYTHON.find().is_some())
+    },
+    install: || SCHEMA_PYTHON.install(),
+    serve: None,
+};
+
 /// The Python that has RocksDB and LevelDB.
 pub(crate) const LEDGER: Service = Service {
     name: "ledger",
@@ -290,6 +304,7 @@ const SERVICES: [&Service; 21] = [
     &CLICKHOUSE,
     &CHDB,
     &LEDGER,
+    &JSON_SCHEMA,
     &REDIS,
     &NEWER_REDIS,
     &VALKEY,
@@ -351,6 +366,9 @@ const CHDB_PYTHON: PythonEnvironment =
 
 const LEDGER_PYTHON: PythonEnvironment =
     PythonEnvironment { name: ledger::ENVIRONMENT, requirements: &ledger::REQUIREMENTS };
+
+const SCHEMA_PYTHON: PythonEnvironment =
+    PythonEnvironment { name: json_schema::ENVIRONMENT, requirements: &json_schema::REQUIREMENTS };
 
 const READER_PYTHON: PythonEnvironment = PythonEnvironment {
     name: "reader-python",

@@ -13,13 +13,14 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
 use strongroom_tests::services::{
-    SKIPPED_FILE_VARIABLE, azurite, clickhouse, gcs, in_ci, ledger, minio, moto, opensearch, postgres, redis,
+    SKIPPED_FILE_VARIABLE, azurite, clickhouse, gcs, in_ci, json_schema, ledger, minio, moto, opensearch,
+    postgres, redis,
 };
 
 use crate::checkout::{cargo, root};
 use crate::services::{
-    AZURITE, CHDB, CLICKHOUSE, GCS, LEDGER, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS,
-    OPENSEARCH, POSTGRES, PYTHON, REDIS, Service, VALKEY,
+    AZURITE, CHDB, CLICKHOUSE, GCS, JSON_SCHEMA, LEDGER, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES,
+    NEWER_REDIS, OPENSEARCH, POSTGRES, PYTHON, REDIS, Service, VALKEY,
 };
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
@@ -42,6 +43,7 @@ const NEEDED: [(&Service, &str); 15] = [
     (&CLICKHOUSE, clickhouse::BINARY_VARIABLE),
     (&CHDB, clickhouse::PYTHON_VARIABLE),
     (&LEDGER, ledger::PYTHON_VARIABLE),
+    (&JSON_SCHEMA, json_schema::PYTHON_VARIABLE),
 ];
 
 #[derive(clap::Args)]

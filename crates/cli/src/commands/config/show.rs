@@ -119,16 +119,16 @@ fn sources(config: &Config, taken: &[FromEnvironment], file: &str) -> Vec<InForc
         add("schedule", schedule, of_variable(&["schedule"], config.says_itself(name, "schedule")));
         let keep = config.keep(name);
         let days = |of: std::time::Duration| format!("{} days", of.as_secs() / 86_400);
-        let retention = of_variable(
-            &["retention.days", "retention.compliance_days"],
-            config.says_itself(name, "retention"),
-        );
-        add("retention.days", keep.as_ref().and_then(|keep| keep.within).map(days), retention.clone());
+        let is_own = config.says_itself(name, "retention");
+        let within = keep.as_ref().and_then(|keep| keep.within).map(days);
+        add("retention.days", within, of_variable(&["retention.days"], is_own));
         let compliance =
             keep.iter().flat_map(|keep| &keep.tags_within).next().map(|(_, within)| days(*within));
-        add("retention.compliance_days", compliance, retention);
+        add("retention.compliance_days", compliance, of_variable(&["retention.compliance_days"], is_own));
         for setting in &source.options {
-            let value = place_or_path(&of_option(&setting.value));
+            let written = of_option(&setting.value);
+            let is_server = ["url", "dbname"].contains(&setting.name.as_str()) && written.contains('=');
+            let value = if is_server { place(&written) } else { place_or_path(&written) };
             add(&setting.name, Some(value), format!("{file}:{}", setting.line));
         }
     }
