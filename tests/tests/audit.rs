@@ -118,7 +118,8 @@ fn what_is_copied_away_is_noted_where_it_was_read() {
     let sandbox = Sandbox::new();
     let _id = sandbox.backup_stream("x", b"data");
     let other = Sandbox::new();
-    let key = std::fs::read_dir(sandbox.home().join(".config/strongroom")).unwrap().next().unwrap().unwrap();
+    let key =
+        std::fs::read_dir(sandbox.home().join(".config/strongroom/keys")).unwrap().next().unwrap().unwrap();
     let from = sandbox.repository().display().to_string();
     let key = key.path().display().to_string();
     let _copied = other.run(["copy", "--from-repo", &from, "--from-key-file", &key]).assert_code(0);

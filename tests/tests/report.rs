@@ -122,7 +122,7 @@ fn the_schema_says_what_the_parser_says() {
         ("[verify]\nevery = \"1d\"\nschedule = \"@daily\"\n", false),
         ("[check]\nevery = \"1d\"\nsample = 10\n", true),
         ("[check]\nsmaple = 10\n", false),
-        ("[repository]\nurl = \"/x\"\nregion = \"eu\"\n", true),
+        ("[repository]\nregion = \"eu\"\n", true),
         ("[repository]\nregoin = \"eu\"\n", false),
         ("[audit]\nrequired = true\n", true),
         ("[audit]\nrequired = 1\n", false),
@@ -209,10 +209,10 @@ fn variables_of_scripts_are_honoured_and_told() {
 #[test]
 fn a_repository_is_made_for_whom_the_configuration_names() {
     let mut sandbox = Sandbox::empty();
-    sandbox.set("STRONGROOM_CONFIG", sandbox.path("strongroom.toml"));
     let recovery = sandbox.run(["key", "generate-recovery", "recovery.key"]).assert_code(0);
     let public =
         recovery.text().split_whitespace().find(|word| word.starts_with("x25519:")).unwrap().to_owned();
+    sandbox.set("STRONGROOM_CONFIG", sandbox.path("strongroom.toml"));
     let key = sandbox.path("own.key").display().to_string();
     let named = |more: &str| format!("recipients = [\"key-file:{key}\"{more}]\n");
     sandbox.write("strongroom.toml", named(""));
