@@ -291,7 +291,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 21] = [
+const SERVICES: [&Service; 22] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,

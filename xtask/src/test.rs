@@ -27,7 +27,7 @@ use crate::services::{
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 15] = [
+const NEEDED: [(&Service, &str); 16] = [
     (&POSTGRES, postgres::BINARIES_VARIABLE),
     (&NEWER_POSTGRES, postgres::NEWER_BINARIES_VARIABLE),
     (&REDIS, redis::BINARY_VARIABLE),
