@@ -171,7 +171,7 @@ mod tests {
             (Selection { sources: vec!["shop".into()], ..all.clone() }, true),
             (Selection { sources: vec!["other".into()], ..all.clone() }, false),
             (Selection { kinds: vec![Kind::Restore, Kind::Key], ..all.clone() }, true),
-            (Selection { kinds: vec![Kind::Key], ..all.clone() }, false),
+            (Selection { kinds: vec![Kind::Key], ..all }, false),
         ] {
             assert_eq!(selection.wants(&record), is_wanted, "{selection:?}");
         }
