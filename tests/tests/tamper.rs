@@ -136,7 +136,8 @@ fn the_journal_is_exported_entry_by_entry() {
     fs::write(entry(&sandbox, 3), b"something else").unwrap();
     let damaged = lines(&["--from", "2"]);
     let verdicts: Vec<_> = damaged.iter().map(|line| line["verdict"].as_str().unwrap()).collect();
-    assert_eq!(verdicts, ["counts", "damaged", "counts", "counts", "counts", "counts"]);
+    assert_eq!(verdicts[..2], ["counts", "damaged"]);
+    assert!(verdicts.len() == 9 && verdicts[2..].iter().all(|verdict| *verdict == "counts"), "{verdicts:?}");
     assert!(damaged[1]["kind"].is_null() && damaged[1]["reason"].is_string(), "{}", damaged[1]);
     assert_ne!(damaged[1]["chain"], all[3]["chain"]);
 }
