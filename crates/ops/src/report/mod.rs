@@ -375,7 +375,7 @@ mod tests {
         for said in ["27 d 12 h (agreed: 1 d 6 h)", "2026-10", "gone too early", "all &lt;back&gt;"] {
             assert!(page.contains(said), "{said}");
         }
-        assert!(!page.contains("http") && !page.contains("<back>"), "nothing is loaded");
+        assert!(!page.contains("://") && !page.contains("<back>"), "nothing is loaded");
         assert!(text.contains("## Drills") && text.contains("all \\<back\\>"));
         let value = serde_json::to_value(&report).unwrap();
         assert_eq!(value["version"], 1);
