@@ -16,6 +16,7 @@ pub mod chromium;
 pub mod clickhouse;
 pub mod deployment;
 pub mod gcs;
+pub mod json_schema;
 pub mod ledger;
 pub mod minio;
 pub mod moto;

@@ -12,6 +12,7 @@ use strongroom_tests::services::chromium;
 use strongroom_tests::services::clickhouse::{self, ClickHouse, Version};
 use strongroom_tests::services::deployment;
 use strongroom_tests::services::gcs::{self, Gcs};
+use strongroom_tests::services::json_schema;
 use strongroom_tests::services::ledger;
 use strongroom_tests::services::minio::{self, Minio};
 use strongroom_tests::services::moto::{self, Moto};
@@ -183,6 +184,19 @@ pub(crate) const CHDB: Service = Service {
     serve: Some(|| serve_clickhouse(Version::Current)),
 };
 
+/// The Python that judges by JSON Schemas.
+pub(crate) const JSON_SCHEMA: Service = Service {
+    name: "json-schema",
+    needed_by: "test",
+    source: "PyPI jsonschema, a virtual environment",
+    find: || {
+        let python = json_schema::find_python().ok();
+        python.filter(|_| is_set(json_schema::PYTHON_VARIABLE) || SCHEMA_PYTHON.find().is_some())
+    },
+    install: || SCHEMA_PYTHON.install(),
+    serve: None,
+};
+
 /// The Python that has RocksDB and LevelDB.
 pub(crate) const LEDGER: Service = Service {
     name: "ledger",
@@ -352,7 +366,7 @@ pub(crate) const TIME: Service = Service {
     serve: None,
 };
 
-const SERVICES: [&Service; 28] = [
+const SERVICES: [&Service; 29] = [
     &POSTGRES,
     &NEWER_POSTGRES,
     &MINIO,
@@ -365,6 +379,7 @@ const SERVICES: [&Service; 28] = [
     &CLICKHOUSE,
     &CHDB,
     &LEDGER,
+    &JSON_SCHEMA,
     &REDIS,
     &NEWER_REDIS,
     &VALKEY,
@@ -441,6 +456,8 @@ const KUBERNETES_PYTHON: PythonEnvironment = PythonEnvironment {
 
 const PROMETHEUS_PACKAGE: ReleasePackage =
     ReleasePackage { name: deployment::PROMTOOL_PACKAGE.0, release: deployment::PROMTOOL_PACKAGE.1 };
+const SCHEMA_PYTHON: PythonEnvironment =
+    PythonEnvironment { name: json_schema::ENVIRONMENT, requirements: &json_schema::REQUIREMENTS };
 
 const READER_PYTHON: PythonEnvironment = PythonEnvironment {
     name: "reader-python",

@@ -13,22 +13,22 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, anyhow};
 use strongroom_tests::binary::BINARY_VARIABLE;
 use strongroom_tests::services::{
-    SKIPPED_FILE_VARIABLE, azurite, chromium, clickhouse, deployment, gcs, in_ci, ledger, minio, moto,
-    opensearch, postgres, redis,
+    SKIPPED_FILE_VARIABLE, azurite, chromium, clickhouse, deployment, gcs, in_ci, json_schema, ledger, minio,
+    moto, opensearch, postgres, redis,
 };
 
 use crate::checkout::{cargo, root};
 use crate::services::{
-    AZURITE, CHDB, CHROMIUM, CLICKHOUSE, GCS, HELM, KUBECONFORM, KUBERNETES_SCHEMAS, KUSTOMIZE, LEDGER,
-    MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH, POSTGRES, PROMTOOL, PYTHON,
-    REDIS, SYSTEMD, Service, VALKEY,
+    AZURITE, CHDB, CHROMIUM, CLICKHOUSE, GCS, HELM, JSON_SCHEMA, KUBECONFORM, KUBERNETES_SCHEMAS, KUSTOMIZE,
+    LEDGER, MINIO, MOTO, NEWER_OPENSEARCH, NEWER_POSTGRES, NEWER_REDIS, OPENSEARCH, POSTGRES, PROMTOOL,
+    PYTHON, REDIS, SYSTEMD, Service, VALKEY,
 };
 
 /// Names the Python that has the libraries of the reader in `format-spec/reader/`.
 const PYTHON_VARIABLE: &str = "STRONGROOM_TEST_PYTHON";
 
 /// What the tests need, and the variable that tells them where it is.
-const NEEDED: [(&Service, &str); 22] = [
+const NEEDED: [(&Service, &str); 23] = [
     (&POSTGRES, postgres::BINARIES_VARIABLE),
     (&NEWER_POSTGRES, postgres::NEWER_BINARIES_VARIABLE),
     (&REDIS, redis::BINARY_VARIABLE),
@@ -51,6 +51,7 @@ const NEEDED: [(&Service, &str); 22] = [
     (&KUBERNETES_SCHEMAS, deployment::SCHEMAS.variable),
     (&PROMTOOL, deployment::PROMTOOL.variable),
     (&SYSTEMD, deployment::SYSTEMD_ANALYZE.variable),
+    (&JSON_SCHEMA, json_schema::PYTHON_VARIABLE),
 ];
 
 #[derive(clap::Args)]

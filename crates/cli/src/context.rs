@@ -1,7 +1,7 @@
 //! From the global arguments to an open repository.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use strongroom_keys::KeysError;
@@ -19,6 +19,7 @@ use strongroom_store::{
 };
 
 use crate::arguments::Global;
+use crate::audit::Operation;
 use crate::exit::Usage;
 use crate::progress::Terminal;
 use crate::{credentials, selector, signals};
@@ -30,17 +31,19 @@ pub(crate) const TOOL: &str = concat!("strongroom ", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Context<'a> {
     pub(crate) global: &'a Global,
     pub(crate) terminal: Terminal,
+    /// What is under way, as its notes name it.
+    pub(crate) operation: Mutex<Option<Operation>>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(global: &'a Global) -> anyhow::Result<Self> {
         signals::listen().context("cannot listen for signals")?;
-        Ok(Self { global, terminal: Terminal::new(global) })
+        Ok(Self::of(global))
     }
 
-    /// For a thread of a process that listens for signals already.
-    pub(crate) fn within(global: &'a Global) -> Self {
-        Self { global, terminal: Terminal::new(global) }
+    /// With other options, for another repository.
+    pub(crate) fn of(global: &'a Global) -> Self {
+        Self { global, terminal: Terminal::new(global), operation: Mutex::default() }
     }
 
     /// Where the repository is.
@@ -253,20 +256,6 @@ impl<'a> Context<'a> {
     /// Prints a JSON object on a line of its own.
     pub(crate) fn json(&self, value: &serde_json::Value) {
         crate::output::line!("{value}");
-    }
-
-    /// Leaves a note for the audit trail; a host that may not write says that its work left none.
-    pub(crate) fn note(
-        &self,
-        repository: &mut Repository,
-        event: &str,
-        snapshot: Option<strongroom_format::SnapshotId>,
-        detail: &serde_json::Value,
-    ) {
-        if let Err(error) = repository.note(event, snapshot, &detail.to_string()) {
-            self.terminal
-                .say(&format!("note: this {event} left no trace in the repository's audit trail: {error}"));
-        }
     }
 }
 

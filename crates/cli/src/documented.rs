@@ -6,9 +6,6 @@ use clap::Parser as _;
 
 use crate::arguments::Arguments;
 
-/// Commands that the documents already have and other parts bring: to be taken out with them.
-const COMING: [&str; 4] = ["report", "audit", "man", "drill"];
-
 /// A command of a document.
 struct Documented {
     /// Where: a file, and its line.
@@ -154,13 +151,10 @@ fn commands_of_the_documents_are_taken() {
         let page = path.strip_prefix(root()).unwrap().display().to_string();
         for Documented { place, words } in commands(&page, &text) {
             count += 1;
-            let is_coming =
-                words.iter().any(|word| COMING.contains(&word.as_str()));
             let all =
                 std::iter::once("strongroom".to_owned()).chain(words.iter().map(|word| substituted(word)));
             match Arguments::try_parse_from(all) {
                 Ok(_) => {}
-                Err(_) if is_coming => {}
                 // Help and version are no errors.
                 Err(error) if !error.use_stderr() => {}
                 Err(error) => {

@@ -13,7 +13,7 @@ use strongroom_engines::s3::S3Error;
 use strongroom_format::registry::Purpose;
 use strongroom_keys::KeysError;
 use strongroom_keys::kms::{KmsError, KmsTrouble};
-use strongroom_ops::QuickstartError;
+use strongroom_ops::{Cause, QuickstartError};
 use strongroom_repository::RepositoryError;
 use strongroom_store::aws::AwsError;
 use strongroom_store::{Operation, StoreError};
@@ -121,7 +121,7 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
     if json {
         crate::output::line!(
             "{}",
-            serde_json::json!({ "type": "error", "message": message, "hint": hint, "exit_code": code })
+            serde_json::json!({ "type": "error", "message": message, "hint": hint, "exit_code": code, "cause": cause(error) })
         );
     }
     eprintln!("error: {message}");
@@ -135,6 +135,26 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
 pub(crate) fn describe(error: &anyhow::Error) -> (String, u8) {
     let message = with_causes(error);
     (hint(error).map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}")), code(error))
+}
+
+/// What went wrong and why; with the exit code.
+pub(crate) fn told(error: &anyhow::Error) -> (String, u8) {
+    (with_causes(error), code(error))
+}
+
+/// Of what kind it is.
+pub(crate) fn cause(error: &anyhow::Error) -> Cause {
+    if error.chain().any(|cause| cause.is::<Usage>()) {
+        return Cause::Usage;
+    }
+    if let Some(keys) = keys_error(error) {
+        return Cause::of_keys(keys);
+    }
+    match (repository_error(error), store_error(error)) {
+        (Some(error), _) => Cause::of_repository(error),
+        (None, Some(_)) => Cause::Store,
+        (None, None) => Cause::Other,
+    }
 }
 
 fn with_causes(error: &anyhow::Error) -> String {

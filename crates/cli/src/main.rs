@@ -6,6 +6,7 @@
 
 mod again;
 mod arguments;
+mod audit;
 mod clickhouse_hint;
 mod clock;
 mod commands;

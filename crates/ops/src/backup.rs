@@ -7,6 +7,8 @@ use strongroom_repository::backup::{BackupOptions, BackupReport, Sink};
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::{Repository, RepositoryError};
 
+use crate::Cause;
+
 /// The event of a failure's note.
 pub(crate) const FAILED_EVENT: &str = "backup-failed";
 
@@ -17,6 +19,10 @@ pub(crate) struct FailedNote {
     pub(crate) engine: String,
     pub(crate) host: String,
     pub(crate) error: String,
+    #[serde(default)]
+    pub(crate) user: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
 }
 
 /// Runs `engine` and commits a snapshot. A failure is noted in the journal, where that is still possible.
@@ -62,17 +68,23 @@ fn note_error<T>(repository: &mut Repository, options: &BackupOptions, result: &
     if let Err(error) = result
         && !matches!(error, EngineError::Repository(RepositoryError::Interrupted))
     {
-        note_failure(repository, options, &error.to_string());
+        note(repository, options, &error.to_string(), Some(Cause::of_engine(error)));
     }
 }
 
 /// Notes in the journal why there is no snapshot, where that is still possible.
 pub fn note_failure(repository: &mut Repository, options: &BackupOptions, why: &str) {
+    note(repository, options, why, None);
+}
+
+fn note(repository: &mut Repository, options: &BackupOptions, why: &str, cause: Option<Cause>) {
     let note = FailedNote {
         source: options.source.clone(),
         engine: options.engine.clone(),
         host: options.host.clone(),
         error: why.to_owned(),
+        user: options.user.clone(),
+        cause,
     };
     let detail = serde_json::to_string(&note).unwrap_or_default();
     if let Err(error) = repository.note(FAILED_EVENT, None, &detail) {

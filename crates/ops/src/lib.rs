@@ -7,7 +7,9 @@
 //!
 //! Start reading at [`backup`].
 
+pub mod audit;
 mod backup;
+mod cause;
 pub mod config;
 pub mod history;
 pub mod hook;
@@ -15,6 +17,7 @@ pub mod metrics;
 pub mod mount;
 pub mod notify;
 mod quickstart;
+pub mod report;
 pub mod run;
 pub mod status;
 pub mod wal_agent;
@@ -22,4 +25,5 @@ pub mod wal_queue;
 pub mod wal_receive;
 
 pub use backup::{backup, backup_part, note_failure};
+pub use cause::Cause;
 pub use quickstart::{Day, QuickstartError, QuickstartReport, quickstart};

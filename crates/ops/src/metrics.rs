@@ -224,7 +224,7 @@ fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
         "counter",
         "Commands that ended because keys were not to be had.",
     );
-    page.sample("strongroom_kms_errors_total", &[], count(status.access_errors));
+    page.sample("strongroom_kms_errors_total", &[], count(status.kms_errors));
     page.begin("strongroom_findings", "gauge", "What somebody should know, by kind.");
     for finding in &status.findings {
         let source = finding.source.as_deref().unwrap_or_default();

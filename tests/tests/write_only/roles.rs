@@ -81,7 +81,7 @@ pub fn prune_needs_no_data_key(way: Way) {
     assert!(!denied.stderr.contains("kms:"), "{denied}");
     // Its entries are there, and everything else still is.
     let after = estate.objects();
-    assert!(before.iter().all(|object| after.contains(object)) && after.len() == before.len() + 2);
+    assert!(before.iter().all(|object| after.contains(object)) && after.len() == before.len() + 3);
     for (snapshot, data) in [(&theirs, dump(2)), (&second, dump(3))] {
         restore.assert_restores(snapshot, &data);
     }

@@ -16,6 +16,10 @@ pub(crate) struct Config {
 pub(crate) enum ConfigAction {
     /// Say all that is wrong with a configuration, with its line, and what cannot be on the servers that it names
     Check(ConfigCheck),
+    /// Say what is in force, and where each value comes from: the command line, the environment, the file, or nothing of them
+    Show,
+    /// Write a JSON Schema of the configuration (2020-12) to standard output, for editors and checks
+    Schema,
     /// Write a configuration to standard output that does what another's did: the JSON of a `backup-databases.py`
     Import {
         /// It

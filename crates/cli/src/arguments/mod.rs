@@ -1,6 +1,7 @@
 //! The arguments, and from them help and completions.
 
 mod administration;
+mod audit;
 mod backup;
 mod clickhouse;
 mod config;
@@ -15,6 +16,7 @@ mod opensearch;
 mod parsers;
 mod reading;
 mod redis;
+mod report;
 mod run;
 mod s3;
 mod serve;
@@ -29,6 +31,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::administration::{
     GrantArgument, Init, Key, KeyAction, Policy, PolicyAction, RoleArgument, Switch,
 };
+pub(crate) use self::audit::{Audit, Drill, DrillAction, DrillRecord};
 pub(crate) use self::backup::{
     Backup, BackupCommand, BackupCommon, BackupFiles, BackupPostgres, BackupStdin, Engine,
 };
@@ -49,6 +52,7 @@ pub(crate) use self::reading::{
     Cat, Diff, Find, Ls, Mount, OverwritePolicy, RecoveryArguments, Restore, Show, Snapshots, Thaw,
 };
 pub(crate) use self::redis::BackupRedis;
+pub(crate) use self::report::{Report, ReportFormat};
 pub(crate) use self::run::Run;
 pub(crate) use self::s3::{BackupS3, S3Connection};
 pub(crate) use self::serve::Serve;
@@ -108,6 +112,9 @@ pub(crate) struct Global {
     /// Most memory to take: 512M, 2G. A repository that needs more is refused before anything begins
     #[arg(long, env = "STRONGROOM_MEMORY", global = true, value_name = "SIZE", default_value = "512MiB", value_parser = parse_memory)]
     pub(crate) memory: u64,
+    /// Read no stored data that cannot be noted in the audit trail before
+    #[arg(long, global = true)]
+    pub(crate) require_audit: bool,
     #[command(flatten)]
     pub(crate) store: StoreArguments,
     /// One JSON object a line on standard output
@@ -127,7 +134,7 @@ pub(crate) struct Global {
 impl Global {
     /// Takes what is set to nothing for not set, as the line `STRONGROOM_KEY_FILE=` of a service file means it.
     pub(crate) fn without_empty(mut self) -> Self {
-        self.repo = self.repo.filter(|text| !text.is_empty());
+        self.repo = self.repo.filter(|text| !text.is_empty()).or_else(repository_of_scripts);
         self.fingerprint = self.fingerprint.filter(|text| !text.is_empty());
         self.writer = self.writer.filter(|text| !text.is_empty());
         let store = &mut self.store;
@@ -157,6 +164,17 @@ impl Global {
     }
 }
 
+/// Variables of scripts that name a bucket.
+pub(crate) const BUCKET_VARIABLES: [&str; 2] = ["BACKUP_S3_BUCKET", "BACKUP_BUCKET"];
+
+/// Where a repository is that nothing else says: beside what scripts stored in their bucket.
+fn repository_of_scripts() -> Option<String> {
+    let bucket = BUCKET_VARIABLES.iter().find_map(|name| {
+        std::env::var(name).ok().map(|bucket| bucket.trim().to_owned()).filter(|bucket| !bucket.is_empty())
+    })?;
+    Some(if bucket.contains("://") { bucket } else { format!("s3://{bucket}/strongroom") })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
     /// On a terminal
@@ -179,6 +197,12 @@ pub(crate) enum Command {
     Monitor(Monitor),
     /// Do what the configuration wants done, when it is due, until it is told to stop; with metrics, health and a web page
     Serve(Serve),
+    /// Say what was agreed and what was reached in a month, a quarter or any time: RPO, RTO, tests, drills, retention, audit trail
+    Report(Report),
+    /// Note drills that people held, and list them
+    Drill(Drill),
+    /// Say who did what, where and when, and how it ended
+    Audit(Audit),
     /// List snapshots
     Snapshots(Snapshots),
     /// List the entries of a snapshot
@@ -234,6 +258,12 @@ pub(crate) enum Command {
     WalGet(WalGet),
     /// Look after log archives
     Wal(Wal),
+    /// Write manual pages, one a command
+    Man {
+        /// Into this folder (default: the page of the program itself, to standard output)
+        #[arg(long, value_name = "DIR", value_parser = path_parser())]
+        output: Option<PathBuf>,
+    },
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell

@@ -244,7 +244,7 @@ pub(crate) struct Cat {
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
     /// An empty folder
-    #[arg(value_name = "DIR", value_parser = path_parser())]
+    #[arg(value_name = "DIR", value_parser = super::parsers::path_parser())]
     pub(crate) folder: PathBuf,
     /// Show only these snapshots (repeated)
     #[arg(long = "snapshot", value_name = "ID")]

@@ -4,17 +4,18 @@ use std::io::Write;
 
 use serde_json::json;
 use strongroom_engines::s3;
-use strongroom_format::tree_entry::TreeEntry;
-use strongroom_repository::RepositoryError;
+use strongroom_format::tree_entry::{Content, TreeEntry};
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::write_in_order;
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::thaw::NeededPacks;
 use strongroom_repository::tree::EntryCursor;
+use strongroom_repository::{Repository, RepositoryError};
 
 use super::ls::parse_path;
 use crate::arguments::Cat;
+use crate::audit::Reading;
 use crate::context::{Context, tell_healed};
 use crate::exit::{Outcome, Usage};
 use crate::thawing;
@@ -22,8 +23,7 @@ use crate::thawing;
 pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outcome> {
     let mut repository = context.open_to_read()?;
     let snapshot = context.select(&repository, &arguments.snapshot)?.clone();
-    let reader = Reader::new(&repository);
-    let entry = find(&reader, &snapshot, arguments.path.as_deref())?;
+    let entry = find(&Reader::new(&repository), &snapshot, arguments.path.as_deref())?;
     let Some(content) = entry.content() else {
         return Err(
             Usage(format!("/{} is no file or stream: only those can be written out", entry.path)).into()
@@ -32,9 +32,24 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
     repository.require_read_access()?;
     if repository.has_cold_storage() {
         let mut packs = NeededPacks::default();
-        packs.add(&reader, content)?;
+        packs.add(&Reader::new(&repository), content)?;
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;
     }
+    let detail = json!({ "path": entry.path.to_string(), "command": "cat" });
+    let reading = Reading { event: "restore", snapshot: Some(snapshot.id()), detail };
+    context.audited(&mut repository, reading, |repository| {
+        write_out(context, repository, &snapshot, &entry, content)
+    })
+}
+
+fn write_out(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    entry: &TreeEntry,
+    content: &Content,
+) -> anyhow::Result<Outcome> {
+    let reader = Reader::new(repository);
     let stdout = std::io::stdout();
     // The widest pipe there can be; and no line buffer in between.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20);
@@ -50,8 +65,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Cat) -> anyhow::Result<Outc
     out.flush()?;
     tell_healed(&reader);
     drop(reader);
-    let detail = json!({ "path": entry.path.to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "bytes": entry.bytes() });
-    context.note(&mut repository, "restore", Some(snapshot.id()), &detail);
+    let detail = json!({ "path": entry.path.to_string(), "command": "cat", "bytes": entry.bytes() });
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
     Ok(Outcome::Done)
 }
 

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use serde_json::json;
-use strongroom_repository::RepositoryError;
 use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity, scrub};
 use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::{Repository, RepositoryError};
 
 use crate::arguments::{Check, ShardOf};
+use crate::audit::Reading;
 use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
 use crate::output::line;
@@ -17,7 +18,6 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     if arguments.no_key {
         return without_key(context, arguments);
     }
-    let began = Instant::now();
     let reads = arguments.packs || arguments.read_data || arguments.sample.is_some();
     if arguments.shard.is_some() && !reads {
         let text = "--shard divides what is read: give --read-data, --sample or --packs as well";
@@ -28,6 +28,17 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     if arguments.read_data || arguments.sample.is_some() {
         repository.require_read_access()?;
     }
+    let detail = json!({ "read_data": arguments.read_data, "sample_percent": arguments.sample });
+    let reading = Reading { event: "check", snapshot: None, detail };
+    // What reads no stored data leaves one note: what it found.
+    match arguments.read_data || arguments.sample.is_some() {
+        true => context.audited(&mut repository, reading, |repository| look(context, repository, arguments)),
+        false => look(context, &mut repository, arguments),
+    }
+}
+
+fn look(context: &Context<'_>, repository: &mut Repository, arguments: &Check) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
     let options = CheckOptions {
         packs: arguments.packs,
         read_data: arguments.read_data,
@@ -48,7 +59,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     show(context, &report);
     let clean = report.is_clean();
     let mut detail = json!({
-        "host": crate::context::host_name(), "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
+        "clean": clean, "findings": report.findings.len(), "packs": arguments.packs,
         "read_data": arguments.read_data, "sample_percent": arguments.sample, "keys": arguments.keys, "packs_read": report.checked.packs_read,
     });
     if let Some(shard) = arguments.shard {
@@ -69,7 +80,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Ou
     }
     // A share of a check is none of the repository.
     let event = if arguments.shard.is_some() { "check-shard" } else { "check" };
-    context.note(&mut repository, event, None, &detail);
+    context.note(repository, event, None, &detail);
     context.terminal.say(&format!("checked in {:.1} s", began.elapsed().as_secs_f64()));
     Ok(match (clean, report.checked.packs_frozen) {
         (false, _) => Outcome::Code(DAMAGE),

@@ -1,5 +1,8 @@
 //! `config check`: what is wrong with a configuration, before a schedule finds out.
 
+mod schema;
+mod show;
+
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -14,7 +17,7 @@ use crate::configured::{self, Words};
 use crate::context::Context;
 use crate::exit::{FAILED, Outcome, Usage};
 use crate::output::line;
-use crate::render;
+use crate::{recipients, render};
 
 /// What a managed service leaves to do.
 const WITHOUT_FILES: &str = "physical backups and WAL archiving are impossible there; hourly logical snapshots (`backup postgres`) give the RPO";
@@ -22,6 +25,8 @@ const WITHOUT_FILES: &str = "physical backups and WAL archiving are impossible t
 pub(crate) fn run(context: &Context<'_>, action: &ConfigAction) -> anyhow::Result<Outcome> {
     match action {
         ConfigAction::Check(arguments) => check(context, arguments),
+        ConfigAction::Show => show::run(context),
+        ConfigAction::Schema => schema::run(),
         ConfigAction::Import { file } => import(context, file),
     }
 }
@@ -43,7 +48,8 @@ fn import(context: &Context<'_>, file: &Path) -> anyhow::Result<Outcome> {
 
 fn check(context: &Context<'_>, arguments: &ConfigCheck) -> anyhow::Result<Outcome> {
     let path = configured::path(context.global.config.as_ref());
-    let (config, mut problems) = Config::look(&path)?;
+    let (mut config, mut problems) = Config::look(&path)?;
+    problems.extend(config.adopt(|name| std::env::var(name).ok()).1);
     if problems.is_empty() {
         problems.extend(wrong_options(&config));
     }
@@ -60,7 +66,7 @@ fn check(context: &Context<'_>, arguments: &ConfigCheck) -> anyhow::Result<Outco
         }
     }
     if problems.is_empty() {
-        problems.extend(unknown_sources(context, &config)?);
+        problems.extend(against_repository(context, &config, arguments)?);
     }
     problems.sort();
     problems.dedup();
@@ -136,8 +142,12 @@ fn service_of(
     })
 }
 
-/// Sources that nothing was backed up as and that the configuration does not back up, where a repository is named: misspelt ones.
-fn unknown_sources(context: &Context<'_>, config: &Config) -> anyhow::Result<Vec<Problem>> {
+/// Recipients that cannot open it; and sources that nothing was backed up as and that the configuration does not back up, where a repository is named: misspelt ones.
+fn against_repository(
+    context: &Context<'_>,
+    config: &Config,
+    arguments: &ConfigCheck,
+) -> anyhow::Result<Vec<Problem>> {
     if context.global.repo.is_none() {
         context.terminal.say("no repository was named: whether it knows these sources was not looked at");
         return Ok(Vec::new());
@@ -145,15 +155,28 @@ fn unknown_sources(context: &Context<'_>, config: &Config) -> anyhow::Result<Vec
     let repository = context.open()?;
     let is_known =
         |source: &str| repository.snapshots().iter().any(|snapshot| snapshot.manifest.source == source);
+    let missing = |text: &String| {
+        // The name of a key is looked up where keys are.
+        let is_elsewhere = text.starts_with("aws-kms:") && arguments.offline;
+        match text.as_str() {
+            // Nobody sees in a policy which passphrase or file it is.
+            "passphrase" | "key-file" => None,
+            _ if is_elsewhere => None,
+            text => recipients::find(context.global, &repository.state().policy, text).err().map(|error| {
+                let what = format!("recipients: the repository does not open for {text}: {error:#} (`key add-recipient` adds it)");
+                Problem { line: config.recipients_line, what }
+            }),
+        }
+    };
+    let mut problems: Vec<Problem> = config.recipients.iter().filter_map(missing).collect();
     let unknown = config.sources.iter().filter(|(name, source)| source.engine.is_none() && !is_known(name));
-    Ok(unknown
-        .map(|(name, source)| Problem {
-            line: source.line,
-            what: format!(
-                "sources.{name}: the repository has no snapshot of such a source, and no `engine` backs it up"
-            ),
-        })
-        .collect())
+    problems.extend(unknown.map(|(name, source)| Problem {
+        line: source.line,
+        what: format!(
+            "sources.{name}: the repository has no snapshot of such a source, and no `engine` backs it up"
+        ),
+    }));
+    Ok(problems)
 }
 
 fn tell(context: &Context<'_>, path: &Path, problems: &[Problem], services: &[(&str, Service)]) {

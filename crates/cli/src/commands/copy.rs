@@ -8,49 +8,89 @@ use strongroom_repository::{Repository, RepositoryError};
 
 use super::copy_logs::{self, Logs};
 use crate::arguments::{Copy, CopyArguments, CopyLogs, FromArguments, Global, Sync};
-use crate::context::{Context, TOOL, host_name};
+use crate::audit::{Reading, place};
+use crate::context::{Context, TOOL};
 use crate::exit::{Outcome, Usage};
 use crate::output::line;
-use crate::progress::Terminal;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Copy) -> anyhow::Result<Outcome> {
     let how = &arguments.how;
     let global = other(context, &how.from);
-    let there = Context { terminal: Terminal::new(&global), global: &global };
-    let from = there.open_to_read()?;
+    let there = Context::of(&global);
+    let mut from = there.open_to_read()?;
+    read_out(context, &there, &mut from, how, |from| copy_chosen(context, &there, from, arguments))
+}
+
+fn copy_chosen(
+    context: &Context<'_>,
+    there: &Context<'_>,
+    from: &Repository,
+    arguments: &Copy,
+) -> anyhow::Result<Outcome> {
+    let how = &arguments.how;
     let mut chosen = Vec::new();
     for text in &arguments.snapshots {
-        let snapshot = there.select(&from, text)?;
+        let snapshot = there.select(from, text)?;
         if !chosen.contains(&snapshot) {
             chosen.push(snapshot);
         }
     }
     if arguments.snapshots.is_empty() {
-        chosen = of_sources(&from, &how.source)?;
+        chosen = of_sources(from, &how.source)?;
     }
     let mut into = context.open()?;
-    copy(context, &from, &mut into, &chosen, how)?;
+    copy(context, from, &mut into, &chosen, how)?;
     let default = if arguments.snapshots.is_empty() { CopyLogs::All } else { CopyLogs::Needed };
-    let logs = Logs::chosen(&from, &chosen, how, default)?;
-    copy_logs::copy(context, &from, &mut into, &logs, how.dry_run)
+    let logs = Logs::chosen(from, &chosen, how, default)?;
+    copy_logs::copy(context, from, &mut into, &logs, how.dry_run)
 }
 
 pub(crate) fn sync(context: &Context<'_>, arguments: &Sync) -> anyhow::Result<Outcome> {
     let how = &arguments.how;
     let global = other(context, &how.from);
-    let there = Context { terminal: Terminal::new(&global), global: &global };
-    let from = there.open_to_read()?;
-    let chosen = of_sources(&from, &how.source)?;
+    let there = Context::of(&global);
+    let mut from = there.open_to_read()?;
+    read_out(context, &there, &mut from, how, |from| copy_all(context, from, arguments))
+}
+
+fn copy_all(context: &Context<'_>, from: &Repository, arguments: &Sync) -> anyhow::Result<Outcome> {
+    let how = &arguments.how;
+    let chosen = of_sources(from, &how.source)?;
     let mut into = context.open()?;
-    copy(context, &from, &mut into, &chosen, how)?;
-    let logs = Logs::chosen(&from, &chosen, how, CopyLogs::All)?;
-    let outcome = copy_logs::copy(context, &from, &mut into, &logs, how.dry_run)?;
+    copy(context, from, &mut into, &chosen, how)?;
+    let logs = Logs::chosen(from, &chosen, how, CopyLogs::All)?;
+    let outcome = copy_logs::copy(context, from, &mut into, &logs, how.dry_run)?;
     if arguments.forget {
-        forget(context, &from, &mut into, &how.source, how.dry_run)?;
-        copy_logs::expire(context, &from, &mut into, &logs, how.dry_run)?;
+        forget(context, from, &mut into, &how.source, how.dry_run)?;
+        copy_logs::expire(context, from, &mut into, &logs, how.dry_run)?;
     }
     Ok(outcome)
+}
+
+/// What is copied away is read: the repository that it is read from is told so.
+fn read_out(
+    context: &Context<'_>,
+    there: &Context<'_>,
+    from: &mut Repository,
+    how: &CopyArguments,
+    work: impl FnOnce(&Repository) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<Outcome> {
+    if how.dry_run {
+        return work(from);
+    }
+    let to = context.global.repo.as_deref().map(place_of).unwrap_or_default();
+    let detail = json!({ "to": to, "sources": how.source });
+    let reading = Reading { event: "copy-out", snapshot: None, detail: detail.clone() };
+    there.audited(from, reading, |from| {
+        let outcome = work(from)?;
+        there.note(from, "copy-out", None, &detail);
+        Ok(outcome)
+    })
+}
+
+fn place_of(url: &str) -> String {
+    if url.contains("://") { place(url) } else { url.to_owned() }
 }
 
 /// Puts a copy under the holds of what it was copied from. Gives the names of those that it was not under.
@@ -153,7 +193,7 @@ fn copy(
         };
         context.terminal.finish();
         let detail = json!({
-            "host": host_name(), "from": from.location(), "snapshot": id.to_hex(),
+            "from": from.location(), "snapshot": id.to_hex(),
         });
         hold_as(into, report.id, snapshot)?;
         context.note(into, "copy", Some(report.id), &detail);

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use strongroom_ops::config::Config;
 use strongroom_repository::Repository;
 use strongroom_repository::retention::{Filter, Judged, Rules};
 use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Forget;
+use crate::configured;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 use crate::output::line;
@@ -39,7 +39,10 @@ fn named(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> {
     }
     if !arguments.dry_run {
         let ids: Vec<_> = chosen.iter().map(|(id, _)| *id).collect();
-        repository.forget(&ids, &arguments.reason)?;
+        let detail = json!({ "snapshots": ids.len(), "reason": arguments.reason });
+        context.performed(&mut repository, ("forget", None), detail, |repository| {
+            Ok(repository.forget(&ids, &arguments.reason)?)
+        })?;
     }
     for (id, source) in &chosen {
         if context.global.json {
@@ -58,13 +61,20 @@ fn by_policy(context: &Context<'_>, arguments: &Forget) -> anyhow::Result<bool> 
     let mut repository = context.open()?;
     let rules = arguments.rules();
     check_filter(repository.snapshots(), &rules.filter)?;
-    let mut judged = Vec::new();
-    for rules in by_source(context, &repository, rules)? {
-        judged.extend(if arguments.dry_run {
-            repository.judge(&rules)?
-        } else {
-            repository.forget_all_but(&rules, &arguments.reason)?
-        });
+    let all = by_source(context, &repository, rules)?;
+    let mut judged: Vec<Judged> = Vec::new();
+    if arguments.dry_run {
+        for rules in &all {
+            judged.extend(repository.judge(rules)?);
+        }
+    } else {
+        let detail = json!({ "reason": arguments.reason, "by": "policy" });
+        context.performed(&mut repository, ("forget", None), detail, |repository| {
+            for rules in &all {
+                judged.extend(repository.forget_all_but(rules, &arguments.reason)?);
+            }
+            Ok(())
+        })?;
     }
     judged.sort_by(|one, other| (&one.source, &one.host).cmp(&(&other.source, &other.host)));
     let gone = judged.iter().filter(|one| !one.stays()).count();
@@ -86,11 +96,17 @@ fn by_source(context: &Context<'_>, repository: &Repository, rules: Rules) -> an
     if !rules.keep.is_empty() {
         return Ok(vec![rules]);
     }
-    let Some(path) = &context.global.config else {
-        let hint = "name snapshots, or say what to keep: --keep-daily 30, or --config strongroom.toml";
-        return Err(Usage(hint.into()).into());
+    let config = match &context.global.config {
+        Some(path) => configured::read(path)?.0,
+        None => {
+            let config = configured::of_environment()?;
+            if config.keep("").is_none() {
+                let hint = "name snapshots, or say what to keep: --keep-daily 30, BACKUP_RETENTION_DAYS, or --config strongroom.toml";
+                return Err(Usage(hint.into()).into());
+            }
+            config
+        }
     };
-    let config = Config::read(path)?;
     let judged = repository.snapshots().iter().filter(|snapshot| rules.filter.passes(snapshot));
     let sources: BTreeSet<&String> = judged.map(|snapshot| &snapshot.manifest.source).collect();
     let mut all = Vec::new();

@@ -19,11 +19,19 @@ pub(crate) fn run(context: &Context<'_>, action: &HoldAction) -> anyhow::Result<
             let (chosen, held) = match source {
                 None => {
                     let chosen = select(context, &repository, snapshots)?;
-                    let held = repository.hold(&chosen, name, reason)?;
+                    let detail = json!({ "name": name, "snapshots": chosen.len() });
+                    let held =
+                        context.performed(&mut repository, ("hold", Some("add")), detail, |repository| {
+                            Ok(repository.hold(&chosen, name, reason)?)
+                        })?;
                     (chosen, held)
                 }
                 Some(source) => {
-                    let held = repository.hold_source(source, name, reason)?;
+                    let detail = json!({ "name": name, "source": source });
+                    let held =
+                        context.performed(&mut repository, ("hold", Some("add")), detail, |repository| {
+                            Ok(repository.hold_source(source, name, reason)?)
+                        })?;
                     let of_source =
                         repository.snapshots().iter().filter(|snapshot| snapshot.manifest.source == *source);
                     (of_source.map(strongroom_repository::state::Snapshot::id).collect(), held)
@@ -36,7 +44,10 @@ pub(crate) fn run(context: &Context<'_>, action: &HoldAction) -> anyhow::Result<
         HoldAction::Remove { snapshots, name, reason } => {
             let mut repository = context.open()?;
             let chosen = select(context, &repository, snapshots)?;
-            repository.release(&chosen, name, reason)?;
+            let detail = json!({ "name": name, "snapshots": chosen.len() });
+            context.performed(&mut repository, ("hold", Some("remove")), detail, |repository| {
+                Ok(repository.release(&chosen, name, reason)?)
+            })?;
             for id in chosen {
                 say(context, id, name, false, true);
             }

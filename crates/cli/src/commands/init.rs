@@ -10,6 +10,7 @@ use strongroom_repository::{InitOptions, Made, Repository, RepositoryError};
 use strongroom_store::{LocalStore, NotAStoreReason, Store, StoreError, StoreOptions, StoreUrl, conformance};
 
 use crate::arguments::Init;
+use crate::configured;
 use crate::context::{Context, host_name};
 use crate::credentials;
 use crate::exit::Outcome;
@@ -106,6 +107,9 @@ fn recipients(
 ) -> anyhow::Result<Vec<WrapTo>> {
     context.url()?;
     let mut wanted: Vec<String> = arguments.recipient.clone();
+    if wanted.is_empty() {
+        wanted = configured::recipients(context)?;
+    }
     if wanted.is_empty() {
         wanted.extend(context.global.key_file.as_ref().map(|path| format!("key-file:{}", path.display())));
         if credentials::passphrase(context.global)?.is_some() {

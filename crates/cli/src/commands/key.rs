@@ -5,12 +5,12 @@ use std::path::Path;
 use serde_json::json;
 use strongroom_format::policy::Recipient;
 use strongroom_format::registry::{Purpose, RecipientType, Roles};
-use strongroom_format::{PublicKey, SnapshotId};
+use strongroom_format::{PublicKey, RecipientId, SnapshotId};
 use strongroom_keys::Secret;
 use strongroom_keys::key_file;
 use strongroom_keys::random::{self, OsRandom};
 use strongroom_keys::wrap::x25519_public;
-use strongroom_repository::administration::{Grant, NewWriter, RetiredKey};
+use strongroom_repository::administration::{Grant, NewWriter, RemovedRecipient, RetiredKey};
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::{Repository, RepositoryError};
 use strongroom_store::ObjectName;
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context<'_>, action: &KeyAction) -> anyhow::Result<O
                 GrantArgument::Read => Grant::Read,
                 GrantArgument::Admin => Grant::Admin,
             };
-            with_new_keys(context, recipient, |repository, recipient| {
+            with_new_keys(context, "add-recipient", recipient, |repository, recipient| {
                 repository.add_recipient(recipient, grant, label.as_deref())?;
                 context.terminal.say("added; check that it opens with `strongroom check --keys`");
                 Ok(json!({ "type": "recipient", "id": recipient.recipient().to_hex() }))
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context<'_>, action: &KeyAction) -> anyhow::Result<O
         KeyAction::RemoveRecipient { recipient } => {
             let mut repository = context.open()?;
             let id = recipients::find(context.global, &repository.state().policy, recipient)?;
-            let removed = repository.remove_recipient(id)?;
+            let removed = remove_recipient(context, &mut repository, id)?;
             context.terminal.say(
                 "removed; what it opened before, its holder may have kept: `strongroom key rotate` keeps what is written from now on from them",
             );
@@ -52,7 +52,10 @@ pub(crate) fn run(context: &Context<'_>, action: &KeyAction) -> anyhow::Result<O
         KeyAction::Rewrap { from, to, remove } => rewrap(context, from, to, *remove),
         KeyAction::Rotate => {
             let mut repository = context.open()?;
-            let key = repository.rotate()?;
+            let key =
+                context.performed(&mut repository, ("key", Some("rotate")), json!({}), |repository| {
+                    Ok(repository.rotate()?)
+                })?;
             if context.global.json {
                 context.json(&json!({ "type": "rotate", "metadata_key": key.to_hex() }));
             } else {
@@ -72,13 +75,17 @@ pub(crate) fn run(context: &Context<'_>, action: &KeyAction) -> anyhow::Result<O
 /// Opens the repository and does something for a recipient, whose key file stays only if that succeeds.
 fn with_new_keys(
     context: &Context<'_>,
+    action: &str,
     recipient: &str,
     act: impl FnOnce(&mut Repository, &strongroom_keys::wrap::WrapTo) -> anyhow::Result<serde_json::Value>,
 ) -> anyhow::Result<Outcome> {
     let mut repository = context.open()?;
     let mut keys = NewKeys::default();
     let wrap_to = keys.recipient(context.global, recipient)?;
-    let done = match act(&mut repository, &wrap_to) {
+    let detail = json!({ "recipient": wrap_to.recipient().to_hex() });
+    let performed = context
+        .performed(&mut repository, ("key", Some(action)), detail, |repository| act(repository, &wrap_to));
+    let done = match performed {
         Ok(done) => done,
         Err(error) => {
             keys.discard();
@@ -92,6 +99,17 @@ fn with_new_keys(
         context.json(&done);
     }
     Ok(Outcome::Done)
+}
+
+fn remove_recipient(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    recipient: RecipientId,
+) -> anyhow::Result<RemovedRecipient> {
+    let detail = json!({ "recipient": recipient.to_hex() });
+    context.performed(repository, ("key", Some("remove-recipient")), detail, |repository| {
+        Ok(repository.remove_recipient(recipient)?)
+    })
 }
 
 fn add_writer(
@@ -115,7 +133,7 @@ fn add_writer(
             Usage("which sources may it write? give --source NAME, or --source '*' for all".into()).into()
         );
     }
-    with_new_keys(context, recipient, |repository, recipient| {
+    with_new_keys(context, "add-writer", recipient, |repository, recipient| {
         let writer = NewWriter { name, roles, sources: sources.to_vec(), recipient };
         let id = repository.add_writer(&writer)?;
         if !context.global.json {
@@ -152,7 +170,11 @@ fn revoke_writer(context: &Context<'_>, writer: &str, forget: &[String]) -> anyh
         .iter()
         .map(|text| Ok(context.select(&repository, text)?.id()))
         .collect::<anyhow::Result<Vec<SnapshotId>>>()?;
-    let revoked = repository.revoke_writer(id, &forget)?;
+    let detail = json!({ "writer": id.to_hex(), "forget": forget.len() });
+    let revoked =
+        context.performed(&mut repository, ("key", Some("revoke-writer")), detail, |repository| {
+            Ok(repository.revoke_writer(id, &forget)?)
+        })?;
     context.terminal.say(&format!(
         "revoked; {} snapshot(s) forgotten. It can still read names and sizes of what is written: `strongroom key rotate` ends that.",
         revoked.forgotten.len()
@@ -165,12 +187,16 @@ fn rewrap(context: &Context<'_>, from: &str, to: &str, remove: bool) -> anyhow::
     let from = recipients::find(context.global, &repository.state().policy, from)?;
     let mut keys = NewKeys::default();
     let wrap_to = keys.recipient(context.global, to)?;
-    let done = match repository.rewrap(from, &wrap_to, &context.terminal) {
+    let detail = json!({ "from": from.to_hex(), "recipient": wrap_to.recipient().to_hex() });
+    let rewrapped = context.performed(&mut repository, ("key", Some("rewrap")), detail, |repository| {
+        Ok(repository.rewrap(from, &wrap_to, &context.terminal)?)
+    });
+    let done = match rewrapped {
         Ok(done) => done,
         Err(error) => {
             // What was wrapped so far is wrapped for it: a run that goes on needs the same key.
             keys.keep(&repository.fingerprint())?;
-            return Err(error.into());
+            return Err(error);
         }
     };
     context.terminal.finish();
@@ -185,7 +211,7 @@ fn rewrap(context: &Context<'_>, from: &str, to: &str, remove: bool) -> anyhow::
     if !remove {
         return Ok(Outcome::Done);
     }
-    let removed = repository.remove_recipient(from)?;
+    let removed = remove_recipient(context, &mut repository, from)?;
     Ok(wraps_left(context, removed.deleted, &removed.left))
 }
 
@@ -199,7 +225,10 @@ fn retire(context: &Context<'_>, key: &str) -> anyhow::Result<Outcome> {
             several => Usage(format!("{several} data keys begin with {key}: give more digits")).into(),
         });
     };
-    let retired = repository.retire_data_key(*key, &context.terminal)?;
+    let detail = json!({ "key": key.to_hex() });
+    let retired = context.performed(&mut repository, ("key", Some("retire")), detail, |repository| {
+        Ok(repository.retire_data_key(*key, &context.terminal)?)
+    })?;
     context.terminal.finish();
     match retired {
         RetiredKey::Resealed { packs, bytes, by } => {

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod audit;
 mod backup;
 mod backup_clickhouse;
 mod backup_ledger;
@@ -11,6 +12,7 @@ mod config;
 mod copy;
 mod copy_logs;
 mod diff;
+mod drill;
 mod find;
 mod forget;
 mod hold;
@@ -18,6 +20,7 @@ mod init;
 mod journal;
 mod key;
 mod ls;
+mod man;
 mod monitor;
 mod mount;
 mod object_lock;
@@ -27,6 +30,7 @@ mod prune;
 mod quickstart;
 mod recovery;
 mod repair;
+mod report;
 mod restore;
 mod restore_clickhouse;
 mod restore_ledger;
@@ -78,6 +82,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Run(arguments) => run::run(&context, arguments),
         Command::Serve(arguments) => serve::run(&context, arguments),
         Command::Monitor(arguments) => monitor::run(&context, arguments),
+        Command::Report(arguments) => report::run(&context, arguments),
+        Command::Drill(drill) => drill::run(&context, &drill.action),
+        Command::Audit(arguments) => audit::run(&context, arguments),
+        Command::Man { output } => man::run(&context, output.as_deref()),
         Command::Snapshots(snapshots) => snapshots::run(&context, snapshots),
         Command::Ls(ls) => ls::run(&context, ls),
         Command::Find(find) => find::run(&context, find),

@@ -11,6 +11,7 @@ use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
 use crate::arguments::Mount;
+use crate::audit::Reading;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 use crate::signals;
@@ -27,8 +28,12 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
     repository.require_read_access()?;
     let snapshots = chosen(context, &repository, arguments)?;
     let shown = snapshots.len();
-    let detail = json!({ "folder": folder.display().to_string(), "snapshots": shown, "host": crate::context::host_name(), "user": crate::context::user_name() });
-    context.note(&mut repository, "mount", None, &detail);
+    let detail = json!({ "to": folder.display().to_string(), "snapshots": shown });
+    let reading = Reading { event: "mount", snapshot: None, detail: detail.clone() };
+    context.audited(&mut repository, reading, |repository| {
+        context.note(repository, "mount", None, &detail);
+        Ok(())
+    })?;
     // What the kernel asks may come until the process ends.
     let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::new(Box::leak(Box::new(repository)))));
     let mounted = mount(reader, snapshots, folder, arguments.allow_other).with_context(|| {
@@ -38,7 +43,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
         )
     })?;
     if context.global.json {
-        context.json(&json!({ "type": "mounted", "folder": folder.display().to_string(), "snapshots": shown }));
+        context
+            .json(&json!({ "type": "mounted", "folder": folder.display().to_string(), "snapshots": shown }));
     } else {
         crate::output::line!("{shown} snapshots are in {}: ids/, sources/, latest", folder.display());
         context.terminal.say(&format!("interrupt to unmount, or `umount {}`", folder.display()));
@@ -46,9 +52,9 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
     while !mounted.has_ended() && !signals::is_interrupted() {
         std::thread::sleep(TICK);
     }
-    mounted.unmount().with_context(|| {
-        format!("{} is still mounted: leave it, then `umount {0}`", folder.display())
-    })?;
+    mounted
+        .unmount()
+        .with_context(|| format!("{} is still mounted: leave it, then `umount {0}`", folder.display()))?;
     Ok(Outcome::Done)
 }
 

@@ -9,8 +9,11 @@ use crate::output::line;
 
 pub(crate) fn run(context: &Context<'_>, action: &ObjectLockAction) -> anyhow::Result<Outcome> {
     let ObjectLockAction::Extend = action;
-    let repository = context.open()?;
-    let extended = repository.extend_object_locks(&context.terminal)?;
+    let mut repository = context.open()?;
+    let extended =
+        context.performed(&mut repository, ("object-lock", Some("extend")), json!({}), |repository| {
+            Ok(repository.extend_object_locks(&context.terminal)?)
+        })?;
     context.terminal.finish();
     if context.global.json {
         context.json(&json!({ "type": "object_lock", "extended": extended.extended, "kept": extended.kept }));

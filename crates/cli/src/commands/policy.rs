@@ -18,7 +18,9 @@ pub(crate) fn run(context: &Context<'_>, action: &PolicyAction) -> anyhow::Resul
             base_keys: *keep_base_keys,
             parity: *parity,
         };
-        let entry = repository.set_storage_rules(rules)?;
+        let entry = context.performed(&mut repository, ("policy", Some("set")), json!({}), |repository| {
+            Ok(repository.set_storage_rules(rules)?)
+        })?;
         context.terminal.say(match entry {
             Some(_) => "in force for runs that begin from now on",
             None => "nothing to change",

@@ -1,6 +1,7 @@
 //! `prune`: frees what no snapshot needs.
 
 use serde_json::json;
+use strongroom_repository::Repository;
 use strongroom_repository::prune::{Amount, PruneOptions, PruneReport};
 
 use crate::arguments::Prune;
@@ -23,7 +24,11 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Prune) -> anyhow::Result<Ou
         uploads: context.uploads(),
         dry_run: arguments.dry_run,
     };
-    let report = repository.prune(&options, &context.terminal)?;
+    let prune = |repository: &mut Repository| Ok(repository.prune(&options, &context.terminal)?);
+    let report = match arguments.dry_run {
+        true => prune(&mut repository)?,
+        false => context.performed(&mut repository, ("prune", None), json!({}), prune)?,
+    };
     context.terminal.finish();
     let amounts = [
         ("unneeded", "no snapshot needs", report.unneeded),

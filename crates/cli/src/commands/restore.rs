@@ -20,6 +20,7 @@ use super::patterns::Selection;
 use super::restore_s3::CurrentObjects;
 use super::{restore_ledger, restore_postgres, restore_redis, restore_server};
 use crate::arguments::{OverwritePolicy, Restore};
+use crate::audit::{Reading, place};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
 use crate::{hooks, render, thawing};
@@ -37,14 +38,12 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<
 }
 
 fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
     let mut repository = context.open_to_read()?;
     let snapshot = match (&arguments.snapshot, arguments.at_height) {
         (None, Some(height)) => restore_ledger::at_height(&repository, height, arguments.source.as_deref())?,
         (asked, _) => context.select(&repository, asked.as_deref().unwrap_or("latest"))?,
     }
     .clone();
-    let is_redis = snapshot.manifest.engine == REDIS;
     // Into a server, they are patterns of keys or indices.
     let selection = match arguments.server.to.is_some() {
         true => None,
@@ -85,15 +84,67 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         let packs = needed_packs(&repository, &snapshot, &options)?;
         thawing::wait(context, &repository, &packs, &arguments.thaw)?;
     }
+    let chosen = Chosen { snapshot: &snapshot, selection: selection.as_ref(), options: &options };
+    let reading = Reading { event: "restore", snapshot: Some(snapshot.id()), detail: asked_for(arguments) };
+    context.audited(&mut repository, reading, |repository| carry_out(context, repository, &chosen, arguments))
+}
+
+/// What is restored.
+struct Chosen<'c> {
+    snapshot: &'c Snapshot,
+    selection: Option<&'c Selection>,
+    options: &'c RestoreOptions<'c>,
+}
+
+/// For the note of its begin: what of it, and where to.
+fn asked_for(arguments: &Restore) -> serde_json::Value {
+    let server = &arguments.server;
+    let mut detail = json!({});
+    if let Some(target) = &arguments.target {
+        detail["target"] = target.display().to_string().into();
+    }
+    if let Some(to) = &server.to {
+        detail["to"] = place(to).into();
+    }
+    if let Some(archive) = &server.to_archive {
+        detail["archive"] = archive.display().to_string().into();
+    }
+    if let Some(subtree) = &arguments.subtree {
+        detail["subtree"] = subtree.as_str().into();
+    }
+    for (name, patterns) in [
+        ("include", &arguments.include),
+        ("exclude", &arguments.exclude),
+        ("tables", &server.table),
+        ("schemas", &server.schema),
+    ] {
+        if !patterns.is_empty() {
+            detail[name] = json!(patterns);
+        }
+    }
+    detail
+}
+
+fn carry_out(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    chosen: &Chosen<'_>,
+    arguments: &Restore,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let Chosen { snapshot, selection, options } = *chosen;
+    let is_redis = snapshot.manifest.engine == REDIS;
+    let is_bucket = snapshot.manifest.engine == S3;
+    let is_everything = options.filter.is_none() && options.subtree.is_none();
     if let Some(to) = &arguments.server.to {
-        return restore_server::run(context, &mut repository, &snapshot, to, arguments);
+        return restore_server::run(context, repository, snapshot, to, arguments);
     }
     if is_redis && (is_everything || arguments.server.to_archive.is_some()) {
-        return redis(context, &mut repository, &snapshot, arguments);
+        return redis(context, repository, snapshot, arguments);
     }
-    refuse(&snapshot, &[("--aof", arguments.server.aof)])?;
+    refuse(snapshot, &[("--aof", arguments.server.aof)])?;
     if let Some(file) = &arguments.server.to_archive {
-        return restore_postgres::to_archive(context, &mut repository, &snapshot, file, arguments);
+        return restore_postgres::to_archive(context, repository, snapshot, file, arguments);
     }
     let into = arguments
         .target
@@ -118,14 +169,7 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
     };
     if arguments.server.drop_existing {
         let target = (into, target_options);
-        return restore_ledger::in_place(
-            context,
-            &mut repository,
-            &snapshot,
-            target,
-            selection.as_ref(),
-            arguments,
-        );
+        return restore_ledger::in_place(context, repository, snapshot, target, selection, arguments);
     }
     if snapshot.manifest.engine == ENGINE && is_everything {
         if ![Overwrite::Never, Overwrite::Delta].contains(&overwrite) {
@@ -136,17 +180,17 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         }
         return restore_postgres::to_data_directory(
             context,
-            &mut repository,
-            &snapshot,
+            repository,
+            snapshot,
             into,
             target_options,
             arguments,
         );
     }
-    let reader = Reader::new(&repository);
+    let reader = Reader::new(repository);
     let target = DirectoryTarget::open(into, target_options)?;
     context.terminal.begin("restoring", is_everything.then_some(snapshot.manifest.tree.bytes));
-    let report = restore(&reader, &snapshot, &target, &options, &context.terminal)?;
+    let report = restore(&reader, snapshot, &target, options, &context.terminal)?;
     context.terminal.finish();
     let healed_packs = tell_healed(&reader);
     drop(reader);
@@ -164,7 +208,7 @@ fn run_alone(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outco
         "target": into.display().to_string(), "host": crate::context::host_name(), "user": crate::context::user_name(), "files": report.files,
         "bytes": report.bytes, "written": report.written, "deleted": report.deleted, "troubles": troubles, "include": arguments.include, "exclude": arguments.exclude, "subtree": arguments.subtree,
     });
-    context.note(&mut repository, "restore", Some(snapshot.id()), &detail);
+    context.note(repository, "restore", Some(snapshot.id()), &detail);
     if context.global.json {
         context.json(&json!({
             "type": "restore", "snapshot": snapshot.id().to_hex(), "target": into.display().to_string(), "files": report.files,

@@ -26,7 +26,10 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Tag) -> anyhow::Result<Outc
         .map(|text| context.select(&repository, text).map(|snapshot| snapshot.id()))
         .collect::<Result<Vec<_>, _>>()?;
     for id in ids {
-        repository.tag(id, &arguments.add, &arguments.remove)?;
+        let detail = json!({ "snapshot": id.to_hex(), "added": arguments.add, "removed": arguments.remove });
+        context.performed(&mut repository, ("tag", None), detail, |repository| {
+            Ok(repository.tag(id, &arguments.add, &arguments.remove)?)
+        })?;
         let tags = repository
             .snapshots()
             .iter()

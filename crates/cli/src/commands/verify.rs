@@ -13,7 +13,7 @@ use strongroom_engines::postgres::{Archives, Assertion, Place, Programs, Target,
 use strongroom_engines::s3;
 use strongroom_engines::{EngineError, Verdict};
 use strongroom_engines::{files, redis};
-use strongroom_ops::config::Config;
+use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::share::Share;
@@ -23,13 +23,14 @@ use super::backup::redis_password;
 use super::restore_redis::numbers;
 use super::{backup_clickhouse, backup_s3, restore_opensearch};
 use crate::arguments::{ShardOf, Verify};
-use crate::context::{Context, host_name, tell_healed, user_name};
+use crate::audit::{Reading, place};
+use crate::configured;
+use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, Usage};
 use crate::output::line;
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
     let mut repository = context.open_to_read()?;
     let wanted = arguments
         .source
@@ -37,9 +38,24 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         .map_or_else(|| arguments.snapshot.clone(), |source| format!("latest:{source}"));
     let snapshot = context.select(&repository, &wanted)?.clone();
     repository.require_read_access()?;
+    let mut detail = json!({});
+    if let Some(to) = &arguments.scratch_url {
+        detail["to"] = place(to).into();
+    }
+    let reading = Reading { event: "verify", snapshot: Some(snapshot.id()), detail };
+    context.audited(&mut repository, reading, |repository| test(context, repository, &snapshot, arguments))
+}
+
+fn test(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    snapshot: &Snapshot,
+    arguments: &Verify,
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
     // How old what one gets back is.
     let age_seconds = Timestamp::now().as_millisecond().saturating_sub(snapshot.time_ms()).max(0) / 1000;
-    let reader = Reader::new(&repository);
+    let reader = Reader::new(repository);
     context.terminal.begin("verifying", None);
     let workers = context.readers(arguments.jobs);
     let engine = snapshot.manifest.engine.as_str();
@@ -51,7 +67,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
         return Err(Usage(text).into());
     }
     let asked = assertions(context, arguments, &snapshot.manifest.source)?;
-    let test = RestoreTest { context, reader: &reader, snapshot: &snapshot, arguments, workers };
+    let test = RestoreTest { context, reader: &reader, snapshot, arguments, workers };
     let verdicts = match snapshot.manifest.engine.as_str() {
         ENGINE => test.cluster(&asked)?,
         opensearch::ENGINE => test.indices(&asked)?,
@@ -69,7 +85,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     let is_good = verdicts.iter().all(|verdict| verdict.differences.is_empty());
     let restore_seconds: f64 = verdicts.iter().map(|verdict| verdict.seconds).sum();
     let mut detail = json!({
-        "result": if is_good { "good" } else { "differs" }, "host": host_name(), "user": user_name(),
+        "result": if is_good { "good" } else { "differs" },
         "databases": verdicts.iter().map(of_part).collect::<Vec<_>>(), "assertions": asked.len(),
         "restore_seconds": restore_seconds, "age_seconds": age_seconds, "seconds": began.elapsed().as_secs_f64(),
     });
@@ -78,7 +94,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<O
     }
     // A share of a test is none of the snapshot.
     let event = if arguments.shard.is_some() { "verify-shard" } else { "verify" };
-    context.note(&mut repository, event, Some(snapshot.id()), &detail);
+    context.note(repository, event, Some(snapshot.id()), &detail);
     if context.global.json {
         let mut report = detail;
         report["type"] = "verify".into();
@@ -261,7 +277,7 @@ fn assertions(context: &Context<'_>, arguments: &Verify, source: &str) -> anyhow
     let given = arguments.assertions.iter().map(|sql| Assertion { sql: sql.clone(), ..Assertion::default() });
     let mut all: Vec<Assertion> = given.collect();
     if let Some(path) = &context.global.config {
-        let config = Config::read(path)?;
+        let config = configured::read(path)?.0;
         all.extend(config.assertions(source).iter().cloned().map(|one| Assertion {
             name: Some(one.name),
             sql: one.sql,

@@ -11,26 +11,87 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory as _};
-use strongroom_ops::config::{Config, Problem, Setting, Task, Text, Variable, meant};
+use strongroom_ops::config::{Config, FromEnvironment, Problem, Setting, Task, Text, Variable, meant};
 
 use crate::arguments::Arguments;
+use crate::context::Context;
 use crate::exit::Usage;
-pub(crate) use words::Words;
+pub(crate) use words::{Words, is_repeated, known};
 
 /// What the configuration's own tasks are told by others.
-const NOT_THE_TASKS: [&str; 4] = ["source", "snapshot", "snapshots", "dry_run"];
+pub(crate) const NOT_THE_TASKS: [&str; 4] = ["source", "snapshot", "snapshots", "dry_run"];
 
 /// Where configurations are looked for by commands that need one, in this order.
 const PLACES: [&str; 2] = ["strongroom.toml", "/etc/strongroom/strongroom.toml"];
 /// Options of every command that are none of the repository's.
-const NOT_THE_REPOSITORYS: [&str; 5] = ["config", "json", "quiet", "timings", "progress"];
+const NOT_THE_REPOSITORYS: [&str; 6] = ["config", "json", "quiet", "timings", "progress", "require_audit"];
 /// What a source's backup is told by others: its name, and where what it says goes.
-const NOT_THE_SOURCES: [&str; 1] = ["source"];
+pub(crate) const NOT_THE_SOURCES: [&str; 1] = ["source"];
 
 /// The configuration's file: the one that is named, or for a command that needs one the first that is there.
 pub(crate) fn path(named: Option<&PathBuf>) -> PathBuf {
     let there = || PLACES.iter().map(Path::new).find(|path| path.exists());
     named.cloned().or_else(|| there().map(Path::to_owned)).unwrap_or_else(|| PLACES[0].into())
+}
+
+/// What a configuration says, and what variables of the environment say in its place.
+///
+/// # Errors
+/// What is wrong with either.
+pub(crate) fn read(path: &Path) -> anyhow::Result<(Config, Vec<FromEnvironment>)> {
+    let mut config = Config::read(path)?;
+    let taken = adopt(&mut config)?;
+    Ok((config, taken))
+}
+
+/// Variables of the environment go before the file.
+fn adopt(config: &mut Config) -> anyhow::Result<Vec<FromEnvironment>> {
+    let (taken, problems) = config.adopt(|name| std::env::var(name).ok());
+    match problems.first() {
+        None => Ok(taken),
+        Some(problem) => {
+            Err(Usage(format!("a variable of the environment is wrong: {}", problem.what)).into())
+        }
+    }
+}
+
+/// What variables of the environment say alone.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn of_environment() -> anyhow::Result<Config> {
+    let mut config = Config::default();
+    adopt(&mut config)?;
+    Ok(config)
+}
+
+/// The same where there is one; without, what variables say alone.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn config_if_any(context: &Context<'_>) -> anyhow::Result<Config> {
+    let path = path(context.global.config.as_ref());
+    if context.global.config.is_none() && !path.exists() {
+        context.terminal.say("there is no configuration: nothing says what is expected");
+        return of_environment();
+    }
+    Ok(read(&path)?.0)
+}
+
+/// The variable of scripts that names a key of AWS KMS.
+const KMS_KEY: &str = "KMS_KEY_ID";
+
+/// Who is to open a new repository, where the command line does not say it: a key of scripts goes before the file.
+///
+/// # Errors
+/// What is wrong with the configuration.
+pub(crate) fn recipients(context: &Context<'_>) -> anyhow::Result<Vec<String>> {
+    if let Some(key) = std::env::var(KMS_KEY).ok().filter(|key| !key.trim().is_empty()) {
+        context.terminal.say(&format!("the repository is made for the KMS key that {KMS_KEY} names"));
+        return Ok(vec![format!("aws-kms:{}", key.trim())]);
+    }
+    let Some(path) = &context.global.config else { return Ok(Vec::new()) };
+    Ok(read(path)?.0.recipients)
 }
 
 /// The whole command line, described.
@@ -63,7 +124,7 @@ pub(crate) fn words(words: Vec<OsString>) -> anyhow::Result<Configured> {
     let named: Option<&PathBuf> =
         matches.get_one("config").filter(|path: &&PathBuf| !path.as_os_str().is_empty());
     let (needs_one, tells_what_is_wrong) = match matches.subcommand_name() {
-        Some("run" | "monitor" | "serve") => (true, false),
+        Some("run" | "monitor" | "serve" | "report" | "drill" | "audit") => (true, false),
         Some("config") => (true, true),
         _ => (false, false),
     };
@@ -71,7 +132,7 @@ pub(crate) fn words(words: Vec<OsString>) -> anyhow::Result<Configured> {
         return plain(words);
     }
     let path = path(named);
-    let is_optional = matches.subcommand_name() == Some("monitor") && named.is_none();
+    let is_optional = matches.subcommand_name() != Some("run") && named.is_none();
     let config = match Config::read(&path) {
         Err(_) if tells_what_is_wrong || (is_optional && !path.exists()) => return plain(words),
         config => config?,
@@ -86,6 +147,9 @@ pub(crate) fn words(words: Vec<OsString>) -> anyhow::Result<Configured> {
     }
     let mut all = words;
     all.splice(1..1, set);
+    if config.audit.required && !matches.get_flag("require_audit") {
+        all.insert(1, "--require-audit".into());
+    }
     Ok(Configured { words: all, own })
 }
 
@@ -95,7 +159,7 @@ fn may_be_configured(words: &[OsString]) -> bool {
         let word = word.as_bytes();
         word.starts_with(b"--config")
             || word.starts_with(b"-c")
-            || [&b"run"[..], b"monitor", b"serve", b"config"].contains(&word)
+            || [&b"run"[..], b"monitor", b"serve", b"config", b"report", b"drill", b"audit"].contains(&word)
     };
     std::env::var_os("STRONGROOM_CONFIG").is_some_and(|path| !path.is_empty()) || words.iter().any(is_named)
 }
@@ -141,12 +205,8 @@ fn with_environment(config: &Config, words: &[OsString]) -> anyhow::Result<()> {
     Err(error).context("the program cannot begin anew with the configuration's environment")
 }
 
-/// Options of the repository that nobody else sets.
-pub(crate) fn repository_words(
-    command: &Command,
-    matches: &ArgMatches,
-    settings: &[Setting],
-) -> (Vec<OsString>, Vec<Problem>) {
+/// Options of every command that are the repository's, as a configuration calls them.
+pub(crate) fn repository_options(command: &Command) -> Command {
     let mut known: Vec<Arg> = command
         .get_arguments()
         .filter(|option| option.is_global_set() && !NOT_THE_REPOSITORYS.contains(&option.get_id().as_str()))
@@ -156,7 +216,21 @@ pub(crate) fn repository_words(
     if let Some(repo) = known.iter_mut().find(|option| option.get_id() == "repo") {
         *repo = repo.clone().long("url");
     }
-    let options = Command::new("").args(known);
+    Command::new("").args(known)
+}
+
+/// Engines that a configuration may name.
+pub(crate) fn engines(backup: &Command) -> Vec<&Command> {
+    backup.get_subcommands().filter(|engine| !["stdin", "help"].contains(&engine.get_name())).collect()
+}
+
+/// Options of the repository that nobody else sets.
+pub(crate) fn repository_words(
+    command: &Command,
+    matches: &ArgMatches,
+    settings: &[Setting],
+) -> (Vec<OsString>, Vec<Problem>) {
+    let options = repository_options(command);
     let is_set = |setting: &&Setting| {
         let id = if setting.name == "url" { "repo" } else { &setting.name };
         let is_known = options.get_arguments().any(|option| option.get_id() == id);

@@ -98,7 +98,7 @@ fn with_cause(error: &ReferenceError) -> String {
     }
 }
 
-fn is_repeated(option: &Arg) -> bool {
+pub(crate) fn is_repeated(option: &Arg) -> bool {
     matches!(option.get_action(), ArgAction::Append)
         || option.get_num_args().is_some_and(|number| number.max_values() > 1)
 }
@@ -118,6 +118,21 @@ fn options(command: &Command) -> impl Iterator<Item = &Arg> {
     command
         .get_arguments()
         .filter(|option| !option.is_global_set() && !["help", "version"].contains(&option.get_id().as_str()))
+}
+
+/// What a configuration may set of a command, by the names that it has there.
+pub(crate) fn known(command: &Command, reserved: &[&str]) -> Vec<(String, Arg)> {
+    let is_reserved = |option: &Arg| reserved.contains(&option.get_id().as_str());
+    let mut known: Vec<_> = options(command)
+        .filter(|option| !is_reserved(option))
+        .map(|option| (called(option), option.clone()))
+        .collect();
+    if let Some((_, server)) = known.iter().find(|(name, _)| name == "dbname").cloned()
+        && !known.iter().any(|(name, _)| name == "url")
+    {
+        known.push(("url".into(), server));
+    }
+    known
 }
 
 fn called(option: &Arg) -> String {

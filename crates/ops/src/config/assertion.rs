@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// A query that must give true.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Fields")]
 pub struct Assertion {
     /// What people call it.
@@ -14,11 +14,16 @@ pub struct Assertion {
     pub database: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Fields {
+    /// What people call it.
+    #[schemars(length(min = 1))]
     name: String,
+    /// A query that must give true.
+    #[schemars(length(min = 1))]
     sql: String,
+    /// Only of this database.
     database: Option<String>,
 }
 

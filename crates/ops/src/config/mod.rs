@@ -1,20 +1,25 @@
 //! The configuration, `strongroom.toml` (or YAML, or JSON): what is backed up when, what is to be kept of it, and what is expected.
 
 mod assertion;
+mod audit;
+mod drill;
 mod duration;
 mod import;
 mod problem;
 mod retention;
 mod schedule;
+mod schema;
 mod section;
 mod serve;
 mod size;
+mod slo;
 mod source;
 mod storage;
 mod suggestion;
 mod task;
 mod text;
 mod value;
+mod variables;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,15 +27,20 @@ use std::time::Duration;
 use strongroom_repository::retention::Keep;
 
 pub use self::assertion::Assertion;
+pub use self::audit::AuditRules;
+pub use self::drill::DrillPlan;
 pub use self::duration::parse_duration;
 pub use self::import::{Imported, import};
 pub use self::problem::Problem;
 use self::retention::Retention;
 pub(crate) use self::schedule::duration;
 pub use self::schedule::{Times, When, Zone};
+pub(crate) use self::schema::Span;
+pub use self::schema::{Known, schema};
 use self::section::Section;
 pub use self::serve::Serve;
 pub use self::size::parse_bytes;
+pub use self::slo::Slo;
 pub use self::source::Source;
 use self::source::Terms;
 pub use self::storage::Storage;
@@ -38,6 +48,7 @@ pub use self::suggestion::{meant, suggestion};
 pub use self::task::Task;
 use self::text::{Node, Value};
 pub use self::value::{OptionValue, ReferenceError, Setting, Text, Variable};
+pub use self::variables::{FromEnvironment, VARIABLES};
 use crate::notify::Channel;
 
 /// Why a configuration cannot be used.
@@ -87,6 +98,16 @@ pub struct Config {
     pub serve: Serve,
     /// Whom to tell what was found.
     pub notify: Vec<(String, Channel)>,
+    /// What people practise, by its name.
+    pub drills: Vec<(String, DrillPlan)>,
+    /// What is demanded of the audit trail.
+    pub audit: AuditRules,
+    /// Who is to open the repository, as `init` takes it.
+    pub recipients: Vec<String>,
+    /// Where they stand, from 1.
+    pub recipients_line: usize,
+    /// Nothing is to be done by schedules or `run`: `BACKUP_ENABLED=false`.
+    pub is_off: bool,
     /// Options of every command: where the repository is, and how it is opened. `url` is where.
     pub repository: Vec<Setting>,
     /// Variables of the environment of every command.
@@ -107,6 +128,24 @@ pub struct Config {
 }
 
 impl Config {
+    /// Fields of the configuration itself, beside those that a source may have as well.
+    const KEYS: [&str; 14] = [
+        "repository",
+        "environment",
+        "storage",
+        "serve",
+        "notify",
+        "time_zone",
+        "verify",
+        "forget",
+        "prune",
+        "check",
+        "sources",
+        "drills",
+        "audit",
+        "recipients",
+    ];
+
     /// Reads a file.
     ///
     /// # Errors
@@ -166,6 +205,22 @@ impl Config {
                     }
                 }
                 "serve" => config.serve = Serve::read(node, problems),
+                "drills" => {
+                    for (key, node) in Section::new(node, problems).into_fields() {
+                        match serde::Deserialize::deserialize(node) {
+                            Ok(plan) => config.drills.push((key.name, plan)),
+                            Err(Problem { line, what }) => {
+                                problems
+                                    .push(Problem { line: if line == 0 { key.line } else { line }, what });
+                            }
+                        }
+                    }
+                }
+                "audit" => config.audit = Section::new(node, problems).read(problems),
+                "recipients" => match serde::Deserialize::deserialize(node) {
+                    Ok(recipients) => (config.recipients, config.recipients_line) = (recipients, key.line),
+                    Err(problem) => problems.push(problem),
+                },
                 "storage" => config.storage = Section::new(node, problems).read(problems),
                 "verify" => config.verify = Some(Task::read(node, problems)),
                 "forget" => config.forget = Task::read(node, problems),
@@ -178,20 +233,7 @@ impl Config {
                     }
                 }
                 name => {
-                    let known = [
-                        "repository",
-                        "environment",
-                        "storage",
-                        "serve",
-                        "notify",
-                        "time_zone",
-                        "verify",
-                        "forget",
-                        "prune",
-                        "check",
-                        "sources",
-                    ];
-                    let known = known.into_iter().chain(Terms::NAMES);
+                    let known = Self::KEYS.into_iter().chain(Terms::NAMES);
                     problems.push(Problem { line: key.line, what: text::unknown(name, known) });
                 }
             }
@@ -247,6 +289,28 @@ impl Config {
     #[must_use]
     pub fn jitter(&self, source: Option<&str>) -> Option<Duration> {
         self.term(source.unwrap_or_default(), |terms| terms.jitter)
+    }
+
+    /// Whether a source says for itself what else holds for all.
+    #[must_use]
+    pub fn says_itself(&self, source: &str, field: &str) -> bool {
+        self.source(source).is_some_and(|source| match field {
+            "schedule" => source.terms.schedule.is_some(),
+            "retention" => source.terms.retention.is_some(),
+            _ => false,
+        })
+    }
+
+    /// What share of what is tried of a source is to succeed.
+    #[must_use]
+    pub fn slo(&self, source: &str) -> Slo {
+        self.term(source, |terms| terms.slo).unwrap_or_default()
+    }
+
+    /// When a source is backed up, as it is written.
+    #[must_use]
+    pub fn schedule_text(&self, source: &str) -> Option<&str> {
+        self.term(source, |terms| terms.schedule.as_ref()).map(schedule::Cron::text)
     }
 
     /// After how long a backup is ended, and has failed.

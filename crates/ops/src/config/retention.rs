@@ -14,11 +14,11 @@ const COMPLIANCE_TAG: &str = "compliance";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// As `forget` takes it by its options, and in days as people agree on it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Fields")]
 pub(super) struct Retention(Fields);
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Fields {
     /// All of so many days.
@@ -32,16 +32,22 @@ struct Fields {
     keep_monthly: Option<NonZeroU32>,
     keep_yearly: Option<NonZeroU32>,
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     keep_within: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     keep_within_hourly: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     keep_within_daily: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     keep_within_weekly: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     keep_within_monthly: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     keep_within_yearly: Option<Duration>,
     keep_tag: Vec<String>,
 }
@@ -58,6 +64,12 @@ impl TryFrom<Fields> for Retention {
 }
 
 impl Retention {
+    /// Sets its days, or those of compliance; gives whether they were set before.
+    pub(super) fn set_days(&mut self, is_compliance: bool, days: NonZeroU32) -> bool {
+        let own = if is_compliance { &mut self.0.compliance_days } else { &mut self.0.days };
+        own.replace(days).is_some()
+    }
+
     pub(super) fn keep(&self) -> Keep {
         let fields = &self.0;
         let counts = [

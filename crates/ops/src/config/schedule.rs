@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::parse_duration;
 
 /// A cron expression, checked; without a time zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema)]
 pub(super) struct Cron(String);
 
 /// A time zone by its name in the IANA database.
@@ -45,6 +45,21 @@ impl Default for Zone {
     }
 }
 
+impl Zone {
+    /// With its rules.
+    #[must_use]
+    pub fn rules(&self) -> TimeZone {
+        // It was looked up when it was read.
+        TimeZone::get(&self.0).unwrap_or(TimeZone::UTC)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
 impl<'de> Deserialize<'de> for Zone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
@@ -59,19 +74,29 @@ impl<'de> Deserialize<'de> for Zone {
 
 impl<'de> Deserialize<'de> for Cron {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let cron = Self(String::deserialize(deserializer)?);
-        match cron.within(&Zone::default()) {
-            Ok(_) => Ok(cron),
-            Err(why) => Err(de::Error::custom(format!(
-                "`{}` is no cron expression ({why}): write minute, hour, day of month, month and day of week, as in `0 2 * * *`, \
-                 or @hourly, @daily, @weekly, @monthly",
-                cron.0
-            ))),
-        }
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 
 impl Cron {
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let cron = Self(text.to_owned());
+        match cron.within(&Zone::default()) {
+            Ok(_) => Ok(cron),
+            Err(why) => Err(format!(
+                "`{text}` is no cron expression ({why}): write minute, hour, day of month, month and day of week, as in `0 2 * * *`, \
+                 or @hourly, @daily, @weekly, @monthly"
+            )),
+        }
+    }
+
+    /// As it is written.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// In a time zone.
     ///
     /// # Errors
@@ -109,6 +134,17 @@ impl When {
         match self {
             Self::At(times) => times.next(after),
             Self::Every(time) => after.checked_add(*time).ok(),
+        }
+    }
+
+    /// From when on it was left out, when it was last done then: where dates say it, when the one behind the next has come; else
+    /// `slack` after it was due.
+    #[must_use]
+    pub fn missed(&self, last: Timestamp, slack: Duration) -> Option<Timestamp> {
+        let due = self.next(last)?;
+        match self {
+            Self::At(_) => self.next(due),
+            Self::Every(_) => due.checked_add(slack).ok(),
         }
     }
 

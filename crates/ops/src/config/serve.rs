@@ -34,17 +34,26 @@ pub struct Serve {
 }
 
 /// As the configuration has it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Fields {
+pub(super) struct Fields {
+    /// Where: an address and a port.
     listen: Option<String>,
+    /// `env:NAME` or `file:PATH` of what whoever looks must know.
     token: Option<String>,
+    /// Its certificate, in PEM.
     tls_cert: Option<PathBuf>,
+    /// The key of that, in PEM.
     tls_key: Option<PathBuf>,
+    /// Who signs certificates of those who may look, in PEM.
     client_ca: Option<PathBuf>,
+    /// Whether `/metrics` asks for the token too.
     metrics_token: Option<bool>,
+    /// How many runs at once.
     parallel: Option<u32>,
+    /// How often the journal is read.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     refresh: Option<Duration>,
 }
 

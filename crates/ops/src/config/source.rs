@@ -9,6 +9,7 @@ use super::assertion::Assertion;
 use super::retention::Retention;
 use super::schedule::{Cron, duration};
 use super::section::Section;
+use super::slo::Slo;
 use super::task::Task;
 use super::text::Node;
 use super::value::{Setting, Text, Variable, text};
@@ -30,32 +31,52 @@ pub struct Source {
 }
 
 /// What may be said of one source, or of all.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Terms {
+    /// When it is backed up: a cron expression.
     pub(super) schedule: Option<Cron>,
+    /// A backup that takes longer is ended, and has failed.
     #[serde(deserialize_with = "duration")]
-    pub(super) jitter: Option<Duration>,
-    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     pub(super) timeout: Option<Duration>,
+    /// How much later than its date it may be begun.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
+    pub(super) jitter: Option<Duration>,
+    /// What is kept of it.
     pub(super) retention: Option<Retention>,
+    /// How old the newest snapshot may become.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     pub(super) expect_every: Option<Duration>,
+    /// How much may be lost: the recovery point objective.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     pub(super) rpo: Option<Duration>,
+    /// How long a restore may take: the recovery time objective.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     pub(super) rto: Option<Duration>,
+    /// How long a backup may take before somebody is told.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     pub(super) max_duration: Option<Duration>,
+    /// By how much a size may differ from what is usual.
     pub(super) max_size_change_percent: Option<u32>,
+    /// How old the newest segment of its log may become.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     pub(super) max_wal_lag: Option<Duration>,
+    /// What must be true of a restored database.
     pub(super) assertions: Vec<Assertion>,
+    /// What share of what is tried is to succeed.
+    pub(super) slo: Option<Slo>,
 }
 
 impl Terms {
     /// As its fields are called.
-    pub(super) const NAMES: [&str; 11] = [
+    pub(super) const NAMES: [&str; 12] = [
         "schedule",
         "jitter",
         "timeout",
@@ -67,10 +88,14 @@ impl Terms {
         "max_size_change_percent",
         "max_wal_lag",
         "assertions",
+        "slo",
     ];
 }
 
 impl Source {
+    /// Fields that are its own, and no options of its backup.
+    pub(super) const OWN: [&str; 3] = ["engine", "environment", "verify"];
+
     pub(super) fn read(line: usize, node: Node, problems: &mut Vec<Problem>) -> Self {
         let (terms, mut rest) = Section::split(node, &Terms::NAMES, problems);
         let mut source = Self { line, terms: terms.read(problems), ..Self::default() };
@@ -93,7 +118,7 @@ impl Source {
         if source.engine.is_none()
             && let Some(option) = source.options.first()
         {
-            let known = Terms::NAMES.iter().copied().chain(["engine", "environment", "verify"]);
+            let known = Terms::NAMES.iter().copied().chain(Self::OWN);
             let what = super::text::unknown(&option.name, known);
             problems.push(Problem {
                 line: option.line,

@@ -8,12 +8,14 @@ use super::parse_bytes;
 const WARN_PERCENT: u32 = 80;
 
 /// How large a repository may become.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
     /// Bytes.
     #[serde(deserialize_with = "bytes")]
+    #[schemars(with = "super::schema::Size")]
     pub capacity: Option<u64>,
+    /// From which share of it on somebody is told.
     warn_percent: Option<u32>,
 }
 

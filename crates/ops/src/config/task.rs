@@ -19,11 +19,14 @@ pub struct Task {
 }
 
 /// When something is due; by neither, only by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Due {
+    /// When it is due: a cron expression.
     pub(super) schedule: Option<Cron>,
+    /// So long after the last time it is due.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
     pub(super) every: Option<Duration>,
 }
 
@@ -37,7 +40,7 @@ impl Due {
 }
 
 impl Task {
-    const OWN: [&str; 2] = ["schedule", "every"];
+    pub(super) const OWN: [&str; 2] = ["schedule", "every"];
 
     pub(super) fn read(node: Node, problems: &mut Vec<Problem>) -> Self {
         let line = node.line;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use strongroom_format::SnapshotId;
 use strongroom_format::manifest::{Manifest, Totals};
 
+use crate::Cause;
 use crate::run::{Ended, RunResult};
 
 /// A backup, or a task of the repository.
@@ -20,6 +21,8 @@ pub struct Attempt {
     pub host: String,
     /// What went wrong.
     pub error: Option<String>,
+    /// Of what kind that was; `None` where nothing went wrong, or nobody said it.
+    pub cause: Option<Cause>,
     /// The exit code of the command, where one was run.
     pub exit_code: Option<i32>,
     /// What it made.
@@ -64,6 +67,15 @@ pub(super) struct VerifyNote {
     age_seconds: Option<f64>,
 }
 
+/// What `verify` notes when it comes to nothing.
+#[derive(Deserialize)]
+pub(super) struct FailedVerifyNote {
+    pub(super) error: String,
+    pub(super) cause: Cause,
+    #[serde(default)]
+    pub(super) host: String,
+}
+
 /// What `check` notes.
 #[derive(Deserialize)]
 pub(super) struct CheckNote {
@@ -85,6 +97,7 @@ impl Attempt {
             result: if unreadable > 0 { RunResult::Partly } else { RunResult::Done },
             host: manifest.host.clone(),
             error: None,
+            cause: None,
             exit_code: None,
             snapshot: Some(id),
             sizes: Sizes { logical: bytes, new: new_bytes, stored: stored_bytes },
@@ -98,6 +111,7 @@ impl Attempt {
             result: RunResult::Failed,
             host,
             error: Some(error),
+            cause: None,
             exit_code: None,
             snapshot: None,
             sizes: Sizes::default(),
@@ -111,6 +125,7 @@ impl Attempt {
             result: ended.result,
             host: ended.host.clone(),
             error: ended.error.clone(),
+            cause: ended.cause,
             exit_code: ended.exit_code,
             snapshot: ended.snapshot.as_ref().and_then(|id| SnapshotId::from_hex(id)),
             sizes: Sizes::default(),
@@ -133,6 +148,7 @@ impl Attempt {
         if run.result == RunResult::Failed {
             self.result = RunResult::Failed;
             self.error = self.error.take().or_else(|| run.error.clone());
+            self.cause = self.cause.or(run.cause);
         }
     }
 

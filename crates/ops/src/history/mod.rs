@@ -11,7 +11,10 @@ use strongroom_format::manifest::Manifest;
 use strongroom_repository::history::PastEntry;
 use strongroom_repository::{Repository, RepositoryError};
 
+use self::attempt::FailedVerifyNote;
 pub use self::attempt::{Attempt, RestoreTest, Sizes};
+use crate::Cause;
+use crate::audit::{DRILL, Drill};
 use crate::backup::{FAILED_EVENT, FailedNote};
 use crate::notify::{SENT, Sent};
 use crate::run::{BEGAN, Began, ENDED, Ended, LEASE, RunResult, Work};
@@ -46,6 +49,9 @@ pub struct History {
     tests: BTreeMap<String, Vec<RestoreTest>>,
     tasks: BTreeMap<Work, Vec<Attempt>>,
     last: BTreeMap<(Work, Option<String>), Timestamp>,
+    drills: Vec<(Timestamp, Drill)>,
+    /// Reading stored data ended for it; backups and tasks are counted by their attempts.
+    kms_errors: u64,
     running: Vec<Running>,
     left_out: BTreeMap<(Work, Option<String>), Vec<Timestamp>>,
     sent: Sent,
@@ -118,7 +124,8 @@ impl History {
             }
             FAILED_EVENT => {
                 if let Ok(failed) = serde_json::from_str::<FailedNote>(&note.detail) {
-                    let attempt = Attempt::failed(time, failed.host, failed.error);
+                    let cause = failed.cause;
+                    let attempt = Attempt { cause, ..Attempt::failed(time, failed.host, failed.error) };
                     self.backups.entry(failed.source).or_default().push(attempt);
                 }
             }
@@ -136,10 +143,38 @@ impl History {
                     self.tasks.entry(Work::Check).or_default().push(Attempt::of_check(&detail, time));
                 }
             }
+            "verify-failed" => self.verify_failed(time, note),
+            "restore-failed" | "copy-out-failed" => {
+                let failed = serde_json::from_str::<FailedVerifyNote>(&note.detail);
+                self.kms_errors += u64::from(failed.is_ok_and(|failed| failed.cause == Cause::Kms));
+            }
+            DRILL => {
+                if let Ok(drill) = serde_json::from_str::<Drill>(&note.detail) {
+                    self.drills.push((drill.held.unwrap_or(time), drill));
+                    self.drills.sort_by_key(|(held, _)| *held);
+                }
+            }
             SENT => self.sent = serde_json::from_str(&note.detail).unwrap_or_default(),
             "prune" => self.done(Work::Prune, None, time),
             _ => {}
         }
+    }
+
+    /// A restore test that came to nothing; one that somebody ended, or asked for wrongly, tested nothing.
+    fn verify_failed(&mut self, time: Timestamp, note: &NoteBody) {
+        let source = note.snapshot.and_then(|id| self.sources.get(&id).cloned());
+        let (Some(source), Ok(failed)) = (source, serde_json::from_str::<FailedVerifyNote>(&note.detail))
+        else {
+            return;
+        };
+        self.kms_errors += u64::from(failed.cause == Cause::Kms);
+        if failed.cause.is_of_people() {
+            return;
+        }
+        self.done(Work::Verify, Some(source.clone()), time);
+        let attempt = Attempt::failed(time, failed.host, failed.error);
+        let test = RestoreTest { snapshot: note.snapshot, ..RestoreTest::failed(attempt) };
+        self.tests.entry(source).or_default().push(test);
     }
 
     fn began(&mut self, number: u64, time: Timestamp, began: Began) {
@@ -183,6 +218,7 @@ impl History {
             (Work::Verify, Some(source)) => {
                 let known = self.tests.entry(source).or_default();
                 if ended.result != RunResult::Done && known.last().is_none_or(|last| last.time < since) {
+                    self.kms_errors += u64::from(attempt.cause == Some(Cause::Kms));
                     known.push(RestoreTest::failed(attempt));
                 }
             }
@@ -227,6 +263,18 @@ impl History {
     #[must_use]
     pub fn tasks(&self, work: Work) -> &[Attempt] {
         self.tasks.get(&work).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Drills, oldest first: when they were held, and what was noted of them.
+    #[must_use]
+    pub fn drills(&self) -> &[(Timestamp, Drill)] {
+        &self.drills
+    }
+
+    /// How often a restore, or a restore test, ended because the key management service was not to be had.
+    #[must_use]
+    pub fn kms_errors(&self) -> u64 {
+        self.kms_errors
     }
 
     /// What of what was found was told to whom.
@@ -304,6 +352,7 @@ mod tests {
             snapshot: None,
             error: None,
             left_out: None,
+            cause: None,
         }
     }
 

@@ -63,7 +63,10 @@ impl OpenFile {
                     bytes.resize(bytes.len() + (to - from), 0);
                 } else {
                     let chunk = reader.chunk(item.id)?;
-                    let part = chunk.as_bytes().get(from..to).filter(|_| chunk.as_bytes().len() == item.length as usize);
+                    let part = chunk
+                        .as_bytes()
+                        .get(from..to)
+                        .filter(|_| chunk.as_bytes().len() == item.length as usize);
                     bytes.extend_from_slice(part.ok_or_else(|| RepositoryError::Inconsistent {
                         object: format!("chunk {}", item.id),
                         reason: "it has another length than the list says".into(),

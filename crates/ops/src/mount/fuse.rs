@@ -111,7 +111,8 @@ impl Snapshots {
             ctime: time(metadata.map_or(made, |metadata| metadata.ctime_ns)),
             crtime: UNIX_EPOCH,
             kind,
-            perm: metadata.map_or(bare_mode, |metadata| u16::try_from(metadata.mode & 0o7777).unwrap_or(bare_mode)),
+            perm: metadata
+                .map_or(bare_mode, |metadata| u16::try_from(metadata.mode & 0o7777).unwrap_or(bare_mode)),
             nlink: if kind == FileType::Directory { 2 } else { 1 },
             uid,
             gid,
@@ -123,14 +124,21 @@ impl Snapshots {
 
     fn look_up(&self, parent: INodeNo, name: &OsStr) -> Result<FileAttr, Errno> {
         let parent = self.node(parent)?;
-        let found = self.view.child(self.reader, &parent.place, name.as_bytes()).map_err(|error| told(&error))?;
+        let found =
+            self.view.child(self.reader, &parent.place, name.as_bytes()).map_err(|error| told(&error))?;
         let node = found.ok_or(Errno::ENOENT)?;
         let ino = self.inodes.looked_up(node.clone());
         Ok(self.attributes(&node, ino))
     }
 
     /// Fills an answer with what a folder has from that offset on.
-    fn list(&self, ino: INodeNo, handle: FileHandle, offset: u64, reply: &mut ReplyDirectory) -> Result<(), Errno> {
+    fn list(
+        &self,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        reply: &mut ReplyDirectory,
+    ) -> Result<(), Errno> {
         let folder = self.node(ino)?;
         let listing = self.listings.get(handle)?;
         let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +179,11 @@ impl Snapshots {
         }
     }
 
-    fn xattr(&self, ino: INodeNo, wanted: impl Fn(&[(Vec<u8>, Vec<u8>)]) -> Option<Vec<u8>>) -> Result<Vec<u8>, Errno> {
+    fn xattr(
+        &self,
+        ino: INodeNo,
+        wanted: impl Fn(&[(Vec<u8>, Vec<u8>)]) -> Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, Errno> {
         let node = self.node(ino)?;
         let metadata = node.entry.as_deref().and_then(|entry| entry.metadata.as_ref());
         wanted(metadata.map_or(&[], |metadata| &metadata.xattrs)).ok_or(Errno::NO_XATTR)
@@ -212,7 +224,9 @@ impl Filesystem for Snapshots {
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let content = self.node(ino).map(|node| node.entry.and_then(|entry| entry.content().cloned()));
         match content {
-            Ok(Some(content)) => reply.opened(self.open.add(OpenFile::new(content)), FopenFlags::FOPEN_KEEP_CACHE),
+            Ok(Some(content)) => {
+                reply.opened(self.open.add(OpenFile::new(content)), FopenFlags::FOPEN_KEEP_CACHE)
+            }
             Ok(None) => reply.error(Errno::EINVAL),
             Err(error) => reply.error(error),
         }
@@ -229,9 +243,10 @@ impl Filesystem for Snapshots {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let read = self.open.get(handle).and_then(|file| {
-            file.read(self.reader, &self.ahead, offset, size).map_err(|error| told(&error))
-        });
+        let read = self
+            .open
+            .get(handle)
+            .and_then(|file| file.read(self.reader, &self.ahead, offset, size).map_err(|error| told(&error)));
         match read {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(error),

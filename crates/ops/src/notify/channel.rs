@@ -51,7 +51,7 @@ pub struct Mail {
 }
 
 /// As the configuration has it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Fields {
     smtp: Option<String>,
@@ -63,6 +63,7 @@ pub(crate) struct Fields {
     authorization: Option<String>,
     min_severity: Option<Severity>,
     #[serde(deserialize_with = "crate::config::duration")]
+    #[schemars(with = "crate::config::Span")]
     repeat_every: Option<Duration>,
 }
 

@@ -10,6 +10,7 @@ mod webhook;
 
 use jiff::Timestamp;
 
+pub(crate) use self::channel::Fields;
 pub use self::channel::{Address, Channel};
 pub use self::message::Message;
 pub use self::sent::{SENT, Sent};

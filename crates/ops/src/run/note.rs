@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Cause;
+
 /// The event of the first note of a run, and of those by which it goes on.
 pub(crate) const BEGAN: &str = "run-began";
 /// The event of its last.
@@ -90,6 +92,9 @@ pub struct Ended {
     /// Its next date, which came before it ended and is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<Timestamp>,
+    /// Of what kind that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// How a run ended.

@@ -33,6 +33,10 @@ pub enum Kind {
     CheckFailed,
     /// Forgetting or pruning failed.
     MaintenanceFailed,
+    /// A drill is due.
+    DrillMissed,
+    /// The last drill of its kind was not passed.
+    DrillFailed,
     /// The repository is nearly as large as it may become.
     StorageNearCapacity,
     /// The repository cannot be opened: its keys are not to be had, or the store is not.
@@ -40,7 +44,9 @@ pub enum Kind {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It should be looked at.
@@ -84,6 +90,8 @@ impl Kind {
             Self::WalGap => "wal-gap",
             Self::CheckFailed => "check-failed",
             Self::MaintenanceFailed => "maintenance-failed",
+            Self::DrillMissed => "drill-missed",
+            Self::DrillFailed => "drill-failed",
             Self::StorageNearCapacity => "storage-near-capacity",
             Self::NoAccess => "no-access",
         }
@@ -117,6 +125,8 @@ impl Kind {
                 "run it by hand to see why: `strongroom run --only forget --only prune`"
             }
             Self::StorageNearCapacity => "shorten the retention and prune, or make room and raise `capacity`",
+            Self::DrillMissed => "practise it, then `strongroom drill record NAME`",
+            Self::DrillFailed => "mend what it showed, practise again, then `strongroom drill record NAME`",
             Self::NoAccess => "look at the store and at the keys (KMS, key file): `strongroom snapshots`",
         }
     }
@@ -139,6 +149,8 @@ impl Kind {
             | Self::RestoreTestMissed
             | Self::RestoreSlow
             | Self::MaintenanceFailed
+            | Self::DrillMissed
+            | Self::DrillFailed
             | Self::StorageNearCapacity => Severity::Warning,
         }
     }

@@ -1,6 +1,7 @@
 //! How things stand: what the configuration expects, beside what happened. A pure function of both and of the time, from which metrics,
 //! alerts and reports are made, so that all of them say the same.
 
+mod drill;
 mod finding;
 mod log;
 mod source;
@@ -8,9 +9,11 @@ mod source;
 use jiff::Timestamp;
 use strongroom_repository::Repository;
 
+pub use self::drill::DrillStatus;
 pub use self::finding::{Finding, Kind, Severity};
 pub use self::log::LogStatus;
 pub use self::source::SourceStatus;
+use crate::Cause;
 use crate::config::Config;
 use crate::history::{Attempt, History};
 use crate::notify::Sent;
@@ -23,18 +26,22 @@ pub struct Status {
     pub now: Timestamp,
     /// Of the configuration's sources in its order, then of those that only the repository knows.
     pub sources: Vec<SourceStatus>,
+    /// What people practise, in the order of the configuration, then what only notes tell of.
+    pub drills: Vec<DrillStatus>,
     /// Bytes of packs that count.
     pub bytes: u64,
     /// How large it may become.
     pub capacity: Option<u64>,
     /// The logs that are archived.
     pub logs: Vec<LogStatus>,
+    /// All checks, oldest first.
+    pub checks: Vec<Attempt>,
     /// The last check.
     pub check: Option<Attempt>,
     /// The last forgetting and pruning by the configuration.
     pub maintenance: Vec<(Work, Attempt)>,
-    /// Attempts of any kind that ended because keys were not to be had.
-    pub access_errors: u64,
+    /// Attempts of any kind that ended because the key management service was not to be had.
+    pub kms_errors: u64,
     /// What of it was told to whom.
     pub sent: Sent,
     /// What somebody should know, the worst first.
@@ -122,20 +129,26 @@ impl Status {
         let check = history.tasks(Work::Check).last().cloned();
         let last = |work: Work| history.tasks(work).last().map(|last| (work, last.clone()));
         let maintenance: Vec<_> = [Work::Forget, Work::Prune].into_iter().filter_map(last).collect();
-        let failed_for_access = |attempt: &&Attempt| attempt.exit_code == Some(ACCESS);
+        // Notes of runs that did not say what kind of cause there was had only their exit code.
+        let failed_for_kms = |attempt: &&Attempt| match attempt.cause {
+            Some(cause) => cause == Cause::Kms,
+            None => attempt.exit_code == Some(ACCESS),
+        };
         let backups = names.iter().flat_map(|name| history.backups(name));
         let tasks = [Work::Forget, Work::Prune, Work::Check].into_iter().flat_map(|work| history.tasks(work));
-        let access_errors = backups.chain(tasks).filter(failed_for_access).count() as u64;
+        let kms_errors = history.kms_errors() + backups.chain(tasks).filter(failed_for_kms).count() as u64;
         let capacity = config.storage.capacity;
         let mut status = Self {
             now,
+            drills: DrillStatus::all(history, config, &sources),
             sources,
             bytes,
             capacity,
             logs,
+            checks: history.tasks(Work::Check).to_vec(),
             check,
             maintenance,
-            access_errors,
+            kms_errors,
             sent: history.sent().clone(),
             findings: Vec::new(),
         };
@@ -149,6 +162,7 @@ impl Status {
         for log in &self.logs {
             findings.extend(log.findings(config.expectations(&log.source).max_wal_lag, self.now));
         }
+        findings.extend(self.drills.iter().flat_map(|drill| drill.findings(self.now)));
         let mut add = |kind: Kind, since, what| {
             findings.push(Finding { kind, severity: kind.severity(), source: None, since, what });
         };

@@ -62,6 +62,7 @@ mod tests {
             result: RunResult::Done,
             host: String::new(),
             error: None,
+            cause: None,
             exit_code: None,
             snapshot: strongroom_format::SnapshotId::from_hex(&"ab".repeat(32)),
             sizes: Sizes { logical, new: 0, stored },

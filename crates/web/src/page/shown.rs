@@ -112,6 +112,8 @@ fn word(finding: &Finding) -> &'static str {
         Kind::WalGap => "log has gaps",
         Kind::CheckFailed => "check failed",
         Kind::MaintenanceFailed => "maintenance failed",
+        Kind::DrillMissed => "drill missed",
+        Kind::DrillFailed => "drill failed",
         Kind::StorageNearCapacity => "nearly full",
         Kind::NoAccess => "no access",
     }

@@ -18,7 +18,7 @@ use crate::output::{line, text};
 use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Monitor) -> anyhow::Result<Outcome> {
-    let config = config(context)?;
+    let config = configured::config_if_any(context)?;
     let (status, mut repository) = match look(context, &config) {
         Ok(looked) => looked,
         Err(error) => {
@@ -48,15 +48,6 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Monitor) -> anyhow::Result<
     let all_told = !arguments.alerts || alerts::tell(context, &config, &status, &mut repository)?;
     let is_bad = is_check && status.is_critical();
     Ok(if is_bad || !all_told { Outcome::Code(FAILED) } else { Outcome::Done })
-}
-
-fn config(context: &Context<'_>) -> anyhow::Result<Config> {
-    let path = configured::path(context.global.config.as_ref());
-    if context.global.config.is_none() && !path.exists() {
-        context.terminal.say("there is no configuration: nothing says what is expected");
-        return Ok(Config::default());
-    }
-    Ok(Config::read(&path)?)
 }
 
 fn look(context: &Context<'_>, config: &Config) -> anyhow::Result<(Status, Repository)> {

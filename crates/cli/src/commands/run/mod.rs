@@ -21,7 +21,11 @@ use crate::{clock, render, signals};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Run) -> anyhow::Result<Outcome> {
     let path = configured::path(context.global.config.as_ref());
-    let config = Config::read(&path)?;
+    let (config, _) = configured::read(&path)?;
+    if config.is_off {
+        context.terminal.warn("nothing is done: BACKUP_ENABLED says that backups are off");
+        return Ok(Outcome::Done);
+    }
     check_names(&config, &arguments.sources)?;
     let mut repository = context.open()?;
     let chosen = Chosen {

@@ -8,12 +8,14 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use strongroom_keys::random::{OsRandom, Random as _};
+use strongroom_ops::Cause;
 use strongroom_ops::config::{Config, Task, Text, Variable};
 use strongroom_ops::history::History;
 use strongroom_ops::run::{Began, Due, Ended, Job, LEASE, RunResult, Work};
 use strongroom_repository::Repository;
 
 use super::child::{self, Said};
+use crate::audit;
 use crate::configured::{self, Words};
 use crate::context::{Context, host_of_run};
 use crate::exit::PARTLY;
@@ -52,6 +54,7 @@ impl Step<'_, '_> {
             snapshot: None,
             error,
             left_out: None,
+            cause: None,
         };
         // Held until it has ended.
         let _lock = match self.lock() {
@@ -118,7 +121,8 @@ impl Step<'_, '_> {
         history: &mut History,
         own: &Began,
     ) -> anyhow::Result<Option<String>> {
-        let (event, detail) = own.to_note();
+        let (event, mut detail) = own.to_note();
+        audit::sign(&mut detail);
         let number = repository.note(event, None, &detail.to_string())?;
         history.read_on(repository)?;
         if self.due.is_some_and(|due| due.is_done(history)) {
@@ -176,8 +180,13 @@ impl Step<'_, '_> {
             (_, Some(timeout)) => Some(format!("it was ended after {} s (timeout)", timeout.as_secs())),
             _ => Some(why()),
         };
+        let cause = match (&error, timeout.filter(|_| said.timed_out)) {
+            (None, _) => None,
+            (Some(_), Some(_)) => Some(Cause::Timeout),
+            (Some(_), None) => said.last("error").and_then(|error| error["cause"].as_str()).map(Cause::parse),
+        };
         let id = said.last("backup").and_then(|backup| backup["snapshot"].as_str());
-        Ended { exit_code: code, snapshot: id.map(str::to_owned), ..ended(result, error) }
+        Ended { exit_code: code, cause, snapshot: id.map(str::to_owned), ..ended(result, error) }
     }
 
     /// The command.

@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Serve) -> anyhow::Result<Outcome> {
     let path = configured::path(context.global.config.as_ref());
-    let config = Config::read(&path)?;
+    let (config, _) = configured::read(&path)?;
     let settings = Settings::new(arguments, &config)?;
     signals::be_patient().context("cannot listen for signals")?;
     let server = Server::new(ServerOptions {
@@ -82,7 +82,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Serve) -> anyhow::Result<Ou
 
 fn say(global: &Global) -> Box<dyn Fn(&str) + Send + Sync> {
     let global = global.clone();
-    Box::new(move |what| Context::within(&global).terminal.warn(what))
+    Box::new(move |what| Context::of(&global).terminal.warn(what))
 }
 
 fn tell_listening(context: &Context<'_>, settings: &Settings, listening: &Listening) {
@@ -154,7 +154,7 @@ impl Serving<'_, '_> {
         let (config, history, run) = (Arc::clone(config), Arc::clone(history), due.clone());
         let thread = std::thread::Builder::new().name(due.job.to_string());
         let begun = thread.spawn(move || {
-            let context = Context::within(&global);
+            let context = Context::of(&global);
             let went = go(&context, &config, &path, &run, &history);
             let went = went.unwrap_or_else(|error| Went::NotBegun(exit::describe(&error).0));
             // Whoever waits for it is there as long as it runs.
@@ -206,8 +206,8 @@ impl Serving<'_, '_> {
 
     /// A configuration that is wrong leaves all as it was.
     fn reload(&mut self) {
-        let read = Config::read(&self.path).map_err(anyhow::Error::from);
-        let read = read.and_then(|config| {
+        let read = configured::read(&self.path);
+        let read = read.and_then(|(config, _)| {
             let settings = Settings::new(self.arguments, &config)?;
             // It listens where it did.
             settings.access.check(self.settings.listen)?;

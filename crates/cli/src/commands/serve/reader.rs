@@ -89,7 +89,7 @@ impl Reader {
     }
 
     fn read_on(&self, woken: &Receiver<()>) {
-        let context = Context::within(&self.global);
+        let context = Context::of(&self.global);
         let mut open = None;
         let mut told = None;
         loop {

@@ -1,0 +1,64 @@
+//! Of `report`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::parsers::path_parser;
+use crate::selector;
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// In which form
+    #[arg(long, value_enum, default_value_t = ReportFormat::Markdown, value_name = "FORMAT")]
+    pub(crate) format: ReportFormat,
+    /// Of a month: 2026-10
+    #[arg(long, value_name = "MONTH", conflicts_with_all = ["quarter", "since", "until"])]
+    pub(crate) month: Option<String>,
+    /// Of a quarter: 2026-Q3
+    #[arg(long, value_name = "QUARTER", conflicts_with_all = ["since", "until"])]
+    pub(crate) quarter: Option<String>,
+    /// From then on: a time, or how long ago (default: 30d)
+    #[arg(long, value_name = "TIME", value_parser = parse_begin)]
+    pub(crate) since: Option<Timestamp>,
+    /// Up to then (default: now)
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub(crate) until: Option<Timestamp>,
+    /// Into a file, whole or not at all (default: standard output)
+    #[arg(long, short = 'o', value_name = "FILE", value_parser = path_parser())]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One page that needs nothing else, for screens and paper
+    Html,
+    Markdown,
+    /// For programs
+    Json,
+}
+
+/// As [`parse_moment`]; a day means its beginning.
+pub(super) fn parse_begin(text: &str) -> Result<Timestamp, String> {
+    match text.parse::<jiff::civil::Date>() {
+        Ok(date) if text.len() == 10 => {
+            let begin = date.to_zoned(jiff::tz::TimeZone::system()).map_err(|error| error.to_string())?;
+            Ok(begin.timestamp())
+        }
+        _ => parse_moment(text),
+    }
+}
+
+/// A time, or how long ago it is; a day means its end.
+pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = strongroom_ops::config::parse_duration(text)
+        && text.len() < 10
+    {
+        return Timestamp::now().checked_sub(ago).map_err(|_| format!("{text} is too long ago"));
+    }
+    let ms = selector::time_ms(text).map_err(|error| {
+        format!("{error}; write a time (2026-10-31, 2026-10-31T12:00:00Z), or how long ago (30d)")
+    })?;
+    Timestamp::from_millisecond(ms).map_err(|error| error.to_string())
+}
