@@ -65,7 +65,7 @@ fn charts_for(helm: &Path, version: &str) -> Vec<Rendered> {
             if more.starts_with("values-") {
                 render(path.clone(), config.clone(), &[values.clone(), path]);
             } else if more.starts_with("restore-") {
-                let name = at("tests/fixtures/kubernetes/restore-name.yaml").display().to_string();
+                let name = at("tests/tests/deploy/schemas/restore-name.yaml").display().to_string();
                 render(path.clone(), config.clone(), &[values.clone(), path, name]);
             }
         }
@@ -135,7 +135,7 @@ fn schemas(python: &Path, version: &str, folder: &Path) {
         let _ = schema.as_object_mut().unwrap().remove("$id");
         std::fs::write(folder.join(name), schema.to_string()).unwrap();
     }
-    let own = at("tests/fixtures/kubernetes");
+    let own = at("tests/tests/deploy/schemas");
     for name in files(&own, "json") {
         std::fs::copy(own.join(&name), folder.join(&name)).unwrap();
     }

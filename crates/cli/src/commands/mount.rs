@@ -55,6 +55,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
     mounted
         .unmount()
         .with_context(|| format!("{} is still mounted: leave it, then `umount {0}`", folder.display()))?;
+    // To be asked to stop is how it ends.
+    signals::settle();
     Ok(Outcome::Done)
 }
 
