@@ -38,18 +38,18 @@ fn files_are_there_as_they_were() {
     // More than is opened ahead, with a hole, and more names than are read at once.
     let mut long = noise(20 << 20, 1);
     long[3 << 20..7 << 20].fill(0);
-    sandbox.write("data/long", &long);
+    let _ = sandbox.write("data/long", &long);
     for number in 0..2100 {
-        sandbox.write(format!("data/many/{number:05}"), number.to_string());
+        let _ = sandbox.write(format!("data/many/{number:05}"), number.to_string());
     }
-    sandbox.write("data/many.txt", "behind all that lies in it");
+    let _ = sandbox.write("data/many.txt", "behind all that lies in it");
     symlink("many/00007", sandbox.path("data/link")).unwrap();
     std::fs::set_permissions(sandbox.path("data/many.txt"), PermissionsExt::from_mode(0o640)).unwrap();
     let data = sandbox.path("data");
     let first = sandbox.backup(["files", "--source", "a/b", data.to_str().unwrap()]);
-    sandbox.write("data/new", "only in the second");
-    sandbox.backup(["files", "--source", "a/b", data.to_str().unwrap()]);
-    sandbox.backup_stream("dump", b"of a stream");
+    let _ = sandbox.write("data/new", "only in the second");
+    let _second = sandbox.backup(["files", "--source", "a/b", data.to_str().unwrap()]);
+    let _ = sandbox.backup_stream("dump", b"of a stream");
 
     let folder = sandbox.path("shown");
     let Some(running) = mounted(&sandbox, &folder, &[]) else { return };
@@ -85,33 +85,34 @@ fn files_are_there_as_they_were() {
     // Nothing may be in use when it is unmounted.
     drop(file);
     running.signal(Signal::INT);
-    running.wait().assert_code(0);
+    let _ended = running.wait().assert_code(0);
     assert_eq!(names(folder), [""; 0]);
 }
 
 #[test]
 fn only_what_was_asked_for_is_shown() {
     let sandbox = Sandbox::new();
-    sandbox.backup_stream("one", b"1");
-    sandbox.backup_stream("two", b"2");
+    let _ = sandbox.backup_stream("one", b"1");
+    let _ = sandbox.backup_stream("two", b"2");
     let folder = sandbox.path("shown");
-    sandbox.write("full/file", "");
+    let _ = sandbox.write("full/file", "");
     let full = sandbox.path("full");
-    sandbox.run(["mount", full.to_str().unwrap()]).assert_code(2).assert_says(["is no empty folder"]);
+    let _refused =
+        sandbox.run(["mount", full.to_str().unwrap()]).assert_code(2).assert_says(["is no empty folder"]);
     std::fs::create_dir_all(&folder).unwrap();
     let unknown = sandbox.run(["mount", folder.to_str().unwrap(), "--source", "three"]);
-    unknown.assert_code(2).assert_says(["there is no snapshot of `three`"]);
+    let _refused = unknown.assert_code(2).assert_says(["there is no snapshot of `three`"]);
     let Some(running) = mounted(&sandbox, &folder, &["--source", "two"]) else { return };
     assert_eq!(names(folder.join("sources")), ["two"]);
     assert_eq!(std::fs::read(folder.join("latest/two")).unwrap(), b"2");
     // By whoever may, from outside.
     let unmounted = Command::new("umount").arg(&folder).output().unwrap();
     if unmounted.status.success() {
-        running.wait().assert_code(0);
+        let _ended = running.wait().assert_code(0);
     } else {
         running.signal(Signal::TERM);
-        running.wait().assert_code(0);
+        let _ended = running.wait().assert_code(0);
     }
     let trail = sandbox.run(["audit"]);
-    trail.assert_prints(["mount"]);
+    let _said = trail.assert_prints(["mount"]);
 }
