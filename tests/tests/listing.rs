@@ -89,9 +89,11 @@ fn latest_means_the_newest_that_fits() {
     let time = |id: &str| text(&sandbox.run(["show", id, "--json"]).assert_code(0).one("snapshot")["time"]);
     // The store's times are in milliseconds: a snapshot counts from its own on, and all of those with an equal one.
     let snapshots = sandbox.run(["snapshots", "--json"]).assert_code(0).all("snapshot");
+    // As times: as texts `05.12Z` comes behind `05.123Z`.
+    let moment = |time: &str| time.parse::<jiff::Timestamp>().unwrap();
     let newest_at = |time: &str, source: Option<&str>| {
         let fits = snapshots.iter().rfind(|s| {
-            text(&s["time"]).as_str() <= time && source.is_none_or(|source| s["source"] == source)
+            moment(&text(&s["time"])) <= moment(time) && source.is_none_or(|source| s["source"] == source)
         });
         text(&fits.unwrap()["id"])
     };

@@ -83,11 +83,6 @@ impl Counts {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let scratch = tempfile::tempdir().context("no temporary folder")?;
     let skipped_file = scratch.path().join("skipped");
-    // `cargo test` of the package that drives the binary does not build the binary.
-    let built = cargo()?.args(["build", "--quiet", "--locked", "--package", "strongroom"]).status();
-    if !built.context("cannot run cargo")?.success() {
-        return Ok(ExitCode::FAILURE);
-    }
     let Some(built) = binaries::build()? else { return Ok(ExitCode::FAILURE) };
     let binary = binary()?;
     let mut variables = vec![(SKIPPED_FILE_VARIABLE, skipped_file.clone()), (BINARY_VARIABLE, binary)];

@@ -44,12 +44,14 @@ struct Target {
     src_path: PathBuf,
 }
 
-/// Builds all of them; `None` when they do not build, which cargo has said then.
+/// Builds all of them, and the programs that they drive, at once: by themselves those would be built with fewer features, and all
+/// that they are made of twice. `None` when they do not build, which cargo has said then.
 pub(super) fn build() -> Result<Option<Vec<TestBinary>>> {
     let mut build = cargo()?;
-    build.args(["test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
+    build.args(["build", "--workspace", "--locked", "--bins", "--tests", "--examples"]);
+    build.arg("--message-format=json-render-diagnostics");
     let mut child =
-        build.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
+        build.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo build")?;
     let stdout = child.stdout.take().context("cargo has no standard output")?;
     let mut built = Vec::new();
     for line in BufReader::new(stdout).lines() {

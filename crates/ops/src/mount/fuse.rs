@@ -86,7 +86,7 @@ impl Snapshots {
 
     fn attributes(&self, node: &Node, ino: u64) -> FileAttr {
         let entry = node.entry.as_deref();
-        let made = self.view.snapshot(&node.place).map_or(0, |snapshot| snapshot.manifest.started_ns);
+        let made = self.view.snapshot(&node.place).map_or(0, |snapshot| snapshot.started_ns);
         let metadata = entry.and_then(|entry| entry.metadata.as_ref());
         let size = match &node.place {
             Place::Link(target) => target.len() as u64,

@@ -16,7 +16,7 @@ use strongroom_repository::state::Snapshot;
 use self::file::Ahead;
 use self::fuse::{Handles, Snapshots};
 use self::inodes::Inodes;
-use self::view::View;
+use self::view::{Shown, View};
 
 /// Questions of the kernel that are answered at once.
 const THREADS: usize = 4;
@@ -56,8 +56,14 @@ pub fn mount(
     allow_other: bool,
 ) -> io::Result<Mounted> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shown = |snapshot: Snapshot| Shown {
+        id: snapshot.id(),
+        source: snapshot.manifest.source,
+        started_ns: snapshot.manifest.started_ns,
+        tree: snapshot.manifest.tree,
+    };
     let snapshots = Snapshots {
-        view: View::new(snapshots),
+        view: View::new(snapshots.into_iter().map(shown).collect()),
         reader,
         ahead: Ahead::start(reader, threads),
         inodes: Inodes::default(),

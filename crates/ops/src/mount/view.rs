@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use strongroom_format::SnapshotId;
+use strongroom_format::node::TreeRef;
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::{EntryKind, TreeEntry};
 use strongroom_repository::RepositoryError;
-use strongroom_repository::state::Snapshot;
 use strongroom_repository::tree::{EntryCursor, NodeSource};
 
 use super::names;
@@ -61,6 +62,14 @@ pub(super) struct Child {
     pub(super) node: Node,
 }
 
+/// One snapshot that is shown.
+pub(super) struct Shown {
+    pub(super) id: SnapshotId,
+    pub(super) source: String,
+    pub(super) started_ns: i64,
+    pub(super) tree: TreeRef,
+}
+
 /// One source and its snapshots.
 struct Source {
     name: String,
@@ -70,22 +79,22 @@ struct Source {
 
 /// Snapshots as folders.
 pub(super) struct View {
-    snapshots: Vec<Snapshot>,
+    snapshots: Vec<Shown>,
     ids: BTreeMap<String, usize>,
     sources: Vec<Source>,
 }
 
 impl View {
     /// Of those snapshots, oldest first.
-    pub(super) fn new(snapshots: Vec<Snapshot>) -> Self {
+    pub(super) fn new(snapshots: Vec<Shown>) -> Self {
         let mut ids = BTreeMap::new();
         let mut sources: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
         for (number, snapshot) in snapshots.iter().enumerate() {
-            ids.insert(snapshot.id().short(), number);
-            let of_source = sources.entry(names::of_source(&snapshot.manifest.source)).or_default();
-            let mut name = names::of_time(snapshot.manifest.started_ns);
+            ids.insert(snapshot.id.short(), number);
+            let of_source = sources.entry(names::of_source(&snapshot.source)).or_default();
+            let mut name = names::of_time(snapshot.started_ns);
             if of_source.contains_key(&name) {
-                name = format!("{name}-{}", snapshot.id().short());
+                name = format!("{name}-{}", snapshot.id.short());
             }
             of_source.insert(name, number);
         }
@@ -94,7 +103,7 @@ impl View {
     }
 
     /// The snapshot that a place lies in.
-    pub(super) fn snapshot(&self, place: &Place) -> Option<&Snapshot> {
+    pub(super) fn snapshot(&self, place: &Place) -> Option<&Shown> {
         match place {
             Place::Snapshot(number) | Place::Entry(number, _) => self.snapshots.get(*number),
             _ => None,
@@ -123,7 +132,7 @@ impl View {
         let Some((snapshot, path)) = self.snapshots.get(number).zip(below(parent, name)) else {
             return Ok(None);
         };
-        let mut cursor = EntryCursor::new(nodes, &snapshot.manifest.tree)?;
+        let mut cursor = EntryCursor::new(nodes, &snapshot.tree)?;
         let found = match cursor.seek(&path)? {
             Some(entry) => Some(Some(Arc::new(entry))),
             None => cursor.next_entry()?.filter(|entry| entry.path.is_within(&path)).map(|_| None),
@@ -151,7 +160,7 @@ impl View {
             _ => return Ok(self.fixed(folder)),
         };
         let Some(snapshot) = self.snapshots.get(number) else { return Ok(Vec::new()) };
-        let mut cursor = EntryCursor::new(nodes, &snapshot.manifest.tree)?;
+        let mut cursor = EntryCursor::new(nodes, &snapshot.tree)?;
         let mut next = match (after, parent) {
             (Some(after), parent) => match below(parent, after) {
                 Some(path) => behind(&mut cursor, &path)?,
@@ -190,7 +199,7 @@ impl View {
             Place::Root => {
                 let mut children = vec![child("ids", Place::Ids), child("sources", Place::Sources)];
                 if let Some(last) = self.snapshots.last() {
-                    children.push(link("latest", format!("ids/{}", last.id().short())));
+                    children.push(link("latest", format!("ids/{}", last.id.short())));
                 }
                 children
             }
@@ -243,5 +252,131 @@ fn behind(cursor: &mut EntryCursor<'_>, path: &EntryPath) -> Result<Option<TreeE
                 next => return Ok(next),
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use strongroom_format::NodeId;
+    use strongroom_format::node::Node as Stored;
+    use strongroom_format::tree_entry::{Content, Metadata};
+    use strongroom_keys::Secret;
+    use strongroom_keys::derive::Identity;
+    use strongroom_repository::tree::{EntryShape, TreeBuilder};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Nodes(HashMap<NodeId, Vec<u8>>);
+
+    impl NodeSource for Nodes {
+        fn node(&self, id: NodeId) -> Result<Stored, RepositoryError> {
+            Ok(Stored::decode(&self.0[&id]).unwrap())
+        }
+    }
+
+    impl Nodes {
+        /// A tree of streams; of a path that ends in `/`, a folder that has an entry.
+        fn tree(&mut self, paths: &[&str]) -> TreeRef {
+            let identity = Identity::new(&Secret::new([5; 32]));
+            let mut builder = TreeBuilder::<EntryShape>::default();
+            let mut emit = |node: &Stored| {
+                let bytes = node.encode().unwrap();
+                let id = identity.node_id(&bytes);
+                self.0.insert(id, bytes);
+                Ok(id)
+            };
+            for path in paths {
+                let kind = match path.ends_with('/') {
+                    true => EntryKind::Directory,
+                    false => EntryKind::Stream(Content::Inline(Vec::new())),
+                };
+                let metadata = (kind == EntryKind::Directory).then(Metadata::default);
+                let path = EntryPath::new(path.trim_end_matches('/')).unwrap();
+                let entry = TreeEntry { path, kind, metadata, link_to: None };
+                builder.push(entry, &identity, &mut emit).unwrap();
+            }
+            let (root, level) = builder.finish(&identity, &mut emit).unwrap();
+            TreeRef { root, level, entries: paths.len() as u64, bytes: 0 }
+        }
+    }
+
+    fn shown(number: u8, source: &str, started_s: i64, tree: TreeRef) -> Shown {
+        let id = SnapshotId::from_hex(&format!("{number:02x}").repeat(32)).unwrap();
+        Shown { id, source: source.into(), started_ns: started_s * 1_000_000_000, tree }
+    }
+
+    fn names(view: &View, nodes: &Nodes, folder: &Place) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let after = names.last().map(|name| name.as_bytes().to_vec());
+            let children = view.children(nodes, folder, after.as_deref()).unwrap();
+            if children.is_empty() {
+                return names;
+            }
+            names.extend(children.into_iter().map(|child| String::from_utf8(child.name).unwrap()));
+        }
+    }
+
+    fn at(view: &View, nodes: &Nodes, path: &str) -> Option<Node> {
+        path.split('/')
+            .try_fold(Node::root(), |node, name| view.child(nodes, &node.place, name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn folders_are_there_with_and_without_an_entry() {
+        let mut nodes = Nodes::default();
+        let tree = nodes.tree(&["a/", "a/b/c", "a/b/d", "a!", "e/f", "g"]);
+        let view = View::new(vec![shown(1, "s", 0, tree)]);
+        let top = Place::Snapshot(0);
+        assert_eq!(names(&view, &nodes, &top), ["a", "a!", "e", "g"]);
+        let inner = at(&view, &nodes, "latest/a");
+        // A link leads there, and has nothing in it.
+        assert!(inner.is_none());
+        let of = |path: &str| at(&view, &nodes, &format!("ids/01010101/{path}"));
+        assert_eq!(names(&view, &nodes, &of("a").unwrap().place), ["b"]);
+        assert_eq!(names(&view, &nodes, &of("a/b").unwrap().place), ["c", "d"]);
+        assert_eq!(names(&view, &nodes, &of("e").unwrap().place), ["f"]);
+        assert!(of("a").unwrap().entry.is_some() && of("a/b").unwrap().entry.is_none());
+        assert!(of("g").unwrap().entry.is_some());
+        for missing in ["b", "a/b/e", "a/", "g/x", "..", "."] {
+            assert!(of(missing).is_none(), "{missing}");
+        }
+    }
+
+    #[test]
+    fn a_long_folder_is_listed_in_stretches() {
+        let mut nodes = Nodes::default();
+        let paths: Vec<String> = (0..BATCH * 2 + 3).map(|number| format!("d/{number:06}/x")).collect();
+        let tree = nodes.tree(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+        let view = View::new(vec![shown(1, "s", 0, tree)]);
+        let folder = at(&view, &nodes, "ids/01010101/d").unwrap().place;
+        let expected: Vec<String> = (0..BATCH * 2 + 3).map(|number| format!("{number:06}")).collect();
+        assert_eq!(names(&view, &nodes, &folder), expected);
+    }
+
+    #[test]
+    fn sources_have_their_snapshots_by_time() {
+        let mut nodes = Nodes::default();
+        let tree = nodes.tree(&["x"]);
+        let list = vec![
+            shown(1, "a/b", 0, tree),
+            shown(2, "c", 5, tree),
+            shown(3, "a/b", 0, tree),
+            shown(4, "a/b", 60, tree),
+        ];
+        let view = View::new(list);
+        assert_eq!(names(&view, &nodes, &Place::Root), ["ids", "sources", "latest"]);
+        assert_eq!(names(&view, &nodes, &Place::Sources), ["a%2Fb", "c"]);
+        let snapshots = names(&view, &nodes, &at(&view, &nodes, "sources/a%2Fb").unwrap().place);
+        let expected =
+            ["1970-01-01T00-00-00Z", "1970-01-01T00-00-00Z-03030303", "1970-01-01T00-01-00Z", "latest"];
+        assert_eq!(snapshots, expected);
+        let latest = at(&view, &nodes, "sources/a%2Fb/latest").unwrap();
+        assert_eq!(latest.place, Place::Link("1970-01-01T00-01-00Z".into()));
+        assert_eq!(at(&view, &nodes, "latest").unwrap().place, Place::Link("ids/04040404".into()));
+        assert!(View::new(Vec::new()).fixed(&Place::Root).len() == 2);
     }
 }

@@ -125,8 +125,8 @@ impl Kind {
                 "run it by hand to see why: `strongroom run --only forget --only prune`"
             }
             Self::StorageNearCapacity => "shorten the retention and prune, or make room and raise `capacity`",
-            Self::DrillMissed => "practise it, then `strongroom drill record NAME`",
-            Self::DrillFailed => "mend what it showed, practise again, then `strongroom drill record NAME`",
+            Self::DrillMissed => "hold it, then `strongroom drill record --kind NAME --result passed`",
+            Self::DrillFailed => "mend what it showed, hold it again, and note it: `strongroom drill record`",
             Self::NoAccess => "look at the store and at the keys (KMS, key file): `strongroom snapshots`",
         }
     }
