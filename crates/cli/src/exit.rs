@@ -116,7 +116,7 @@ fn kms_hint(error: &KmsError) -> Option<String> {
 /// Shows an error with its causes and what to do next; gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
     let code = code(error);
-    let message = with_causes(error);
+    let message = with_causes(error.as_ref());
     let hint = hint(error);
     if json {
         crate::output::line!(
@@ -133,13 +133,13 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> Outcome {
 
 /// What went wrong, why, and what to do about it, for somebody else to say; with the exit code.
 pub(crate) fn describe(error: &anyhow::Error) -> (String, u8) {
-    let message = with_causes(error);
+    let message = with_causes(error.as_ref());
     (hint(error).map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}")), code(error))
 }
 
 /// What went wrong and why; with the exit code.
 pub(crate) fn told(error: &anyhow::Error) -> (String, u8) {
-    (with_causes(error), code(error))
+    (with_causes(error.as_ref()), code(error))
 }
 
 /// Of what kind it is.
@@ -157,15 +157,12 @@ pub(crate) fn cause(error: &anyhow::Error) -> Cause {
     }
 }
 
-fn with_causes(error: &anyhow::Error) -> String {
-    let mut message = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !message.ends_with(&cause) {
-            message = format!("{message}: {cause}");
-        }
-    }
-    message
+/// What went wrong, and each cause that the text before it does not already end with.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.map(ToString::to_string).fold(error.to_string(), |message, cause| {
+        if message.ends_with(&cause) { message } else { format!("{message}: {cause}") }
+    })
 }
 
 fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {

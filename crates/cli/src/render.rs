@@ -2,22 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-
-/// Bytes in the largest fitting unit of 1024.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let mut value = count as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
+pub(crate) use strongroom_ops::words::{bytes, span};
 
 /// Milliseconds since 1970 in local time.
 pub(crate) fn time_ms(time: i64) -> String {
@@ -87,17 +72,6 @@ pub(crate) fn path_json(path: &strongroom_format::path::EntryPath) -> serde_json
     }
 }
 
-/// How long something lasted or is ago, in its two largest units: `3 d 4 h`.
-pub(crate) fn age(seconds: i64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, _, _) => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
-    }
-}
-
 /// What a delta did, to go behind something else; nothing for what was none.
 pub(crate) fn delta(is_delta: bool, written: u64, deleted: u64) -> String {
     if is_delta {
@@ -110,20 +84,6 @@ pub(crate) fn delta(is_delta: bool, written: u64, deleted: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        for (count, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1 << 20, "1.0 MiB"),
-            ((1 << 20) - 1, "1.0 MiB"),
-            (u64::MAX, "16.0 EiB"),
-        ] {
-            assert_eq!(bytes(count), text);
-        }
-    }
 
     #[test]
     fn columns_are_aligned() {

@@ -35,4 +35,5 @@ pub use command::{Command, CommandStream};
 pub use engine::{Engine, EngineError};
 pub use join::{JoinError, commit};
 pub use stdin::Stdin;
+pub use stored::part as path_part;
 pub use verdict::Verdict;

@@ -34,7 +34,8 @@ pub(crate) fn content(reader: &Reader<'_>, snapshot: &Snapshot, path: &str) -> R
 }
 
 /// A name as one part of a path: what separates parts, and what stands for other bytes, is written as `%` and two digits.
-pub(crate) fn part(name: &str) -> String {
+#[must_use]
+pub fn part(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for character in name.chars() {
         match character {

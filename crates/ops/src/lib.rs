@@ -23,6 +23,7 @@ pub mod status;
 pub mod wal_agent;
 pub mod wal_queue;
 pub mod wal_receive;
+pub mod words;
 
 pub use backup::{backup, backup_part, note_failure};
 pub use cause::Cause;

@@ -1,5 +1,7 @@
 //! Which part of a task is whose, where several workers share it.
 
+use std::fmt;
+
 /// Worker `number` of `of`: what a hash falls to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
@@ -22,6 +24,13 @@ impl Share {
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.number == 1
+    }
+}
+
+/// `2/8`
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
     }
 }
 

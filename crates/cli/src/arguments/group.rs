@@ -1,10 +1,8 @@
 //! Of workers that share a task, and of `commit`.
 
-use std::fmt;
 use std::time::Duration;
 
 use clap::Args;
-use strongroom_engines::s3::Shard;
 use strongroom_format::part::{COUNT_LIMIT, check_group};
 use strongroom_ops::config::parse_duration;
 use strongroom_repository::share::Share;
@@ -12,38 +10,13 @@ use strongroom_repository::share::Share;
 /// Which worker of a Kubernetes Indexed Job this is, from 0.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 
-/// Worker `number` of `of`, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ShardOf {
-    pub(crate) number: u32,
-    pub(crate) of: u32,
-}
-
-impl ShardOf {
-    /// Of what is read.
-    pub(crate) fn share(self) -> Share {
-        Share { number: self.number, of: self.of }
-    }
-
-    /// Of the keys of a bucket.
-    pub(crate) fn of_keys(self, depth: usize) -> Shard {
-        Shard { number: self.number, of: self.of, depth }
-    }
-}
-
-impl fmt::Display for ShardOf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.number, self.of)
-    }
-}
-
 /// `2/8`, or `auto/8` for a worker whose number the environment has.
-pub(super) fn parse_shard(text: &str) -> Result<ShardOf, String> {
+pub(super) fn parse_shard(text: &str) -> Result<Share, String> {
     let index = std::env::var(INDEX_VARIABLE).ok();
     shard_of(text, index.as_deref())
 }
 
-fn shard_of(text: &str, index: Option<&str>) -> Result<ShardOf, String> {
+fn shard_of(text: &str, index: Option<&str>) -> Result<Share, String> {
     let usage =
         "write I/N: this worker's number, from 1, and how many there are; or auto/N in an Indexed Job";
     let (number, of) = text.split_once('/').ok_or(usage)?;
@@ -68,7 +41,7 @@ fn shard_of(text: &str, index: Option<&str>) -> Result<ShardOf, String> {
     if of > COUNT_LIMIT {
         return Err(format!("{COUNT_LIMIT} workers at most"));
     }
-    Ok(ShardOf { number, of })
+    Ok(Share { number, of })
 }
 
 /// A group's name; set to nothing it is none.
@@ -84,7 +57,7 @@ pub(super) fn parse_group(text: &str) -> Result<String, String> {
 pub(crate) struct GroupArguments {
     /// Be worker I of N: back up only what falls to it. `auto/N` in an Indexed Job of Kubernetes (JOB_COMPLETION_INDEX)
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
-    pub(crate) shard: Option<ShardOf>,
+    pub(crate) shard: Option<Share>,
     /// With --shard: store a part of this group, which `commit --group` makes one snapshot of; a name is used once
     #[arg(long, env = "STRONGROOM_GROUP", value_name = "NAME", value_parser = parse_group)]
     pub(crate) group: Option<String>,
@@ -112,7 +85,7 @@ mod tests {
 
     #[test]
     fn workers_are_counted_from_one() {
-        let shard = |number, of| Ok(ShardOf { number, of });
+        let shard = |number, of| Ok(Share { number, of });
         assert_eq!(shard_of("2/8", None), shard(2, 8));
         assert_eq!(shard_of("2/8", Some("5")), shard(2, 8));
         assert_eq!(shard_of("auto/8", Some("0")), shard(1, 8));

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use strongroom_repository::check::JournalHead;
 use strongroom_repository::prune::MaxUnused;
 use strongroom_repository::retention::{Filter, GroupBy, Keep, Period, Rules};
+use strongroom_repository::share::Share;
 
-use super::group::{ShardOf, parse_shard};
+use super::group::parse_shard;
 use super::parsers::{parse_bytes, parse_keep, parse_max_unused, parse_percent};
 use strongroom_ops::config::parse_duration;
 
@@ -124,7 +125,7 @@ pub(crate) struct Check {
     /// Be worker I of N: read only this one's share of packs (`auto/N` in an Indexed Job of Kubernetes). Each looks at the
     /// journal and the index; trees and keys are the first one's
     #[arg(long, value_name = "I/N", value_parser = parse_shard, conflicts_with = "no_key")]
-    pub(crate) shard: Option<ShardOf>,
+    pub(crate) shard: Option<Share>,
     /// Threads (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

@@ -38,7 +38,7 @@ pub(crate) use self::backup::{
 pub(crate) use self::clickhouse::BackupClickHouse;
 pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
 pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
-pub(crate) use self::group::{Commit, GroupArguments, ShardOf};
+pub(crate) use self::group::{Commit, GroupArguments};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::hooks::HookArguments;
 pub(crate) use self::ledger::{BackupLedger, Integrity};

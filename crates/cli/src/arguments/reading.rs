@@ -143,7 +143,7 @@ pub(crate) struct RestoreToServer {
     /// ClickHouse: of a cluster that workers read, only shard I of N, as its server had it (default: the rows of all shards
     /// together)
     #[arg(long, value_name = "I/N", requires = "to", value_parser = super::group::parse_shard)]
-    pub(crate) shard: Option<super::ShardOf>,
+    pub(crate) shard: Option<strongroom_repository::share::Share>,
     /// Under another name; may be repeated. ClickHouse: DATABASE.TABLE=DATABASE.TABLE. OpenSearch: a regular expression of whole
     /// names: `logs-(.+)=restored-logs-$1`
     #[arg(long, value_name = "OLD=NEW", requires = "to")]

@@ -45,7 +45,7 @@ pub(crate) struct Verify {
     /// Be worker I of N: read only this one's share of the files, streams or objects, of snapshots that are tested by reading
     /// them (`auto/N` in an Indexed Job of Kubernetes)
     #[arg(long, value_name = "I/N", value_parser = super::group::parse_shard)]
-    pub(crate) shard: Option<super::ShardOf>,
+    pub(crate) shard: Option<strongroom_repository::share::Share>,
     /// Threads that fetch and decrypt (default: one a processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

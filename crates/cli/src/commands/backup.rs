@@ -16,10 +16,11 @@ use strongroom_format::manifest::Totals;
 use strongroom_repository::backup::group::{PartOf, Worked};
 use strongroom_repository::backup::{BackupOptions, BackupReport};
 use strongroom_repository::monitor::Monitor as _;
+use strongroom_repository::share::Share;
 
 use crate::arguments::{
     BackupCommand, BackupCommon, BackupFiles, BackupOpensearch, BackupPostgres, BackupRedis, BackupStdin,
-    GroupArguments, ShardOf,
+    GroupArguments,
 };
 use crate::context::{Context, TOOL, host_name, user_name};
 use crate::exit::{Outcome, PARTLY, Usage};
@@ -131,7 +132,7 @@ pub(crate) fn redis(context: &Context<'_>, arguments: &BackupRedis) -> anyhow::R
         return ran.context("no snapshot was made");
     }
     let temporary = arguments.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let share = arguments.group.shard.map(ShardOf::share);
+    let share = arguments.group.shard;
     let engine = Redis { target, temporary, share };
     let asked = Asked { source: engine.name(), words: Vec::new(), force: false, part };
     run_as(context, &engine, &arguments.common, asked, &Told::default).context("no snapshot was made")
@@ -220,7 +221,7 @@ const GROUP_HOST: &str = "group";
 /// The part that a worker is to store, if its group is to become one snapshot.
 pub(super) fn part_of(arguments: &GroupArguments) -> anyhow::Result<Option<PartOf>> {
     let Some(group) = arguments.group.clone().filter(|group| !group.is_empty()) else { return Ok(None) };
-    let Some(ShardOf { number, of }) = arguments.shard else {
+    let Some(Share { number, of }) = arguments.shard else {
         let text = "which worker of the group is this? --group (STRONGROOM_GROUP) needs --shard I/N";
         return Err(Usage(text.into()).into());
     };

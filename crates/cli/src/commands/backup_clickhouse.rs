@@ -8,7 +8,7 @@ use strongroom_engines::clickhouse::{ClickHouse, Selection};
 use strongroom_engines::http::HttpTarget;
 
 use super::backup::{self, Asked, MOST_JOBS, Told};
-use crate::arguments::{BackupClickHouse, ShardOf};
+use crate::arguments::BackupClickHouse;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context<'_>, arguments: &BackupClickHouse) -> anyhow
         },
         jobs: arguments.common.jobs.unwrap_or(JOBS).clamp(1, MOST_JOBS),
         fingerprints: !arguments.no_fingerprints,
-        share: arguments.group.shard.map(ShardOf::share),
+        share: arguments.group.shard,
     };
     let source =
         if names.is_empty() { engine.name().to_owned() } else { format!("clickhouse:{}", names.join(",")) };

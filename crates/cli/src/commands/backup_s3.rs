@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use strongroom_engines::Engine as _;
-use strongroom_engines::s3::{Bucket, BucketTarget, S3Error};
+use strongroom_engines::s3::{Bucket, BucketTarget, S3Error, Shard};
+use strongroom_repository::share::Share;
 use strongroom_store::StoreUrl;
 
 use super::backup::{self, Asked, MOST_JOBS, Told};
@@ -18,7 +19,8 @@ const MOST_REQUESTS: usize = MOST_JOBS * 8;
 pub(crate) fn backup(context: &Context<'_>, arguments: &BackupS3) -> anyhow::Result<Outcome> {
     let target = target(context, &arguments.bucket, &arguments.connection, arguments.ca_file.as_ref())?;
     let part = backup::part_of(&arguments.group)?;
-    let shard = arguments.group.shard.map(|shard| shard.of_keys(arguments.shard_depth));
+    let depth = arguments.shard_depth;
+    let shard = arguments.group.shard.map(|Share { number, of }| Shard { number, of, depth });
     let left_out = own_prefixes(context, &target, true)?;
     let name = format!("s3:{}/{}", target.bucket, target.prefix);
     let name = name.trim_end_matches('/');

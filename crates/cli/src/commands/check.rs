@@ -7,7 +7,7 @@ use strongroom_repository::check::{CheckOptions, CheckReport, Finding, Severity,
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::{Repository, RepositoryError};
 
-use crate::arguments::{Check, ShardOf};
+use crate::arguments::Check;
 use crate::audit::Reading;
 use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
@@ -44,7 +44,7 @@ fn look(context: &Context<'_>, repository: &mut Repository, arguments: &Check) -
         read_data: arguments.read_data,
         sample_percent: arguments.sample,
         keys: arguments.keys,
-        share: arguments.shard.map(ShardOf::share),
+        share: arguments.shard,
         workers: context.pack_readers(arguments.jobs),
     };
     let all: u64 = repository.state().packs.values().map(|pack| pack.length).sum();

@@ -28,23 +28,31 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Commit) -> anyhow::Result<O
     let committed = match repository.committed_group(&arguments.group)? {
         Some(committed) => committed,
         None => {
-            let group = parts(context, &mut repository, arguments)?;
-            context.terminal.say(&format!(
-                "joining {} parts of {}",
-                group.count(),
-                render::safe(group.source())
-            ));
-            let options = CommitOptions {
-                compression_level: LEVEL,
-                workers: context.workers(arguments.jobs),
-                uploads: context.uploads(),
-            };
-            strongroom_engines::commit(&mut repository, &group, &options, &context.terminal)?
+            let detail = json!({ "group": arguments.group });
+            context.performed(&mut repository, ("commit", None), detail, |repository| {
+                commit(context, repository, arguments)
+            })?
         }
     };
     context.terminal.finish();
     show(context, &repository, &arguments.group, &committed);
     Ok(if committed.totals.unreadable > 0 { Outcome::Code(PARTLY) } else { Outcome::Done })
+}
+
+fn commit(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    arguments: &Commit,
+) -> anyhow::Result<GroupCommit> {
+    let group = parts(context, repository, arguments)?;
+    let (count, source) = (group.count(), render::safe(group.source()));
+    context.terminal.say(&format!("joining {count} parts of {source}"));
+    let options = CommitOptions {
+        compression_level: LEVEL,
+        workers: context.workers(arguments.jobs),
+        uploads: context.uploads(),
+    };
+    Ok(strongroom_engines::commit(repository, &group, &options, &context.terminal)?)
 }
 
 /// All parts, once they are there.

@@ -6,15 +6,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 use strongroom_ops::mount::mount;
-use strongroom_repository::Repository;
+use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
+use strongroom_repository::{Repository, RepositoryError};
 
 use crate::arguments::Mount;
 use crate::audit::Reading;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
-use crate::signals;
+use crate::{exit, signals};
 
 /// Whether it was unmounted, or a signal came, is looked at this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,12 +37,18 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
     })?;
     // What the kernel asks may come until the process ends.
     let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::new(Box::leak(Box::new(repository)))));
-    let mounted = mount(reader, snapshots, folder, arguments.allow_other).with_context(|| {
-        format!(
-            "{} cannot be mounted (FUSE needs /dev/fuse, and for other users than root fusermount3)",
-            folder.display()
-        )
-    })?;
+    let global = context.global.clone();
+    let say = move |error: &RepositoryError| {
+        let text = exit::with_causes(error);
+        Context::of(&global).terminal.warn(&format!("a program was told of an input/output error: {text}"));
+    };
+    let mounted =
+        mount(reader, snapshots, folder, arguments.allow_other, Box::new(say)).with_context(|| {
+            format!(
+                "{} cannot be mounted (FUSE needs /dev/fuse, and for other users than root fusermount3)",
+                folder.display()
+            )
+        })?;
     if context.global.json {
         context
             .json(&json!({ "type": "mounted", "folder": folder.display().to_string(), "snapshots": shown }));
@@ -61,7 +68,12 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
 }
 
 fn is_empty_folder(folder: &Path) -> anyhow::Result<bool> {
-    let fail = || format!("{} cannot be read", folder.display());
+    let fail = || {
+        format!(
+            "{} cannot be read (if an earlier mount ended without unmounting it: `umount {0}`)",
+            folder.display()
+        )
+    };
     if !std::fs::metadata(folder).with_context(fail)?.is_dir() {
         return Ok(false);
     }

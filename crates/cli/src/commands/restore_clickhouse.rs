@@ -34,7 +34,7 @@ pub(super) fn to_server(
     };
     restored::into_server(context, repository, snapshot, |reader| {
         let tables = match asked.shard {
-            Some(shard) => Tables::open_shard(reader, snapshot, shard.share())?,
+            Some(shard) => Tables::open_shard(reader, snapshot, shard)?,
             None => Tables::open(reader, snapshot)?,
         };
         let done = tables.restore(&target, &switches, &context.terminal, context.readers(arguments.jobs))?;

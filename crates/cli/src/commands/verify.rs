@@ -22,7 +22,7 @@ use strongroom_repository::state::Snapshot;
 use super::backup::redis_password;
 use super::restore_redis::numbers;
 use super::{backup_clickhouse, backup_s3, restore_opensearch};
-use crate::arguments::{ShardOf, Verify};
+use crate::arguments::Verify;
 use crate::audit::{Reading, place};
 use crate::configured;
 use crate::context::{Context, tell_healed};
@@ -109,7 +109,7 @@ fn test(
         line!(
             "snapshot {} {result}: restored in {restore_seconds:.1} s, {} old",
             snapshot.id().short(),
-            render::age(age_seconds)
+            render::span(age_seconds)
         );
     }
     Ok(if is_good { Outcome::Done } else { Outcome::Code(DAMAGE) })
@@ -135,7 +135,7 @@ impl RestoreTest<'_, '_> {
     }
 
     fn share(&self) -> Option<Share> {
-        self.arguments.shard.map(ShardOf::share)
+        self.arguments.shard
     }
 
     fn programs(&self) -> Programs {

@@ -110,7 +110,7 @@ fn age_s(time_ms: u64, now_ms: i64) -> u64 {
 }
 
 fn seconds(count: u64) -> String {
-    render::age(i64::try_from(count).unwrap_or(i64::MAX))
+    render::span(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 fn row(log: &LogArchive, line: &LogTimeline, now_ms: i64) -> Vec<String> {

@@ -45,7 +45,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &WalExpire) -> anyhow::Resul
                 ranges: ranges.clone(),
                 reason: format!(
                     "no base backup needs it for {} before the newest",
-                    render::age(within_ms / 1000)
+                    render::span(within_ms / 1000)
                 ),
             })?;
         }

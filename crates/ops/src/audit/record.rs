@@ -175,6 +175,7 @@ impl Kind {
             "policy" | "init" => Self::Key,
             "object-lock" => Self::Upkeep,
             "sync" => Self::Copy,
+            "commit" => Self::Backup,
             "mount" => Self::Restore,
             "check-shard" => Self::Check,
             "verify-shard" => Self::Verify,

@@ -29,6 +29,7 @@ const NS: u64 = 1_000_000_000;
 pub(super) struct Snapshots {
     pub(super) view: View,
     pub(super) reader: &'static Reader<'static>,
+    pub(super) say: Box<dyn Fn(&RepositoryError) + Send + Sync>,
     pub(super) ahead: Ahead,
     pub(super) inodes: Inodes,
     pub(super) open: Handles<OpenFile>,
@@ -122,10 +123,21 @@ impl Snapshots {
         }
     }
 
+    /// Says what happened where people see it.
+    fn told(&self, error: &RepositoryError) -> Errno {
+        (self.say)(error);
+        match error {
+            RepositoryError::DataKey { .. } => Errno::EACCES,
+            _ => Errno::EIO,
+        }
+    }
+
     fn look_up(&self, parent: INodeNo, name: &OsStr) -> Result<FileAttr, Errno> {
         let parent = self.node(parent)?;
-        let found =
-            self.view.child(self.reader, &parent.place, name.as_bytes()).map_err(|error| told(&error))?;
+        let found = self
+            .view
+            .child(self.reader, &parent.place, name.as_bytes())
+            .map_err(|error| self.told(&error))?;
         let node = found.ok_or(Errno::ENOENT)?;
         let ino = self.inodes.looked_up(node.clone());
         Ok(self.attributes(&node, ino))
@@ -158,7 +170,7 @@ impl Snapshots {
                     return Ok(());
                 }
                 let read = self.view.children(self.reader, &folder.place, listing.last.as_deref());
-                listing.children = read.map_err(|error| told(&error))?.into();
+                listing.children = read.map_err(|error| self.told(&error))?.into();
                 match listing.children.back() {
                     Some(child) => listing.last = Some(child.name.clone()),
                     None => listing.has_ended = true,
@@ -243,10 +255,9 @@ impl Filesystem for Snapshots {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let read = self
-            .open
-            .get(handle)
-            .and_then(|file| file.read(self.reader, &self.ahead, offset, size).map_err(|error| told(&error)));
+        let read = self.open.get(handle).and_then(|file| {
+            file.read(self.reader, &self.ahead, offset, size).map_err(|error| self.told(&error))
+        });
         match read {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(error),
@@ -306,15 +317,6 @@ fn answer_xattr(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
             Ok(length) if length <= size => reply.data(&value),
             _ => reply.error(Errno::ERANGE),
         },
-    }
-}
-
-/// Says what happened where people see it, because a number is all that the kernel passes on.
-fn told(error: &RepositoryError) -> Errno {
-    tracing::error!(error = error as &(dyn std::error::Error + 'static), "cannot be read");
-    match error {
-        RepositoryError::DataKey { .. } => Errno::EACCES,
-        _ => Errno::EIO,
     }
 }
 

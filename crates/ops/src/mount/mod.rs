@@ -3,13 +3,13 @@
 mod file;
 mod fuse;
 mod inodes;
-mod names;
 mod view;
 
 use std::io;
 use std::path::Path;
 
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use strongroom_repository::RepositoryError;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
 
@@ -45,7 +45,8 @@ impl Mounted {
 /// Shows `snapshots`, oldest first, in a folder; `allow_other`: to everybody who may see the files by their modes, and not
 /// only to this user.
 ///
-/// The reader lives as long as the process does, because what the kernel still asks is answered out of it.
+/// The reader lives as long as the process does, because what the kernel still asks is answered out of it. What cannot be read is
+/// told to `say`: a number is all that the kernel passes on.
 ///
 /// # Errors
 /// When there is no FUSE, or it may not be used.
@@ -54,6 +55,7 @@ pub fn mount(
     snapshots: Vec<Snapshot>,
     folder: &Path,
     allow_other: bool,
+    say: Box<dyn Fn(&RepositoryError) + Send + Sync>,
 ) -> io::Result<Mounted> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shown = |snapshot: Snapshot| Shown {
@@ -65,6 +67,7 @@ pub fn mount(
     let snapshots = Snapshots {
         view: View::new(snapshots.into_iter().map(shown).collect()),
         reader,
+        say,
         ahead: Ahead::start(reader, threads),
         inodes: Inodes::default(),
         open: Handles::default(),

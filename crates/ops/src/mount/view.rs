@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use strongroom_engines::path_part;
 use strongroom_format::SnapshotId;
 use strongroom_format::node::TreeRef;
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::{EntryKind, TreeEntry};
 use strongroom_repository::RepositoryError;
 use strongroom_repository::tree::{EntryCursor, NodeSource};
-
-use super::names;
 
 /// Entries of a folder that are read at once.
 const BATCH: usize = 1024;
@@ -91,8 +91,8 @@ impl View {
         let mut sources: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
         for (number, snapshot) in snapshots.iter().enumerate() {
             ids.insert(snapshot.id.short(), number);
-            let of_source = sources.entry(names::of_source(&snapshot.source)).or_default();
-            let mut name = names::of_time(snapshot.started_ns);
+            let of_source = sources.entry(path_part(&snapshot.source)).or_default();
+            let mut name = of_time(snapshot.started_ns);
             if of_source.contains_key(&name) {
                 name = format!("{name}-{}", snapshot.id.short());
             }
@@ -221,6 +221,15 @@ impl View {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+/// A moment, to the second, in a form that sorts and that no file system minds: `2026-11-22T17-52-13Z`.
+fn of_time(ns: i64) -> String {
+    match Timestamp::from_nanosecond(ns.into()) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H-%M-%SZ").to_string(),
+        // Clocks that stand beyond the year 9999.
+        Err(_) => ns.to_string(),
     }
 }
 

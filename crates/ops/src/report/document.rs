@@ -102,10 +102,10 @@ fn summary(report: &Report, zone: &TimeZone) -> Section {
 fn of_measure(measure: &Measure) -> Cell {
     let text = match (measure.seconds, measure.objective_seconds) {
         (Some(seconds), Some(objective)) => {
-            format!("{} (agreed: {})", words::length(seconds), words::length(objective))
+            format!("{} (agreed: {})", crate::words::took(seconds), crate::words::took(objective))
         }
-        (Some(seconds), None) => format!("{} (nothing agreed)", words::length(seconds)),
-        (None, Some(objective)) => format!("no data (agreed: {})", words::length(objective)),
+        (Some(seconds), None) => format!("{} (nothing agreed)", crate::words::took(seconds)),
+        (None, Some(objective)) => format!("no data (agreed: {})", crate::words::took(objective)),
         (None, None) => "no data".into(),
     };
     Cell::judged(text, measure.met)
@@ -221,7 +221,7 @@ fn rows_of_drill(drill: &DrillReport, zone: &TimeZone) -> Vec<Vec<Cell>> {
             Cell::from(drill.name.clone()),
             Cell::from(words::time(Some(held.time), zone)),
             Cell::judged(if passed { "passed" } else { "failed" }.into(), Some(passed)),
-            Cell::from(words::or_dash(held.drill.seconds.map(words::length))),
+            Cell::from(words::or_dash(held.drill.seconds.map(crate::words::took))),
             schedule.clone(),
             Cell::from(held.drill.text.clone().unwrap_or_default()),
         ]

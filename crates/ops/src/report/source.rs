@@ -7,8 +7,8 @@ use serde::Serialize;
 use strongroom_format::SnapshotId;
 use strongroom_repository::Repository;
 
+use super::missed_in;
 use super::period::Period;
-use super::{missed_in, words};
 use crate::config::Config;
 use crate::run::RunResult;
 use crate::status::SourceStatus;
@@ -191,8 +191,8 @@ impl SourceReport {
             match (measure.met, measure.seconds, measure.objective_seconds) {
                 (Some(false), Some(seconds), Some(objective)) => missed.push(format!(
                     "{name}: {what} was {}, agreed are {}",
-                    words::length(seconds),
-                    words::length(objective)
+                    crate::words::took(seconds),
+                    crate::words::took(objective)
                 )),
                 (None, None, Some(_)) => {
                     unknown.push(format!("{name}: nothing tells which {what} was reached in this period"));

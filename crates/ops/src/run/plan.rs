@@ -41,6 +41,12 @@ impl Job {
         task.when(&config.zone)
     }
 
+    /// The next date after it was begun, where it has come by now: what still ran then leaves it out.
+    #[must_use]
+    pub fn left_out(&self, config: &Config, begun: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        self.when(config)?.next(begun).filter(|next| *next <= now)
+    }
+
     /// All that a configuration has, in the order in which it is done.
     #[must_use]
     pub fn all(config: &Config) -> Vec<Self> {

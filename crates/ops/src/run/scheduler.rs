@@ -131,13 +131,14 @@ impl Scheduler {
         self.running.insert(job);
     }
 
-    /// It has ended, at this moment of this process's clock. A date that came meanwhile is left out; gives it.
-    pub fn ended(&mut self, job: &Job, config: &Config, now: Timestamp) -> Option<Timestamp> {
+    /// It has ended, at this moment of this process's clock. A date that came meanwhile is left out.
+    pub fn ended(&mut self, job: &Job, config: &Config, now: Timestamp) {
         self.running.remove(job);
-        let begun = *self.begun.get(job)?;
-        let missed = job.when(config)?.next(begun).filter(|next| *next <= now)?;
-        self.begun.insert(job.clone(), now);
-        Some(missed)
+        if let Some(begun) = self.begun.get_mut(job)
+            && job.left_out(config, *begun, now).is_some()
+        {
+            *begun = now;
+        }
     }
 
     /// It could not even be begun, so that nobody else knows of it: it is tried again soon.
@@ -196,7 +197,7 @@ mod tests {
         assert_eq!(scheduler.due(&config, &never, at("01:30:00")), [Due { job: db(), date: None }]);
         scheduler.began(db(), at("01:30:00"));
         assert_eq!(scheduler.due(&config, &never, at("01:30:01")), []);
-        assert_eq!(scheduler.ended(&db(), &config, at("01:31:00")), None);
+        scheduler.ended(&db(), &config, at("01:31:00"));
         // Also while nobody can read the journal.
         assert_eq!(scheduler.due(&config, &never, at("01:59:59")), []);
         let due = scheduler.due(&config, &never, at("02:00:00"));
@@ -216,7 +217,7 @@ mod tests {
         let mut scheduler = Scheduler::new("a", 2);
         // The store's clock is ten seconds behind.
         scheduler.began(db(), at("02:00:00"));
-        let _none = scheduler.ended(&db(), &config, at("02:00:05"));
+        scheduler.ended(&db(), &config, at("02:00:05"));
         let behind = done("01:59:50");
         assert_eq!(scheduler.due(&config, &behind, at("02:00:06")), []);
         // Set back by half an hour: the date comes a second time.
@@ -226,7 +227,7 @@ mod tests {
         // Set forward by hours: once.
         assert_eq!(names(&scheduler.due(&config, &behind, at("09:30:00"))), ["backup of db"]);
         scheduler.began(db(), at("09:30:00"));
-        let _none = scheduler.ended(&db(), &config, at("09:30:05"));
+        scheduler.ended(&db(), &config, at("09:30:05"));
         assert_eq!(scheduler.due(&config, &behind, at("09:30:06")), []);
         // It was wrong, and is right again: what was begun by it holds up nothing.
         assert_eq!(names(&scheduler.due(&config, &done("02:00:01"), at("03:00:00"))), ["backup of db"]);
@@ -241,7 +242,9 @@ mod tests {
         let history = done("02:00:01");
         scheduler.began(db(), at("03:00:00"));
         assert_eq!(scheduler.due(&config, &history, at("04:00:00")), []);
-        assert_eq!(scheduler.ended(&db(), &config, at("05:10:00")), Some(at("04:00:00")));
+        assert_eq!(db().left_out(&config, at("03:00:00"), at("05:10:00")), Some(at("04:00:00")));
+        assert_eq!(db().left_out(&config, at("03:00:00"), at("03:59:59")), None);
+        scheduler.ended(&db(), &config, at("05:10:00"));
         assert_eq!(scheduler.due(&config, &done("03:00:01"), at("05:59:59")), []);
         assert_eq!(names(&scheduler.due(&config, &done("03:00:01"), at("06:00:00"))), ["backup of db"]);
     }
@@ -288,7 +291,7 @@ mod tests {
         }
         assert_eq!(scheduler.due(&config, &never, now), []);
         let of_a = Job { work: Work::Backup, source: Some("a".into()) };
-        let _none = scheduler.ended(&of_a, &config, now);
+        scheduler.ended(&of_a, &config, now);
         // What failed cannot be restored.
         assert_eq!(names(&scheduler.due(&config, &never, now)), ["prune"]);
         let mut once = never.clone();

@@ -4,22 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use strongroom_ops::run::RunResult;
 use strongroom_ops::status::{Finding, Severity, SourceStatus};
-
-/// Bytes in the largest fitting unit of 1024.
-pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let mut value = count as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
+pub(super) use strongroom_ops::words::{bytes, span, took};
 
 /// A moment, for people and for programs.
 pub(super) fn time(time: Timestamp) -> Markup {
@@ -32,32 +17,6 @@ pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
     match seconds {
         0.. => format!("{} ago", span(seconds)),
         _ => format!("in {}", span(-seconds)),
-    }
-}
-
-/// A length of time, in its two largest units.
-pub(super) fn span(seconds: i64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, _, _) => match minutes % 60 {
-            0 => format!("{hours} h"),
-            minutes => format!("{hours} h {minutes} min"),
-        },
-        _ => match hours % 24 {
-            0 => format!("{days} d"),
-            hours => format!("{days} d {hours} h"),
-        },
-    }
-}
-
-/// How long something took.
-pub(super) fn took(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 60.0 => format!("{seconds:.1} s"),
-        #[expect(clippy::cast_possible_truncation, reason = "of a time that is shown")]
-        seconds => span(seconds as i64),
     }
 }
 
@@ -133,15 +92,6 @@ mod tests {
 
     #[test]
     fn as_people_read_it() {
-        assert_eq!(
-            [0, 1023, 1024, 1 << 20, u64::MAX].map(bytes),
-            ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "16.0 EiB"]
-        );
-        assert_eq!(
-            [5, 65, 3600, 3660, 90_000, 172_800].map(span),
-            ["5 s", "1 min", "1 h", "1 h 1 min", "1 d 1 h", "2 d"]
-        );
-        assert_eq!([0.25, 59.9, 61.0].map(took), ["0.2 s", "59.9 s", "1 min"]);
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
         assert_eq!(ago("2026-11-22T10:00:00Z".parse().unwrap(), now), "2 h ago");
         assert_eq!(ago("2026-11-22T12:30:00Z".parse().unwrap(), now), "in 30 min");

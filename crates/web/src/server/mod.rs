@@ -121,12 +121,7 @@ impl Server {
 
     /// It could not be read; what was known is shown as that.
     pub fn failed(&self, why: &str) {
-        let mut known = locked(&self.known);
-        known.reading.error = Some(crate::redacted(why));
-        known.metrics = match &known.view {
-            Some(view) => metrics::last_known(&view.status, &view.bucket).into(),
-            None => metrics::without_access().into(),
-        };
+        locked(&self.known).reading.error = Some(crate::redacted(why));
     }
 
     /// The scheduler moves, and has begun so many runs that have not ended.

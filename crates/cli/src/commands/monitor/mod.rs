@@ -94,7 +94,7 @@ fn report(context: &Context<'_>, status: &Status) {
 }
 
 fn row(source: &SourceStatus, now: Timestamp) -> Vec<String> {
-    let ago = |time: Timestamp| format!("{} ago", render::age(now.duration_since(time).as_secs().max(0)));
+    let ago = |time: Timestamp| format!("{} ago", render::span(now.duration_since(time).as_secs().max(0)));
     let nothing = || "-".to_owned();
     let success = source.last_success();
     let size = |of: fn(&strongroom_ops::history::Sizes) -> u64| {

@@ -96,8 +96,7 @@ impl Step<'_, '_> {
     fn left_out(&self, end: &Ended, begun: Timestamp) -> Option<Timestamp> {
         let did_run = matches!(end.result, RunResult::Done | RunResult::Partly | RunResult::Failed);
         let job = Job { work: self.work, source: self.source.map(str::to_owned) };
-        let when = job.when(self.config).filter(|_| did_run)?;
-        when.next(begun).filter(|next| *next <= clock::now())
+        job.left_out(self.config, begun, clock::now()).filter(|_| did_run)
     }
 
     /// A file of this host's, locked while this runs: a lock ends with its process, a note does not. `None` where another has it.

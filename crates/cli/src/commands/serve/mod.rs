@@ -188,10 +188,10 @@ impl Serving<'_, '_> {
                         );
                         self.context.terminal.warn(&what);
                     }
-                    let _said = self.scheduler.ended(&due.job, &self.shared.config(), clock::now());
+                    self.scheduler.ended(&due.job, &self.shared.config(), clock::now());
                 }
                 Went::DoneElsewhere => {
-                    let _said = self.scheduler.ended(&due.job, &self.shared.config(), clock::now());
+                    self.scheduler.ended(&due.job, &self.shared.config(), clock::now());
                 }
                 Went::NotBegun(why) => {
                     let what = format!("{} cannot be begun, and is tried again in a minute: {why}", due.job);

@@ -130,8 +130,9 @@ impl Reader {
             }
             None => known.insert(Open::new(context)?),
         };
-        open.look()?;
-        self.shared.set_history(&open.history);
+        if open.look()? {
+            self.shared.set_history(&open.history);
+        }
         let config = self.shared.config();
         let now = clock::now();
         let status = Status::with_history(&open.repository, &open.history, open.logs.clone(), &config, now);
@@ -183,20 +184,21 @@ impl Open {
         Ok(())
     }
 
-    /// Lists what is not in the journal, and looks at snapshots that are new.
-    fn look(&mut self) -> anyhow::Result<()> {
+    /// Lists what is not in the journal, and looks at snapshots that are new; says whether there are new entries.
+    fn look(&mut self) -> anyhow::Result<bool> {
         if self.logs_read.is_none_or(|read| read.elapsed() >= LOGS_EVERY) {
             self.logs = LogStatus::of(&self.repository.log_archives(None)?);
             self.logs_read = Some(Instant::now());
         }
         let last = self.repository.last_entry();
-        if self.entry != Some(last) {
+        let is_new = self.entry != Some(last);
+        if is_new {
             self.read_facts();
             let views = self.repository.snapshots().iter().map(|snapshot| self.view(snapshot));
             self.snapshots = Snapshots::new(views.collect());
             self.entry = Some(last);
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Of the newest snapshots of each source that has any. What cannot be read is said where it would be shown.

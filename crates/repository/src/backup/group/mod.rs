@@ -1,5 +1,5 @@
 //! Groups: several workers back up parts of one source, and one entry commits all of them, or none
-//! (`format-spec/protocols.md`, rules G1 to G5).
+//! (`format-spec/protocols.md`, rules G1 to G4).
 //!
 //! A [worker](work) does what a backup does, and stores a part in place of the entry. [Committing](commit) reads all
 //! parts, [joins](join) their trees to one, and checks what they rely on and what they brought as an append does. What
