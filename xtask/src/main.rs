@@ -6,6 +6,7 @@
 
 mod checkout;
 mod distance;
+mod drill;
 mod fixture;
 mod fuzz;
 mod index_scale;
@@ -42,6 +43,8 @@ enum Command {
     Race(strongroom_race::Arguments),
     /// Race `backup postgres --physical` against pgBackRest over a running cluster
     RaceCluster(strongroom_race::cluster::ClusterArguments),
+    /// Lose everything but the repository and the recovery key, and measure how long all takes to come back
+    Drill(drill::Arguments),
     /// Measure what a slow way to the store costs
     Distance(distance::Arguments),
     /// Measure a very large index, and a listing of very many snapshots
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Race(arguments) => race::run(&arguments),
         Command::RaceCluster(arguments) => race::run_cluster(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
         Command::Distance(arguments) => distance::run(&arguments),
         Command::IndexScale(arguments) => index_scale::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

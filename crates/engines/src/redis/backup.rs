@@ -1,7 +1,7 @@
 //! `backup redis`: every database of a server, or of all masters of a cluster, an entry each.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::PathBuf;
 
 use strongroom_repository::RepositoryError;
@@ -16,14 +16,11 @@ use super::error::RedisError;
 use super::facts::{DatabaseFacts, Facts, MasterFacts};
 use super::info::Info;
 use super::intake::{Counts, Intake, Keys, WriteError};
-use super::pipe::{PipeWriter, pipe};
+use super::pipe::pipe_of_two;
 use super::rdb::{RdbError, RdbReader, op, write_string};
 use super::target::{Place, Target};
 use super::{layout, psync, sentinel};
 use crate::engine::{Engine, EngineError, read_stream};
-
-/// Many small pieces are handed on at once, bytes.
-const BUFFER_BYTES: usize = 64 << 10;
 
 /// Reads a server, or a cluster.
 #[derive(Debug, Clone)]
@@ -175,15 +172,12 @@ impl Redis {
         keys: &mut Keys,
         is_cluster: bool,
     ) -> Result<(u64, Digest), EngineError> {
-        let ((to_store, mut stored), (to_digest, digested)) = (pipe(), pipe());
+        // What reads again may have found something wrong, and says so; what stores is given all of it.
+        let (mut to_both, mut stored, digested) = pipe_of_two();
         std::thread::scope(|scope| {
             let merging = scope.spawn(move || {
-                let both = Both { one: to_store, other: to_digest };
-                let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, both);
-                keys.write_database(number, &mut buffered)?;
-                let both = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
-                both.one.finish()?;
-                both.other.finish().map_err(WriteError::Io)
+                keys.write_database(number, &mut to_both)?;
+                to_both.finish().map_err(WriteError::Io)
             });
             let digesting = scope.spawn(move || digest::of(digested));
             let mut bytes = 0;
@@ -251,26 +245,4 @@ fn aux_of(fields: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// The same to two readers.
-struct Both {
-    one: PipeWriter,
-    other: PipeWriter,
-}
-
-impl Write for Both {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.one.write_all(bytes)?;
-        match self.other.write_all(bytes) {
-            // It found something wrong, and says so; the other is given all of it.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written?,
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

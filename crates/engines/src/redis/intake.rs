@@ -12,8 +12,10 @@ use super::record::{Held, Record, SortedMembers};
 use super::sort::{Sorted, Sorter};
 use super::spill::Spill;
 
-/// Of the sort of all keys, bytes; two are held.
+/// Of the sort of all keys, bytes; two are filled and sorted at a time.
 const RUN_BYTES: usize = 16 << 20;
+/// Sorted runs that wait in memory, bytes; all others in the temporary file.
+const HELD_BYTES: usize = 96 << 20;
 /// Between two looks at whether somebody gave up.
 const KEYS_AT_ONCE: u64 = 4096;
 
@@ -47,6 +49,8 @@ pub(super) struct Intake {
     spill: Arc<Spill>,
     sorter: Sorter,
     members: SortedMembers,
+    /// Of the last key; its memory is used again.
+    body: Vec<u8>,
     pub(super) databases: BTreeMap<u64, Counts>,
     pub(super) functions: BTreeSet<Vec<u8>>,
     pub(super) aux: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -67,8 +71,9 @@ impl Intake {
         let spill = Spill::new(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
-            sorter: Sorter::new(&spill, RUN_BYTES),
+            sorter: Sorter::new(&spill, RUN_BYTES, HELD_BYTES),
             members: SortedMembers::new(&spill),
+            body: Vec::new(),
             spill,
             databases: BTreeMap::new(),
             functions: BTreeSet::new(),
@@ -135,10 +140,11 @@ impl Intake {
         code: u8,
         sort_key: &mut Vec<u8>,
     ) -> Result<(), RdbError> {
-        reader.key(sort_key)?;
         // Behind its database.
-        sort_key.splice(..0, database.to_be_bytes());
-        let mut record = Record::new(&self.spill);
+        sort_key.clear();
+        sort_key.extend_from_slice(&database.to_be_bytes());
+        reader.append_key(sort_key)?;
+        let mut record = Record::new(&self.spill, std::mem::take(&mut self.body));
         record.put(&[u8::from(expires_ms.is_some())])?;
         if let Some(expires_ms) = expires_ms {
             record.put(&expires_ms.to_le_bytes())?;
@@ -146,7 +152,10 @@ impl Intake {
         record.put(&[code])?;
         copy_value(reader.input(), code, &mut self.members, &mut record)?;
         let pushed = match record.finish().map_err(RdbError::Write)? {
-            Held::Small(body) => self.sorter.push(sort_key, &body),
+            Held::Small(body) => {
+                self.body = body;
+                self.sorter.push(sort_key, &self.body)
+            }
             Held::Large(body) => self.sorter.push_large(sort_key, body),
         };
         pushed.map_err(RdbError::Write)?;

@@ -167,7 +167,7 @@ impl<'m> Loader<'m> {
         input: &mut Input<PipeReader>,
         answer: &mut Answer<'_>,
     ) -> Result<(), LoadError> {
-        let mut record = Record::new(&self.spill);
+        let mut record = Record::new(&self.spill, Vec::new());
         record.put(&[key.code])?;
         copy_value(input, key.code, &mut self.members, &mut record)?;
         let held = record.finish().map_err(RdbError::Write)?;

@@ -1,6 +1,7 @@
 //! Bytes from one thread to another, a bounded number of them under way.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// What is handed over at once, bytes.
@@ -8,18 +9,29 @@ const PIECE_BYTES: usize = 128 << 10;
 /// Pieces under way.
 const PIECES: usize = 4;
 
+type Piece = Arc<Vec<u8>>;
+
 /// Both ends. The reader's end comes when the writer is dropped after [`PipeWriter::finish`]; without that, reading fails,
 /// so that what broke off is never taken for the whole.
 pub(super) fn pipe() -> (PipeWriter, PipeReader) {
+    let (sender, reader) = end();
+    (PipeWriter { sender, other: None, piece: Vec::new() }, reader)
+}
+
+/// A pipe with a second reader of the same, which may leave when it wants to.
+pub(super) fn pipe_of_two() -> (PipeWriter, PipeReader, PipeReader) {
+    let ((sender, reader), (other, second)) = (end(), end());
+    (PipeWriter { sender, other: Some(other), piece: Vec::new() }, reader, second)
+}
+
+fn end() -> (SyncSender<Piece>, PipeReader) {
     let (sender, receiver) = sync_channel(PIECES);
-    (
-        PipeWriter { sender, piece: Vec::new() },
-        PipeReader { receiver, piece: Vec::new(), at: 0, has_ended: false },
-    )
+    (sender, PipeReader { receiver, piece: Piece::default(), at: 0, has_ended: false })
 }
 
 pub(super) struct PipeWriter {
-    sender: SyncSender<Vec<u8>>,
+    sender: SyncSender<Piece>,
+    other: Option<SyncSender<Piece>>,
     piece: Vec<u8>,
 }
 
@@ -30,7 +42,13 @@ impl PipeWriter {
         self.send(Vec::new())
     }
 
-    fn send(&self, piece: Vec<u8>) -> io::Result<()> {
+    fn send(&mut self, piece: Vec<u8>) -> io::Result<()> {
+        let piece = Arc::new(piece);
+        if let Some(other) = &self.other
+            && other.send(Arc::clone(&piece)).is_err()
+        {
+            self.other = None;
+        }
         self.sender.send(piece).map_err(|_| ErrorKind::BrokenPipe.into())
     }
 }
@@ -55,8 +73,8 @@ impl Write for PipeWriter {
 }
 
 pub(super) struct PipeReader {
-    receiver: Receiver<Vec<u8>>,
-    piece: Vec<u8>,
+    receiver: Receiver<Piece>,
+    piece: Piece,
     at: usize,
     has_ended: bool,
 }
@@ -92,5 +110,20 @@ mod tests {
         writer.flush().unwrap();
         drop(writer);
         assert!(reader.read_to_end(&mut all).is_err());
+    }
+
+    #[test]
+    fn the_second_reader_may_leave_and_the_first_may_not() {
+        let (mut writer, mut reader, second) = pipe_of_two();
+        drop(second);
+        writer.write_all(b"abc").unwrap();
+        writer.finish().unwrap();
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"abc");
+        let (mut writer, reader, _second) = pipe_of_two();
+        drop(reader);
+        writer.write_all(b"abc").unwrap();
+        assert_eq!(writer.flush().unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -18,8 +18,10 @@ pub(super) struct Record<'s> {
 }
 
 impl<'s> Record<'s> {
-    pub(super) fn new(spill: &'s Arc<Spill>) -> Self {
-        Self { spill, small: Vec::new(), large: None }
+    /// In the memory of `small`, whatever that held.
+    pub(super) fn new(spill: &'s Arc<Spill>, mut small: Vec<u8>) -> Self {
+        small.clear();
+        Self { spill, small, large: None }
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), RdbError> {
@@ -68,7 +70,7 @@ pub(super) struct SortedMembers {
 
 impl SortedMembers {
     pub(super) fn new(spill: &Arc<Spill>) -> Self {
-        Self { sorter: Sorter::new(spill, MEMBERS_BYTES), body: Vec::new() }
+        Self { sorter: Sorter::new(spill, MEMBERS_BYTES, 0), body: Vec::new() }
     }
 }
 

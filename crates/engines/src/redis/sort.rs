@@ -1,11 +1,12 @@
-//! Sorting more than fits in memory: runs of a bounded size, sorted by another thread, sealed, and merged.
+//! Sorting more than fits in memory: runs of a bounded size, sorted by another thread, held or sealed, and merged.
 //!
-//! Memory is two runs and a block a run that is merged. What follows a key may be of any size: what is large goes to the
-//! temporary file at once, and through the sort as a reference.
+//! Memory is two runs, those that are held, and a block a run that is merged. What follows a key may be of any size: what is
+//! large goes to the temporary file at once, and through the sort as a reference.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, Read, Write};
+use std::collections::binary_heap::PeekMut;
+use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -13,6 +14,8 @@ use super::spill::{Spill, SpillReader, SpillWriter, Spilled};
 
 /// Runs that are merged at once.
 const FAN_IN: usize = 64;
+/// Items that are not worth another look at eight bytes of their keys.
+const FEW: usize = 8;
 /// Bodies above it are not held in memory, bytes.
 pub(super) const LARGE_BYTES: usize = 256 << 10;
 /// What is copied at once, bytes.
@@ -65,52 +68,85 @@ impl Batch {
         Ok(())
     }
 
-    /// Comparing eight bytes at hand is much quicker than two texts that lie anywhere.
     fn sort(&mut self) {
-        let Some(first) = self.items.first().map(|item| self.key(item).to_vec()) else { return };
-        let mut common = first.len();
-        for item in &self.items {
-            let same = self.key(item).iter().zip(&first).take(common).take_while(|(one, other)| one == other);
-            common = same.count();
-        }
         let mut items = std::mem::take(&mut self.items);
-        for item in &mut items {
+        self.sort_from(&mut items, 0);
+        self.items = items;
+    }
+
+    /// Sorts by what follows `depth` bytes that all of their keys begin with. Comparing eight bytes at hand is much quicker than
+    /// two texts that lie anywhere.
+    fn sort_from(&self, items: &mut [Item], depth: usize) {
+        let Some((first, others)) = items.split_first() else { return };
+        let first = &self.key(first)[depth..];
+        let common = others.iter().fold(first.len(), |common, item| {
+            let key = self.key(item)[depth..].iter().zip(&first[..common]);
+            key.take_while(|(one, other)| one == other).count()
+        });
+        let depth = depth + common;
+        for item in &mut *items {
             let mut prefix = [0; 8];
-            for (to, from) in prefix.iter_mut().zip(&self.key(item)[common..]) {
+            for (to, from) in prefix.iter_mut().zip(&self.key(item)[depth..]) {
                 *to = *from;
             }
             item.prefix = u64::from_be_bytes(prefix);
         }
-        items.sort_unstable_by(|one, other| {
-            one.prefix.cmp(&other.prefix).then_with(|| self.key(one).cmp(self.key(other)))
-        });
-        self.items = items;
+        items.sort_unstable_by_key(|item| item.prefix);
+        for same in items.chunk_by_mut(|one, other| one.prefix == other.prefix) {
+            // A key may end within the eight bytes: what is short is like one that goes on with zeros.
+            if same.len() < FEW || same.iter().any(|item| (item.key as usize) < depth + 8) {
+                same.sort_unstable_by(|one, other| self.key(one)[depth..].cmp(&self.key(other)[depth..]));
+            } else {
+                self.sort_from(same, depth + 8);
+            }
+        }
+    }
+
+    /// All records in their order, one behind the other.
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        self.items
+            .iter()
+            .try_for_each(|item| write_record(out, self.key(item), self.body(item), item.is_large))
     }
 }
 
 type Large = Arc<Mutex<Vec<Option<Spilled>>>>;
+
+/// Records in their order, waiting to be merged.
+enum Run {
+    Held(Vec<u8>),
+    Sealed(Spilled),
+}
 
 /// Takes records in any order.
 pub(super) struct Sorter {
     spill: Arc<Spill>,
     batch: Batch,
     run_bytes: usize,
-    runs: Vec<Spilled>,
+    /// What runs in memory may still take, bytes.
+    left_bytes: usize,
+    held: Vec<Vec<u8>>,
+    sealed: Vec<Spilled>,
     large: Large,
-    /// The run that is being sorted and sealed.
-    under_way: Option<JoinHandle<io::Result<Spilled>>>,
+    /// The run that is being sorted and perhaps sealed; with the memory that it was filled in.
+    under_way: Option<JoinHandle<io::Result<(Run, Batch)>>>,
+    /// To be filled: it is cheaper to use memory again than to have new.
+    spare: Batch,
 }
 
 impl Sorter {
-    /// With runs of so many bytes.
-    pub(super) fn new(spill: &Arc<Spill>, run_bytes: usize) -> Self {
+    /// With runs of so many bytes, of which `held_bytes` are not written to the temporary file.
+    pub(super) fn new(spill: &Arc<Spill>, run_bytes: usize, held_bytes: usize) -> Self {
         Self {
             spill: Arc::clone(spill),
             batch: Batch::default(),
             run_bytes,
-            runs: Vec::new(),
+            left_bytes: held_bytes,
+            held: Vec::new(),
+            sealed: Vec::new(),
             large: Arc::default(),
             under_way: None,
+            spare: Batch::default(),
         }
     }
 
@@ -146,15 +182,28 @@ impl Sorter {
             return Ok(());
         }
         self.settle()?;
-        let mut batch = std::mem::take(&mut self.batch);
+        let spare = std::mem::take(&mut self.spare);
+        let mut batch = std::mem::replace(&mut self.batch, spare);
         let spill = Arc::clone(&self.spill);
+        let bytes = batch.bytes.len() + batch.items.len() * RECORD_BYTES;
+        let is_held = bytes <= self.left_bytes;
+        if is_held {
+            self.left_bytes -= bytes;
+        }
         self.under_way = Some(std::thread::spawn(move || {
             batch.sort();
-            let mut writer = SpillWriter::new(&spill);
-            for item in &batch.items {
-                write_record(&mut writer, batch.key(item), batch.body(item), item.is_large)?;
-            }
-            writer.finish()
+            let run = if is_held {
+                let mut run = Vec::with_capacity(bytes);
+                batch.write(&mut run)?;
+                Run::Held(run)
+            } else {
+                let mut writer = SpillWriter::new(&spill);
+                batch.write(&mut writer)?;
+                Run::Sealed(writer.finish()?)
+            };
+            batch.bytes.clear();
+            batch.items.clear();
+            Ok((run, batch))
         }));
         Ok(())
     }
@@ -162,7 +211,12 @@ impl Sorter {
     fn settle(&mut self) -> io::Result<()> {
         if let Some(under_way) = self.under_way.take() {
             let run = under_way.join().map_err(|_| io::Error::other("a thread that sorted broke down"))?;
-            self.runs.push(run?);
+            let (run, spare) = run?;
+            self.spare = spare;
+            match run {
+                Run::Held(run) => self.held.push(run),
+                Run::Sealed(run) => self.sealed.push(run),
+            }
         }
         Ok(())
     }
@@ -175,14 +229,17 @@ impl Sorter {
         self.settle()?;
         let mut batch = std::mem::take(&mut self.batch);
         batch.sort();
-        while self.runs.len() >= FAN_IN {
-            let runs: Vec<Spilled> = self.runs.drain(..FAN_IN).collect();
-            let mut merged = Sorted::new(&self.spill, Batch::default(), runs, &self.large)?;
+        let held = std::mem::take(&mut self.held);
+        self.left_bytes += held.iter().map(Vec::len).sum::<usize>();
+        while self.sealed.len() >= FAN_IN {
+            let runs: Vec<Spilled> = self.sealed.drain(..FAN_IN).collect();
+            let mut merged = Sorted::new(&self.spill, Batch::default(), Vec::new(), runs, &self.large)?;
             let mut writer = SpillWriter::new(&self.spill);
             merged.copy_raw(&mut writer)?;
-            self.runs.push(writer.finish()?);
+            self.sealed.push(writer.finish()?);
         }
-        let sorted = Sorted::new(&self.spill, batch, std::mem::take(&mut self.runs), &self.large)?;
+        let sealed = std::mem::take(&mut self.sealed);
+        let sorted = Sorted::new(&self.spill, batch, held, sealed, &self.large)?;
         self.large = Arc::default();
         Ok(sorted)
     }
@@ -195,46 +252,96 @@ impl Drop for Sorter {
     }
 }
 
+/// What stands before each record's bytes: the lengths of key and body, and whether the body is large.
+const RECORD_BYTES: usize = 9;
+
 fn write_record(out: &mut impl Write, key: &[u8], body: &[u8], is_large: bool) -> io::Result<()> {
     let narrow = |length: usize| u32::try_from(length).map_err(io::Error::other);
     let [key_0, key_1, key_2, key_3] = narrow(key.len())?.to_le_bytes();
     let [body_0, body_1, body_2, body_3] = narrow(body.len())?.to_le_bytes();
-    out.write_all(&[key_0, key_1, key_2, key_3, body_0, body_1, body_2, body_3, u8::from(is_large)])?;
+    let head: [u8; RECORD_BYTES] =
+        [key_0, key_1, key_2, key_3, body_0, body_1, body_2, body_3, u8::from(is_large)];
+    out.write_all(&head)?;
     out.write_all(key)?;
     out.write_all(body)
 }
 
 /// One of what is merged, at its next record.
-struct Run {
-    reader: SpillReader,
-    body: u32,
-    is_large: bool,
+enum Source {
+    /// What was not written anywhere.
+    Batch {
+        batch: Batch,
+        next: usize,
+    },
+    Run {
+        reader: RunReader,
+        body: u32,
+        is_large: bool,
+    },
 }
 
-impl Run {
-    /// The key of the next record; none at its end.
-    fn advance(&mut self, mut key: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
-        let mut head = [0; 9];
-        if self.reader.read(&mut head[..1])? == 0 {
-            return Ok(None);
+enum RunReader {
+    Held(Cursor<Vec<u8>>),
+    Sealed(SpillReader),
+}
+
+impl Read for RunReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Held(run) => run.read(out),
+            Self::Sealed(run) => run.read(out),
         }
-        self.reader.read_exact(&mut head[1..])?;
-        let [k0, k1, k2, k3, b0, b1, b2, b3, is_large] = head;
-        key.resize(u32::from_le_bytes([k0, k1, k2, k3]) as usize, 0);
-        self.reader.read_exact(&mut key)?;
-        (self.body, self.is_large) = (u32::from_le_bytes([b0, b1, b2, b3]), is_large == 1);
-        Ok(Some(key))
+    }
+}
+
+impl Source {
+    /// Takes the key of the next record; false at its end.
+    fn next_key(&mut self, key: &mut Vec<u8>) -> io::Result<bool> {
+        key.clear();
+        match self {
+            Self::Batch { batch, next } => {
+                let Some(item) = batch.items.get(*next) else { return Ok(false) };
+                key.extend_from_slice(batch.key(item));
+            }
+            Self::Run { reader, body, is_large } => {
+                let mut head = [0; RECORD_BYTES];
+                if reader.read(&mut head[..1])? == 0 {
+                    return Ok(false);
+                }
+                reader.read_exact(&mut head[1..])?;
+                let [k0, k1, k2, k3, b0, b1, b2, b3, large] = head;
+                key.resize(u32::from_le_bytes([k0, k1, k2, k3]) as usize, 0);
+                reader.read_exact(key)?;
+                (*body, *is_large) = (u32::from_le_bytes([b0, b1, b2, b3]), large == 1);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes what belongs to that key; tells whether it is large.
+    fn take_body(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        out.clear();
+        match self {
+            Self::Batch { batch, next } => {
+                let item = batch.items.get(*next).ok_or(io::ErrorKind::UnexpectedEof)?;
+                out.extend_from_slice(batch.body(item));
+                *next += 1;
+                Ok(item.is_large)
+            }
+            Self::Run { reader, body, is_large } => {
+                out.resize(*body as usize, 0);
+                reader.read_exact(out)?;
+                Ok(*is_large)
+            }
+        }
     }
 }
 
 /// Records in their order.
 pub(super) struct Sorted {
     spill: Arc<Spill>,
-    batch: Batch,
-    /// The next one of the batch.
-    next: usize,
-    runs: Vec<Run>,
-    /// The runs' next keys; what lies in memory is behind the last of them.
+    sources: Vec<Source>,
+    /// Their next keys.
     heads: BinaryHeap<Reverse<(Vec<u8>, usize)>>,
     large: Large,
     key: Vec<u8>,
@@ -250,35 +357,26 @@ pub(super) enum Body<'b> {
 }
 
 impl Sorted {
-    fn new(spill: &Arc<Spill>, batch: Batch, runs: Vec<Spilled>, large: &Large) -> io::Result<Self> {
-        let (mut heads, mut opened) = (BinaryHeap::new(), Vec::new());
-        for (number, run) in runs.into_iter().enumerate() {
-            let mut run = Run { reader: SpillReader::new(spill, run), body: 0, is_large: false };
-            if let Some(key) = run.advance(Vec::new())? {
+    fn new(
+        spill: &Arc<Spill>,
+        batch: Batch,
+        held: Vec<Vec<u8>>,
+        sealed: Vec<Spilled>,
+        large: &Large,
+    ) -> io::Result<Self> {
+        let held = held.into_iter().map(|run| RunReader::Held(Cursor::new(run)));
+        let sealed = sealed.into_iter().map(|run| RunReader::Sealed(SpillReader::new(spill, run)));
+        let runs = held.chain(sealed).map(|reader| Source::Run { reader, body: 0, is_large: false });
+        let mut sources: Vec<Source> = runs.chain([Source::Batch { batch, next: 0 }]).collect();
+        let mut heads = BinaryHeap::new();
+        for (number, source) in sources.iter_mut().enumerate() {
+            let mut key = Vec::new();
+            if source.next_key(&mut key)? {
                 heads.push(Reverse((key, number)));
             }
-            opened.push(run);
         }
-        let mut sorted = Self {
-            spill: Arc::clone(spill),
-            batch,
-            next: 0,
-            runs: opened,
-            heads,
-            large: Arc::clone(large),
-            key: Vec::new(),
-            body: Vec::new(),
-        };
-        sorted.offer_batch(Vec::new());
-        Ok(sorted)
-    }
-
-    fn offer_batch(&mut self, mut key: Vec<u8>) {
-        if let Some(item) = self.batch.items.get(self.next) {
-            key.clear();
-            key.extend_from_slice(self.batch.key(item));
-            self.heads.push(Reverse((key, self.runs.len())));
-        }
+        let (spill, large) = (Arc::clone(spill), Arc::clone(large));
+        Ok(Self { spill, sources, heads, large, key: Vec::new(), body: Vec::new() })
     }
 
     /// The key of the next record, without taking it.
@@ -286,26 +384,15 @@ impl Sorted {
         self.heads.peek().map(|Reverse((key, _))| key.as_slice())
     }
 
-    /// Takes the next record into `key` and `body`; tells whether its body is large. False at the end.
+    /// Takes the next record into `key` and `body`; tells whether its body is large. None at the end.
     fn advance(&mut self) -> io::Result<Option<bool>> {
-        let Some(Reverse((key, from))) = self.heads.pop() else { return Ok(None) };
-        self.key.clear();
-        self.key.extend_from_slice(&key);
-        self.body.clear();
-        if from == self.runs.len() {
-            let Some(item) = self.batch.items.get(self.next) else { return Ok(None) };
-            let is_large = item.is_large;
-            self.body.extend_from_slice(self.batch.body(item));
-            self.next += 1;
-            self.offer_batch(key);
-            return Ok(Some(is_large));
-        }
-        let Some(run) = self.runs.get_mut(from) else { return Ok(None) };
-        self.body.resize(run.body as usize, 0);
-        run.reader.read_exact(&mut self.body)?;
-        let is_large = run.is_large;
-        if let Some(key) = run.advance(key)? {
-            self.heads.push(Reverse((key, from)));
+        let Some(mut head) = self.heads.peek_mut() else { return Ok(None) };
+        let Reverse((next, from)) = &mut *head;
+        std::mem::swap(&mut self.key, next);
+        let Some(source) = self.sources.get_mut(*from) else { return Ok(None) };
+        let is_large = source.take_body(&mut self.body)?;
+        if !source.next_key(next)? {
+            PeekMut::pop(head);
         }
         Ok(Some(is_large))
     }
@@ -371,9 +458,10 @@ mod tests {
         records: &BTreeMap<Vec<u8>, Vec<u8>>,
         order: &[Vec<u8>],
         run_bytes: usize,
+        held_bytes: usize,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let folder = tempfile::tempdir().unwrap();
-        let mut sorter = Sorter::new(&Spill::new(folder.path()).unwrap(), run_bytes);
+        let mut sorter = Sorter::new(&Spill::new(folder.path()).unwrap(), run_bytes, held_bytes);
         for key in order {
             sorter.push(key, &records[key]).unwrap();
         }
@@ -397,12 +485,13 @@ mod tests {
         fn it_sorts_as_a_map_does(
             keys in prop::collection::hash_set(prop::collection::vec(0_u8..4, 0..12), 0..300),
             run_bytes in 60_usize..4000,
+            held_bytes in 0_usize..8000,
         ) {
             let order: Vec<Vec<u8>> = keys.into_iter().collect();
             let records: BTreeMap<Vec<u8>, Vec<u8>> =
                 order.iter().enumerate().map(|(number, key)| (key.clone(), vec![7; number % 50])).collect();
             let expected: Vec<_> = records.clone().into_iter().collect();
-            prop_assert_eq!(sort(&records, &order, run_bytes), expected);
+            prop_assert_eq!(sort(&records, &order, run_bytes, held_bytes), expected);
         }
     }
 
@@ -419,6 +508,6 @@ mod tests {
             })
             .collect();
         // More runs than are merged at once.
-        assert!(sort(&records, &order, 100) == records.into_iter().collect::<Vec<_>>());
+        assert!(sort(&records, &order, 100, 0) == records.into_iter().collect::<Vec<_>>());
     }
 }

@@ -20,13 +20,15 @@ pub struct Input<R> {
     /// Of all that was taken up to `summed` of the buffer, where that is wanted.
     crc: Option<Crc64>,
     summed: usize,
+    /// Of whoever needs it for a while.
+    scratch: Vec<u8>,
 }
 
 impl<R: Read> Input<R> {
     /// From its first byte.
     pub fn new(inner: R) -> Self {
         let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Self { inner, buffer, start: 0, end: 0, offset: 0, crc: None, summed: 0 }
+        Self { inner, buffer, start: 0, end: 0, offset: 0, crc: None, summed: 0, scratch: Vec::new() }
     }
 
     /// As [`Input::new`], with a checksum of what is taken.
@@ -133,10 +135,26 @@ impl<R: Read> Input<R> {
 
     /// Appends the next `length` bytes.
     pub(crate) fn append(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), RdbError> {
-        self.pass(length, &mut |piece| {
-            out.extend_from_slice(piece);
-            Ok(())
-        })
+        let mut left = length;
+        while left > 0 {
+            self.need()?;
+            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(self.end - self.start);
+            out.extend_from_slice(&self.buffer[self.start..self.start + taken]);
+            self.start += taken;
+            left -= taken as u64;
+        }
+        Ok(())
+    }
+
+    /// Memory, empty, to be given back.
+    pub(super) fn take_scratch(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.scratch)
+    }
+
+    /// Takes it back.
+    pub(super) fn give_scratch(&mut self, mut scratch: Vec<u8>) {
+        scratch.clear();
+        self.scratch = scratch;
     }
 
     /// That it makes no sense.

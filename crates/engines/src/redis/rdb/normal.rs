@@ -96,7 +96,7 @@ fn unpack<R: Read>(
 }
 
 fn list<R: Read>(input: &mut Input<R>, code: u8, out: &mut Take<'_>) -> Result<(), RdbError> {
-    let mut blob = Vec::new();
+    let mut blob = input.take_scratch();
     let nodes = if code == kind::LIST_ZIPLIST { 1 } else { read_length(input)? };
     for _ in 0..nodes {
         let is_plain = match code {
@@ -116,12 +116,13 @@ fn list<R: Read>(input: &mut Input<R>, code: u8, out: &mut Take<'_>) -> Result<(
         let read = if code == kind::LIST_QUICKLIST_2 { blob::listpack } else { blob::ziplist };
         unpack(input, &mut blob, read)?.iter().for_each(|one| element(one, out));
     }
+    input.give_scratch(blob);
     end(out);
     Ok(())
 }
 
 fn set<R: Read>(input: &mut Input<R>, code: u8, out: &mut Take<'_>) -> Result<(), RdbError> {
-    let mut blob = Vec::new();
+    let mut blob = input.take_scratch();
     if code == kind::SET {
         for _ in 0..read_length(input)? {
             read_string(input, &mut blob)?;
@@ -134,6 +135,7 @@ fn set<R: Read>(input: &mut Input<R>, code: u8, out: &mut Take<'_>) -> Result<()
         sorted.sort_unstable();
         sorted.into_iter().for_each(|one| element(one, out));
     }
+    input.give_scratch(blob);
     end(out);
     Ok(())
 }
@@ -149,7 +151,7 @@ fn scored(member: &[u8], score: f64, out: &mut Take<'_>) {
 }
 
 fn sorted_set<R: Read>(input: &mut Input<R>, code: u8, out: &mut Take<'_>) -> Result<(), RdbError> {
-    let mut blob = Vec::new();
+    let mut blob = input.take_scratch();
     match code {
         kind::ZSET_2 => {
             for _ in 0..read_length(input)? {
@@ -189,6 +191,7 @@ fn sorted_set<R: Read>(input: &mut Input<R>, code: u8, out: &mut Take<'_>) -> Re
             }
         }
     }
+    input.give_scratch(blob);
     end(out);
     Ok(())
 }
@@ -199,7 +202,7 @@ fn hash<R: Read>(
     cutoff_ms: u64,
     out: &mut Take<'_>,
 ) -> Result<bool, RdbError> {
-    let (mut field, mut value) = (Vec::new(), Vec::new());
+    let (mut field, mut value) = (Vec::new(), input.take_scratch());
     let mut left = 0_u64;
     let mut give = |field: &[u8], value: &[u8], expires_ms: u64, out: &mut Take<'_>| {
         if expires_ms == NEVER || expires_ms > cutoff_ms {
@@ -253,6 +256,7 @@ fn hash<R: Read>(
             }
         }
     }
+    input.give_scratch(value);
     end(out);
     Ok(left > 0)
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::code::{Kind, NEWEST_VERSION, op};
 use super::error::RdbError;
 use super::input::Input;
-use super::value::{copy_length, copy_string, read_length, read_string};
+use super::value::{append_string, copy_length, copy_string, read_length, read_string};
 
 const MAGIC: &[u8; 5] = b"REDIS";
 /// The oldest with a checksum.
@@ -143,12 +143,21 @@ impl<R: Read> RdbReader<R> {
         }
     }
 
-    /// The name of the key that was announced.
+    /// The name of the key that was announced, in place of what is in `out`.
     ///
     /// # Errors
     /// What reading fails with.
     pub fn key(&mut self, out: &mut Vec<u8>) -> Result<(), RdbError> {
-        read_string(&mut self.input, out)
+        out.clear();
+        self.append_key(out)
+    }
+
+    /// The name of the key that was announced, behind what is in `out`.
+    ///
+    /// # Errors
+    /// What reading fails with.
+    pub fn append_key(&mut self, out: &mut Vec<u8>) -> Result<(), RdbError> {
+        append_string(&mut self.input, out)
     }
 
     fn module_aux(&mut self) -> Result<Part, RdbError> {

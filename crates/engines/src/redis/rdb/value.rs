@@ -49,6 +49,11 @@ pub(super) fn copy_length<R: Read>(input: &mut Input<R>, out: &mut impl Write) -
 /// A string's bytes, in place of what was in `out`.
 pub(crate) fn read_string<R: Read>(input: &mut Input<R>, out: &mut Vec<u8>) -> Result<(), RdbError> {
     out.clear();
+    append_string(input, out)
+}
+
+/// A string's bytes, behind what is in `out`.
+pub(super) fn append_string<R: Read>(input: &mut Input<R>, out: &mut Vec<u8>) -> Result<(), RdbError> {
     stream_string(input, |_| Ok(()), &mut |piece| {
         out.extend_from_slice(piece);
         Ok(())
@@ -127,8 +132,7 @@ fn decompress<R: Read>(
     out: &mut dyn FnMut(&[u8]) -> Result<(), RdbError>,
 ) -> Result<(), RdbError> {
     let end = input.offset().checked_add(packed).ok_or_else(|| input.malformed("a compressed string"))?;
-    let mut held: Vec<u8> =
-        Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX).min(PIECE_BYTES + WINDOW_BYTES));
+    let mut held = input.take_scratch();
     let (mut given, mut total) = (0, 0_u64);
     while input.offset() < end {
         let control = input.byte()?;
@@ -144,8 +148,13 @@ fn decompress<R: Read>(
             count += 2;
             let back = (usize::from(control & 0x1f) << 8 | usize::from(input.byte()?)) + 1;
             let from = held.len().checked_sub(back).ok_or_else(|| input.malformed("a compressed string"))?;
-            for at in from..from + count {
-                held.push(held[at]);
+            if count <= back {
+                held.extend_from_within(from..from + count);
+            } else {
+                // What it copies, it has just written.
+                for at in from..from + count {
+                    held.push(held[at]);
+                }
             }
             total += count as u64;
         }
@@ -161,7 +170,9 @@ fn decompress<R: Read>(
     if total != length || input.offset() != end {
         return Err(input.malformed("a compressed string"));
     }
-    out(&held[given..])
+    out(&held[given..])?;
+    input.give_scratch(held);
+    Ok(())
 }
 
 #[cfg(test)]
