@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyXattr, Request,
 };
 use strongroom_format::tree_entry::{EntryKind, TreeEntry};
 use strongroom_repository::RepositoryError;
@@ -23,6 +24,8 @@ use super::view::{Child, Node, Place, View};
 const REMEMBERED: Duration = Duration::from_secs(3600);
 const BLOCK_BYTES: u32 = 4096;
 const SECTOR_BYTES: u64 = 512;
+const SELF: &[u8] = b".";
+const ABOVE: &[u8] = b"..";
 const NS: u64 = 1_000_000_000;
 
 /// Snapshots, as a file system that nothing can be written to.
@@ -143,20 +146,19 @@ impl Snapshots {
         Ok(self.attributes(&node, ino))
     }
 
-    /// Fills an answer with what a folder has from that offset on.
+    /// Adds what a folder has from that offset on, each with the offset behind it, until `add` says that no more fits.
     fn list(
         &self,
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
-        reply: &mut ReplyDirectory,
+        mut add: impl FnMut(&OsStr, &Node, u64) -> bool,
     ) -> Result<(), Errno> {
         let folder = self.node(ino)?;
         let listing = self.listings.get(handle)?;
         let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
-        for (at, name) in [(0, "."), (1, "..")] {
-            // What lies above is what the kernel knows better.
-            if offset <= at && reply.add(ino, at + 1, FileType::Directory, name) {
+        for (at, name) in [(0, SELF), (1, ABOVE)] {
+            if offset <= at && add(OsStr::from_bytes(name), &folder, at + 1) {
                 return Ok(());
             }
         }
@@ -179,12 +181,9 @@ impl Snapshots {
             }
             if listing.at >= wanted
                 && let Some(child) = listing.children.front()
+                && add(OsStr::from_bytes(&child.name), &child.node, listing.at + 3)
             {
-                let (number, kind) = (number(&child.node.place), kind(&child.node));
-                let name = OsStr::from_bytes(&child.name);
-                if reply.add(INodeNo(number), listing.at + 3, kind, name) {
-                    return Ok(());
-                }
+                return Ok(());
             }
             listing.children.pop_front();
             listing.at += 1;
@@ -203,6 +202,12 @@ impl Snapshots {
 }
 
 impl Filesystem for Snapshots {
+    /// A walk through a folder takes the attributes with the names, and looks nothing up, where the kernel can do so.
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        let _older_kernel = config.add_capabilities(InitFlags::FUSE_DO_READDIRPLUS);
+        Ok(())
+    }
+
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.look_up(parent, name) {
             Ok(attributes) => reply.entry(&REMEMBERED, &attributes, Generation(0)),
@@ -283,7 +288,37 @@ impl Filesystem for Snapshots {
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        match self.list(ino, handle, offset, &mut reply) {
+        let listed = self.list(ino, handle, offset, |name, node, next| {
+            // What lies above is what the kernel knows better.
+            let number = if is_dots(name) { ino } else { INodeNo(number(&node.place)) };
+            reply.add(number, next, kind(node), name)
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = self.list(ino, handle, offset, |name, node, next| {
+            // Each is looked up with it, but for these two.
+            let is_dots = is_dots(name);
+            let number = if is_dots { ino.0 } else { self.inodes.looked_up(node.clone()) };
+            let attributes = self.attributes(node, number);
+            let is_full = reply.add(INodeNo(number), next, name, &REMEMBERED, &attributes, Generation(0));
+            if is_full && !is_dots {
+                self.inodes.forget(number, 1);
+            }
+            is_full
+        });
+        match listed {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(error),
         }
@@ -307,6 +342,10 @@ impl Filesystem for Snapshots {
         });
         answer_xattr(names, size, reply);
     }
+}
+
+fn is_dots(name: &OsStr) -> bool {
+    [SELF, ABOVE].contains(&name.as_bytes())
 }
 
 fn answer_xattr(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
