@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use strongroom_tests::sandbox::Sandbox;
@@ -93,9 +94,15 @@ fn metrics_are_counted_from_the_journal() {
 
 /// Takes so many requests, each on a connection of its own, and gives what was asked.
 fn http_sink(requests: usize) -> (String, JoinHandle<Vec<String>>) {
+    let (url, asked) = http_listener(requests);
+    (url, std::thread::spawn(move || asked.iter().collect()))
+}
+
+/// The same, and gives each as it comes.
+fn http_listener(requests: usize) -> (String, Receiver<String>) {
     let sink = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", sink.local_addr().unwrap());
-    let take = move |_| {
+    let take = move || {
         let (mut client, _) = sink.accept().unwrap();
         let mut said = Vec::new();
         let mut part = [0; 4096];
@@ -108,7 +115,9 @@ fn http_sink(requests: usize) -> (String, JoinHandle<Vec<String>>) {
         client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
         String::from_utf8(said).unwrap()
     };
-    (url, std::thread::spawn(move || (0..requests).map(take).collect()))
+    let (taken, asked) = channel();
+    let _until_all_came = std::thread::spawn(move || (0..requests).all(|_| taken.send(take()).is_ok()));
+    (url, asked)
 }
 
 /// A mail server that takes so many letters, and gives them.
@@ -232,4 +241,65 @@ fn metrics_reach_a_file_and_a_gateway() {
     assert!(page.contains("strongroom_up 0") && !page.contains("backup_success{"), "{page}");
     let nowhere = sandbox.path("nowhere/strongroom.prom");
     let _full = sandbox.run(["monitor", "--textfile", &nowhere.display().to_string()]).assert_code(1);
+}
+
+/// The JSON that was posted.
+fn body(request: &str) -> serde_json::Value {
+    let (begin, end) = (request.find('{').unwrap(), request.rfind('}').unwrap());
+    serde_json::from_str(&request[begin..=end]).unwrap()
+}
+
+#[test]
+fn people_are_told_how_far_it_is_and_when_it_is_over() {
+    let mut sandbox = Sandbox::new();
+    configured(&mut sandbox);
+    let go = sandbox.path("go");
+    assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
+    let (url, asked) = http_listener(2);
+    let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
+    let more = format!(
+        r#"
+        [sources.slow]
+        engine = "command"
+        stream = ["dump=cat {} && printf 1234567890"]
+        [notify.hook]
+        webhook = "{url}"
+        progress_after = "0s"
+        [notify.nobody]
+        webhook = "http://127.0.0.1:1/"
+        progress_after = "0s"
+        [notify.later]
+        webhook = "http://127.0.0.1:1/"
+        progress_after = "1d"
+        "#,
+        go.display()
+    );
+    sandbox.write("strongroom.toml", text + &more);
+    let running = sandbox.start(["run", "slow", "--json"]);
+    // It goes on until somebody says so.
+    let first = body(&asked.recv().unwrap());
+    assert_eq!((&first["type"], &first["result"]), (&"strongroom.progress".into(), &"running".into()));
+    assert!(first["subject"].as_str().unwrap().contains("slow: backup runs for"), "{first}");
+    std::fs::write(&go, "and ").unwrap();
+    // Whoever cannot be reached is said once, and nothing fails for that.
+    let ran = running.wait().assert_code(0);
+    let said = &ran.stderr;
+    assert_eq!(said.matches("nobody is not told how far it is").count(), 1, "{said}");
+    assert!(!said.contains("later is not told"), "{said}");
+    let last = body(&asked.recv().unwrap());
+    assert_eq!((&last["result"], &last["bytes"], &last["run"]), (&"done".into(), &14.into(), &first["run"]));
+    assert!(last["stored_bytes"].as_u64().unwrap() > 0, "{last}");
+    let subject = last["subject"].as_str().unwrap();
+    assert!(
+        subject.contains("slow: backup done after") && subject.contains("14 B read, stored"),
+        "{subject}"
+    );
+
+    // For programs that start this one themselves.
+    let backup = ["backup", "files", "data", "--json", "--progress", "always"];
+    let told = sandbox.run(backup).assert_code(0).all("status");
+    let last = told.last().unwrap();
+    assert_eq!((&last["what"], &last["bytes"]), (&"backing up".into(), &2000.into()), "{told:?}");
+    let plain = sandbox.run(["backup", "files", "data", "--json"]).assert_code(0);
+    assert!(plain.all("status").is_empty(), "{plain}");
 }

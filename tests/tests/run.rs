@@ -202,3 +202,60 @@ fn what_is_wrong_is_told_before_anything_is_done() {
     let checked = sandbox.run(["config", "check"]).assert_code(1);
     let _checked = checked.assert_prints(["environment.GREETING"]);
 }
+
+#[test]
+fn logs_expire_and_a_second_repository_follows() {
+    let mut sandbox = Sandbox::new();
+    let second = sandbox.path("second").display().to_string();
+    let _made = sandbox.run(["init", "--repo", &second, "--host", "test"]).assert_code(0);
+    let tables = format!(
+        "[wal_expire]\nevery = \"1d\"\nkeep_within = \"7d\"\n[sync]\nevery = \"1d\"\nto_repo = \"{second}\"\n"
+    );
+    configured(&mut sandbox, &tables);
+    let _in_order = sandbox.run(["config", "check"]).assert_code(0);
+    let shown = sandbox.run(["run", "--only", "sync", "--dry-run"]).assert_code(0);
+    let _shown = shown.assert_prints([&format!("strongroom sync --to-repo={second}")]);
+
+    let ran = sandbox.run(["run", "--json"]).assert_code(1);
+    let expected = [
+        "backup documents done",
+        "backup broken failed",
+        "backup greeting done",
+        "wal-expire - done",
+        "sync - done",
+    ];
+    assert_eq!(told(&ran), expected, "{ran}");
+    let of = |repository: &str| {
+        let listed = sandbox.run(["snapshots", "--repo", repository, "--json"]).assert_code(0);
+        listed.json_lines().iter().map(|one| one["source"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&second), ["documents", "greeting"]);
+    let again = sandbox.run(["run", "--due", "--json"]).assert_code(0);
+    assert_eq!(told(&again), [""; 0], "{again}");
+    let metrics = sandbox.run(["monitor", "--metrics"]).assert_code(0);
+    let _metrics = metrics.assert_prints([
+        "strongroom_task_success{task=\"sync\"} 1",
+        "strongroom_task_success{task=\"wal-expire\"} 1",
+        "strongroom_task_timestamp_seconds{task=\"sync\"}",
+    ]);
+
+    // It is gone, and two days later nobody has copied anything.
+    std::fs::rename(&second, sandbox.path("moved")).unwrap();
+    let failed = sandbox.run(["run", "--only", "sync", "--json"]).assert_code(1);
+    assert_eq!(told(&failed), ["sync - failed"], "{failed}");
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48);
+    sandbox.write("clock", later.to_string());
+    sandbox.set("STRONGROOM_TEST_CLOCK", sandbox.path("clock"));
+    let told = sandbox.run(["monitor"]).assert_code(1);
+    let _told = told.assert_prints(["the last sync failed", "was not copied to the other repository"]);
+
+    let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
+    sandbox.write("strongroom.toml", text.replace("to_repo", "to_rep"));
+    let checked = sandbox.run(["config", "check"]).assert_code(1);
+    let _checked = checked.assert_prints(["is `to_repo` meant?"]);
+    sandbox.write("strongroom.toml", text.replace("keep_within = \"7d\"", ""));
+    let checked = sandbox.run(["config", "check"]).assert_code(1);
+    let _checked = checked.assert_prints(["wal_expire: ", "--keep-within"]);
+    sandbox.write("strongroom.toml", text.replace("[sync]", "[drills.none]").replace("to_repo", "#"));
+    let _none = sandbox.run(["run", "--only", "sync"]).assert_code(2).assert_says(["has no [sync]"]);
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use strongroom_tests::archiving::{command_of_server, give_to_server, name_of, segment, wait_for};
 use strongroom_tests::sandbox::{Ran, Sandbox, run, text};
+use strongroom_tests::served::Served;
 use strongroom_tests::services::postgres::Postgres;
 
 const SYSTEM: u64 = 7_311_000_000_000_000_001;
@@ -202,6 +203,13 @@ fn what_is_missing_is_told() {
     assert_eq!((&exported["log_objects"], &exported["clean"]), (&4.into(), &true.into()));
 }
 
+const MISSING: &str = "strongroom_wal_missing_segments{component=\"postgres\"}";
+const LAG: &str = "strongroom_wal_lag_seconds{component=\"postgres\"}";
+
+fn metrics(sandbox: &Sandbox) -> Ran {
+    sandbox.run(["monitor", "--metrics"]).assert_code(0)
+}
+
 #[test]
 fn an_archive_that_is_behind_is_told() {
     let sandbox = Sandbox::new();
@@ -228,7 +236,11 @@ fn an_archive_that_is_behind_is_told() {
     let line = behind(0, &["--max-lag", "3h"]).one("wal");
     assert_eq!((text(&line["newest"]), &line["missing_segments"]), (name_of(2), &0.into()));
     assert!((7200..10_800).contains(&line["lag_seconds"].as_u64().unwrap()), "{line}");
-    let _ = behind(3, &["--max-lag", "1h"]).assert_says(["nothing was archived for 2 h 0 min", "1 h 0 min"]);
+    let _ = behind(3, &["--max-lag", "1h"]).assert_says(["nothing was archived for 2 h", "it may be 1 h"]);
+    let _ = sandbox.write("strongroom.toml", "max_wal_lag = \"1h\"\n");
+    let told = metrics(&sandbox).assert_prints([&format!("{MISSING} 0"), "kind=\"wal-late\""]).text();
+    let lag = told.lines().find_map(|line| line.strip_prefix(LAG)).unwrap().trim().parse::<f64>().unwrap();
+    assert!((7200.0..10_800.0).contains(&lag), "{lag}");
     let _ = behind(3, &["--max-lag", "1h", "--source", "postgres"]);
     let _ = behind(3, &["--max-lag", "1h", "--source", "other"]);
 
@@ -244,6 +256,15 @@ fn an_archive_that_is_behind_is_told() {
     let _ = behind(3, &["--max-lag", "1h"]).assert_says(["2 segments are missing"]);
     let lines = behind(0, &[]).all("wal");
     assert_eq!((&lines[0]["missing_segments"], &lines[1]["missing_segments"]), (&0.into(), &2.into()));
+
+    // Who looks after it is told the same: by `monitor`, and by `serve`.
+    let _ = metrics(&sandbox).assert_prints([&format!("{MISSING} 2"), "kind=\"wal-gap\""]);
+    let served = Served::start(&sandbox, &["--no-schedule"]);
+    let page = served.until("/metrics", |page| page.metric(MISSING) == Some(2.0));
+    assert!(page.metric(LAG).unwrap() < 7200.0);
+    assert!(page.metric("strongroom_wal_stored_bytes{component=\"postgres\"}").unwrap() > 0.0);
+    assert!(page.metric("strongroom_wal_last_archived_timestamp_seconds{component=\"postgres\"}").is_some());
+    let _ = served.stop().assert_code(0);
 }
 
 #[test]

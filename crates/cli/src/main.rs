@@ -28,6 +28,7 @@ mod render;
 mod s3_hint;
 mod selector;
 mod signals;
+mod status_lines;
 mod thawing;
 mod timings;
 

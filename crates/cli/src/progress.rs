@@ -1,4 +1,4 @@
-//! Progress on a terminal, notes and warnings on standard error.
+//! Progress on a terminal or for machines, notes and warnings on standard error.
 
 use std::sync::Mutex;
 
@@ -7,6 +7,7 @@ use strongroom_repository::monitor::Monitor;
 
 use crate::arguments::{Global, Progress};
 use crate::signals;
+use crate::status_lines::StatusLines;
 
 /// Shows how a run goes.
 pub(crate) struct Terminal {
@@ -14,17 +15,20 @@ pub(crate) struct Terminal {
     shown: bool,
     quiet: bool,
     json: bool,
+    /// Where machines asked for it.
+    status: Option<StatusLines>,
 }
 
 impl Terminal {
     pub(crate) fn new(global: &Global) -> Self {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let shown = match global.progress {
-            Progress::Always => true,
+            Progress::Always => !global.json,
             Progress::Never => false,
             Progress::Auto => terminal && !global.quiet && !global.json,
         };
-        Self { bar: Mutex::new(ProgressBar::hidden()), shown, quiet: global.quiet, json: global.json }
+        let status = (global.json && global.progress == Progress::Always).then(StatusLines::new);
+        Self { bar: Mutex::new(ProgressBar::hidden()), shown, quiet: global.quiet, json: global.json, status }
     }
 
     fn bar(&self) -> ProgressBar {
@@ -33,6 +37,9 @@ impl Terminal {
 
     /// Takes the bar off the screen.
     pub(crate) fn finish(&self) {
+        if let Some(status) = &self.status {
+            status.finish();
+        }
         self.bar().finish_and_clear();
     }
 
@@ -54,6 +61,9 @@ impl Terminal {
 
 impl Monitor for Terminal {
     fn begin(&self, what: &str, total_bytes: Option<u64>) {
+        if let Some(status) = &self.status {
+            status.begin(what, total_bytes);
+        }
         if !self.shown {
             return;
         }
@@ -72,8 +82,17 @@ impl Monitor for Terminal {
     }
 
     fn advance(&self, bytes: u64) {
+        if let Some(status) = &self.status {
+            status.advance(bytes);
+        }
         if self.shown {
             self.bar().inc(bytes);
+        }
+    }
+
+    fn stored(&self, bytes: u64) {
+        if let Some(status) = &self.status {
+            status.stored(bytes);
         }
     }
 

@@ -30,6 +30,10 @@ impl Monitor for Stop<'_> {
         self.run.advance(bytes);
     }
 
+    fn stored(&self, bytes: u64) {
+        self.run.stored(bytes);
+    }
+
     fn note(&self, message: &str) {
         self.run.note(message);
     }

@@ -219,6 +219,7 @@ fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
         page.begin("strongroom_check_timestamp_seconds", "gauge", "When the repository was last checked.");
         page.sample("strongroom_check_timestamp_seconds", &[], seconds_of(check.time));
     }
+    of_tasks(page, status);
     page.begin(
         "strongroom_kms_errors_total",
         "counter",
@@ -234,6 +235,26 @@ fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
     }
     page.begin("strongroom_collected_timestamp_seconds", "gauge", "As of when all this is.");
     page.sample("strongroom_collected_timestamp_seconds", &[], seconds_of(status.now));
+}
+
+/// What is done of the repository, but for checks.
+fn of_tasks(page: &mut Page, status: &Status) {
+    if status.maintenance.is_empty() {
+        return;
+    }
+    if page.says_success {
+        let help =
+            "Whether the last forgetting, expiring, copying or pruning by the configuration went well.";
+        page.begin("strongroom_task_success", "gauge", help);
+        for (work, last) in &status.maintenance {
+            let is_done = u8::from(last.result == RunResult::Done).into();
+            page.sample("strongroom_task_success", &[("task", work.name())], is_done);
+        }
+    }
+    page.begin("strongroom_task_timestamp_seconds", "gauge", "When that was begun.");
+    for (work, last) in &status.maintenance {
+        page.sample("strongroom_task_timestamp_seconds", &[("task", work.name())], seconds_of(last.time));
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the format has no other numbers")]

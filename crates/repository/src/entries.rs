@@ -25,8 +25,17 @@ pub(crate) struct ReadEntry {
 impl Repository {
     /// Reads an entry; `None` when it is missing or does not open.
     pub(crate) fn read_entry(&self, number: u64) -> Result<Option<ReadEntry>, RepositoryError> {
+        self.read_entry_of(&*self.store, number)
+    }
+
+    /// The same, of the store or of what is behind its cache.
+    pub(crate) fn read_entry_of(
+        &self,
+        store: &dyn Store,
+        number: u64,
+    ) -> Result<Option<ReadEntry>, RepositoryError> {
         let name = names::entry(number)?;
-        match self.store.get(&name, ENTRY_LIMIT_BYTES) {
+        match store.get(&name, ENTRY_LIMIT_BYTES) {
             Ok(bytes) => Ok(self.open_entry(&name, &bytes, &self.state)),
             Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => Ok(None),
             Err(error) => Err(error.into()),

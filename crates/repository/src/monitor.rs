@@ -6,6 +6,8 @@ pub trait Monitor: Send + Sync {
     fn begin(&self, _what: &str, _total_bytes: Option<u64>) {}
     /// Plain bytes handled since the last call.
     fn advance(&self, _bytes: u64) {}
+    /// Bytes stored since the last call, durably.
+    fn stored(&self, _bytes: u64) {}
     /// Something to know that is as it should be.
     fn note(&self, _message: &str) {}
     /// Something that went wrong and did not stop the run.

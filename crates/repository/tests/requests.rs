@@ -5,7 +5,9 @@ mod support;
 
 use std::sync::Arc;
 
+use strongroom_format::entry::Statement;
 use strongroom_format::registry::Roles;
+use strongroom_repository::history::PastEntry;
 use strongroom_repository::{OpenOptions, Repository, RepositoryError};
 use strongroom_store::{CacheOptions, CacheStore, Call, MemoryStore, Operation, RecordStore, Store};
 use support::*;
@@ -124,6 +126,71 @@ fn a_writer_alone_stays_frugal_over_a_long_journal() {
     open(&store).write_checkpoint().unwrap();
     host.backup();
     assert_frugal(&host, "with a checkpoint");
+}
+
+/// What the history tells from an entry on: places, and what notes say.
+fn told_since(repository: &Repository, from: u64) -> Vec<(u64, String)> {
+    let mut told = Vec::new();
+    let mut take = |past: PastEntry| {
+        assert!(past.time_ms > 0, "{past:?}");
+        if let Statement::Note(note) = past.statement {
+            told.push((past.number, note.detail));
+        }
+    };
+    repository.history(from, &mut take).unwrap();
+    told
+}
+
+#[test]
+fn the_history_is_read_once() {
+    let (memory, store) = memory();
+    new_repository(&store);
+    let mut writer = open(&store);
+    for number in 1..=600 {
+        assert_eq!(writer.note("run", None, &number.to_string()).unwrap(), number);
+    }
+    let expected = |last: u64| (1..=last).map(|number| (number, number.to_string())).collect::<Vec<_>>();
+    let machine = Machine::new(&memory, None);
+    let read = |expected: &[(u64, String)]| {
+        let calls = machine.requests(|machine| assert_eq!(told_since(&machine.open(), 0), expected));
+        let entries = calls
+            .iter()
+            .filter(|call| call.operation == Operation::Get && call.object.starts_with("journal/"));
+        (entries.count(), calls.len())
+    };
+    // A host that has read nothing of it: each entry once, and what opening asks.
+    let (entries, all) = read(&expected(600));
+    assert!((598..=602).contains(&entries) && all <= entries + 14, "{entries} of {all}");
+    // It asks whether the journal goes on, and when its last entry was there; nothing else.
+    let (_, all) = read(&expected(600));
+    assert!(all <= 5, "{all}");
+    for number in 601..=603 {
+        let _ = writer.note("run", None, &number.to_string()).unwrap();
+    }
+    let (entries, all) = read(&expected(603));
+    assert!(entries <= 6 && all <= 8, "{entries} of {all}");
+    assert_eq!(told_since(&machine.open(), 602), expected(603)[601..]);
+
+    // Copies that are damaged, or of another repository, are read again.
+    let folder = machine.folder.path().join("objects/journal");
+    let mut copies: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    copies.sort();
+    std::fs::write(&copies[5], noise(5, 500)).unwrap();
+    std::fs::copy(&copies[7], &copies[6]).unwrap();
+    // It has the right name, and opens under no key of this one.
+    let other = Machine::new(&other_memory(), None);
+    let _ = other.backup();
+    let others = other.folder.path().join("objects/journal").join(copies[1].file_name().unwrap());
+    std::fs::copy(others, &copies[1]).unwrap();
+    let (entries, _) = read(&expected(603));
+    assert!((3..=5).contains(&entries), "{entries}");
+    assert!(read(&expected(603)).1 <= 6);
+}
+
+fn other_memory() -> Arc<MemoryStore> {
+    let (memory, store) = memory();
+    new_repository(&store);
+    memory
 }
 
 #[test]

@@ -24,6 +24,7 @@ use std::time::Duration;
 use strongroom_format::SnapshotId;
 use strongroom_format::entry::{ExpireBody, SegmentRange};
 use strongroom_repository::backup::BackupOptions;
+use strongroom_repository::backup::group::{CommitOptions, GroupError, PartOf};
 use strongroom_repository::copy::CopyOptions;
 use strongroom_repository::monitor::Silent;
 use strongroom_repository::prune::{MaxUnused, PruneOptions};
@@ -38,6 +39,10 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 const SEEDS: u64 = 500;
 /// Segments that hosts push.
 const LOG_SEGMENTS: u64 = 6;
+/// Parts of a group.
+const PARTS: u64 = 2;
+/// Groups that were committed, in all seeds.
+static COMMITTED: AtomicU64 = AtomicU64::new(0);
 
 /// Numbers that only the seed decides.
 #[derive(Clone)]
@@ -84,6 +89,10 @@ struct Model {
     there: [BTreeSet<u64>; 2],
     /// Those of which nobody knows.
     perhaps: [BTreeSet<u64>; 2],
+    /// Those that somebody forgot.
+    forgotten: [BTreeSet<u64>; 2],
+    /// The group that workers work for, by the number of the backup that it is.
+    groups: [Option<u64>; 2],
     next: u64,
     logs: [Log; 2],
 }
@@ -316,7 +325,7 @@ fn step(world: &Arc<World>, depth: u32) {
         has_failed_to_read: AtomicBool::new(false),
     });
     let store: Arc<dyn Store> = Arc::clone(&host) as Arc<dyn Store>;
-    let command = world.roll(20);
+    let command = world.roll(24);
     let done = match command {
         0..=5 => back_up(world, which, &store),
         6..=9 => forget(world, which, &store),
@@ -325,6 +334,7 @@ fn step(world: &Arc<World>, depth: u32) {
         14 => repair(world, &store),
         15..=17 => push_log(world, which, &store),
         18 => expire_log(world, which, &store),
+        19..=22 => work(world, which, &store),
         _ => {
             for store in &world.stores {
                 store.advance_ms(world.roll(48) * HOUR_MS);
@@ -363,6 +373,105 @@ fn back_up(world: &World, which: usize, store: &Arc<dyn Store>) -> Result<(), Re
     let mut model = world.model.lock().unwrap();
     model.perhaps[which].remove(&number);
     model.there[which].insert(number);
+    Ok(())
+}
+
+/// What a worker of a group has: a file of its own, and one that all have.
+fn part_of(number: u64, part: u64) -> Files {
+    let own = noise(number % 5, 45_000 + 9000 * usize::try_from(part).unwrap());
+    Files::from([(format!("part-{part}"), own), ("z".to_owned(), noise(number % 3, 20_000))])
+}
+
+/// The group that is under way, or another one.
+fn group_of(world: &World, which: usize) -> u64 {
+    let begins = world.one_in(6);
+    let mut model = world.model.lock().unwrap();
+    if let Some(number) = model.groups[which].filter(|_| !begins) {
+        return number;
+    }
+    model.next += 1;
+    let number = model.next;
+    model.contents.insert(number, (1..=PARTS).flat_map(|part| part_of(number, part)).collect());
+    model.groups[which] = Some(number);
+    number
+}
+
+/// A worker stores its part, and commits the group when it likes. Its part may be stored already, and the group committed.
+fn work(world: &World, which: usize, store: &Arc<dyn Store>) -> Result<(), RepositoryError> {
+    let number = group_of(world, which);
+    let part = 1 + world.roll(PARTS);
+    world.say(format!("part {part} of {number} in {which}"));
+    let of = PartOf {
+        group: format!("g{number}"),
+        number: u32::try_from(part).unwrap(),
+        count: u32::try_from(PARTS).unwrap(),
+    };
+    let source = ["db", "ledger"][usize::from(number.is_multiple_of(2))];
+    let options = BackupOptions { tags: vec![tag(number)], workers: 1, uploads: 1, ..options(source) };
+    let mut repository = try_open(store)?;
+    let worked =
+        repository.backup_part(&options, &of, &Silent, |sink| write_files(sink, &part_of(number, part)));
+    match worked {
+        Ok(worked) => world.say(format!("  {worked:?}")),
+        Err(error) => return of_workers(world, which, error),
+    }
+    if world.one_in(2) { Ok(()) } else { commit(world, which, number, &mut repository) }
+}
+
+fn commit(
+    world: &World,
+    which: usize,
+    number: u64,
+    repository: &mut Repository,
+) -> Result<(), RepositoryError> {
+    world.say(format!("commit {number} in {which}"));
+    {
+        let mut model = world.model.lock().unwrap();
+        // What was forgotten is not made again.
+        if !model.there[which].contains(&number) && !model.forgotten[which].contains(&number) {
+            model.perhaps[which].insert(number);
+        }
+    }
+    let options = CommitOptions { compression_level: 3, workers: 1, uploads: 1 };
+    let committed = repository.group(&format!("g{number}"), None).and_then(|group| {
+        repository.commit_group(&group, &options, &Silent, |entries, _| {
+            while entries.next_entry()?.is_some() {}
+            Ok::<_, RepositoryError>(Vec::new())
+        })
+    });
+    match committed {
+        Ok(committed) => {
+            world.say(format!("  {committed:?}"));
+            let mut model = world.model.lock().unwrap();
+            // Whoever committed it before is told of it there, and others may have forgotten it since.
+            if !committed.was_committed {
+                COMMITTED.fetch_add(1, Ordering::Relaxed);
+                model.perhaps[which].remove(&number);
+                model.there[which].insert(number);
+            }
+            Ok(())
+        }
+        Err(error) => of_workers(world, which, error),
+    }
+}
+
+/// What workers of a group may meet: others that are not done; or that pruned, forgot, or backed up the same source meanwhile, and
+/// then they work for another group.
+fn of_workers(world: &World, which: usize, error: RepositoryError) -> Result<(), RepositoryError> {
+    use RepositoryError::{Group, KeyRetired, PackRetired, ParentForgotten};
+    let goes_on = match &error {
+        Group { reason: GroupError::NoParts | GroupError::Incomplete { .. }, .. } => true,
+        Group { reason: GroupError::Pruned { .. } | GroupError::Forgotten, .. }
+        | Group { reason: GroupError::Disagreement { what: "parent snapshot", .. }, .. }
+        | PackRetired { .. }
+        | KeyRetired { .. }
+        | ParentForgotten { .. } => false,
+        _ => return Err(error),
+    };
+    world.say(format!("  {error}"));
+    if !goes_on {
+        world.model.lock().unwrap().groups[which] = None;
+    }
     Ok(())
 }
 
@@ -515,6 +624,7 @@ impl Model {
     }
 
     fn gone(&mut self, which: usize, number: u64) {
+        self.forgotten[which].insert(number);
         self.there[which].remove(&number);
         self.perhaps[which].remove(&number);
     }
@@ -601,4 +711,7 @@ fn whatever_happens_nothing_is_lost() {
             });
         }
     });
+    // A seed alone may have none.
+    let committed = COMMITTED.load(Ordering::Relaxed);
+    assert!(seeds < 100 || committed > seeds / 20, "{committed} groups were committed in {seeds} seeds");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
+use strongroom_tests::archiving::{name_of, segment};
 use strongroom_tests::sandbox::Sandbox;
 use strongroom_tests::services::deployment::{PROMTOOL, SCHEMAS};
 
@@ -11,6 +12,8 @@ use super::{EXAMPLES, at, document, documents, read, run, tools};
 
 const RULES: &str = "deploy/prometheus/alerts.yaml";
 const DASHBOARD: &str = "deploy/grafana/strongroom.json";
+
+const SYSTEM: u64 = 7_311_000_000_000_000_001;
 
 /// A repository of which there is something to say of everything.
 fn metrics() -> String {
@@ -20,9 +23,12 @@ fn metrics() -> String {
     let folder = sandbox.path("data").display().to_string();
     let config = format!(
         "rpo = \"1d\"\nrto = \"1h\"\nexpect_every = \"1d\"\n[storage]\ncapacity = \"1K\"\n[verify]\nevery = \"1d\"\n[check]\nevery = \"1d\"\n\
-         [sources.shop]\nengine = \"files\"\npaths = [\"{folder}\"]\n"
+         [retention]\nkeep_last = 1\n[forget]\nevery = \"1d\"\n[sources.shop]\nengine = \"files\"\npaths = [\"{folder}\"]\n"
     );
     sandbox.write("strongroom.toml", config);
+    sandbox.write("pg/global/pg_control", [&SYSTEM.to_le_bytes()[..], &[0; 100]].concat());
+    let log = sandbox.write(format!("pg/pg_wal/{}", name_of(1)), segment(SYSTEM, 1, 7));
+    let _pushed = sandbox.run(["wal-push", log.to_str().unwrap()]).assert_code(0);
     let _ran = sandbox.run(["run"]).assert_code(0);
     sandbox.run(["monitor", "--metrics"]).assert_code(0).text()
 }

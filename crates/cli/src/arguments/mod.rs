@@ -37,7 +37,7 @@ pub(crate) use self::backup::{
 };
 pub(crate) use self::clickhouse::BackupClickHouse;
 pub(crate) use self::config::{Config, ConfigAction, ConfigCheck};
-pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, FromArguments, Sync};
+pub(crate) use self::copy::{Copy, CopyArguments, CopyLogs, Other, Sync};
 pub(crate) use self::group::{Commit, GroupArguments};
 pub(crate) use self::hold::{Hold, HoldAction};
 pub(crate) use self::hooks::HookArguments;
@@ -126,7 +126,7 @@ pub(crate) struct Global {
     /// Say at the end, on standard error, how long each stage took
     #[arg(long, global = true)]
     pub(crate) timings: bool,
-    /// When to show progress
+    /// When to show progress; with --json and `always`, as a JSON object a second
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "WHEN")]
     pub(crate) progress: Progress,
 }
@@ -191,7 +191,7 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Make one snapshot of the parts that workers of a group backed up (`backup ... --shard I/N --group NAME`)
     Commit(Commit),
-    /// Do what the configuration wants done now: backups, restore tests, forgetting, pruning, checking
+    /// Do what the configuration wants done now: backups, restore tests, forgetting, copying, pruning, checking
     Run(Run),
     /// Say how things stand: what failed, what is late, what was tested; metrics for Prometheus
     Monitor(Monitor),
@@ -236,7 +236,7 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Copy snapshots of another repository into this one, and log archives
     Copy(Copy),
-    /// Copy all that another repository has and this one has not
+    /// Copy all that another repository has and this one has not, or the other way round
     Sync(Sync),
     /// Say who may open the repository and who may write to it
     Key(Key),

@@ -27,6 +27,10 @@ pub(crate) enum WorkArgument {
     Verify,
     /// Taking snapshots out, by the retention of each source
     Forget,
+    /// Giving up what of log archives no base backup needs
+    WalExpire,
+    /// Copying what is new to the second repository
+    Sync,
     /// Freeing what no snapshot needs
     Prune,
     /// Checking the repository
@@ -39,6 +43,8 @@ impl From<WorkArgument> for Work {
             WorkArgument::Backup => Self::Backup,
             WorkArgument::Verify => Self::Verify,
             WorkArgument::Forget => Self::Forget,
+            WorkArgument::WalExpire => Self::WalExpire,
+            WorkArgument::Sync => Self::Sync,
             WorkArgument::Prune => Self::Prune,
             WorkArgument::Check => Self::Check,
         }

@@ -54,7 +54,8 @@ fn write_out(
     // The widest pipe there can be; and no line buffer in between.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20);
     let mut out = std::fs::File::from(std::os::fd::AsFd::as_fd(&stdout).try_clone_to_owned()?);
-    if !std::io::IsTerminal::is_terminal(&stdout) {
+    // Standard output is for the data.
+    if !std::io::IsTerminal::is_terminal(&stdout) && !context.global.json {
         context.terminal.begin("writing", Some(entry.bytes()));
     }
     match write_in_order(&reader, content, &mut out, &context.terminal, context.readers(None)) {

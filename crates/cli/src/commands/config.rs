@@ -10,6 +10,7 @@ use serde_json::json;
 use strongroom_engines::postgres::managed::Service;
 use strongroom_engines::postgres::{Programs, Target};
 use strongroom_ops::config::{Config, OptionValue, Problem, Source, Text, Variable};
+use strongroom_ops::run::Work;
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::{ConfigAction, ConfigCheck};
@@ -93,11 +94,19 @@ fn wrong_options(config: &Config) -> Vec<Problem> {
         }
     }
     let tasks =
-        config.sources.iter().filter_map(|(name, _)| config.verify(name)).map(|task| ("verify", task));
-    let own = [("forget", &config.forget), ("prune", &config.prune), ("check", &config.check)];
-    for (name, task) in tasks.chain(own) {
-        if let Err(wrong) = configured::task_words(&command, name, Words::new([name]), Some(task)) {
-            problems.extend(wrong);
+        config.sources.iter().filter_map(|(name, _)| config.verify(name)).map(|task| (Work::Verify, task));
+    let own = Work::OF_REPOSITORY.into_iter().filter_map(|work| Some((work, config.task(work)?)));
+    for (work, task) in tasks.chain(own) {
+        match configured::task_words(&command, work, Words::new(work.command().iter().copied()), Some(task)) {
+            Err(wrong) => problems.extend(wrong),
+            // What a restore test is of stands elsewhere.
+            Ok(_) if work == Work::Verify => {}
+            Ok(words) => {
+                if let Err(Usage(what)) = configured::judge(&command, &words.into_arguments().0) {
+                    let name = work.name().replace('-', "_");
+                    problems.push(Problem { line: task.line.max(1), what: format!("{name}: {what}") });
+                }
+            }
         }
     }
     problems

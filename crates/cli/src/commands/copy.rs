@@ -1,4 +1,4 @@
-//! `copy`, `sync`: snapshots of another repository, into this one.
+//! `copy`, `sync`: snapshots of another repository, into this one, or of this one into another.
 
 use serde_json::json;
 use strongroom_format::SnapshotId;
@@ -7,7 +7,7 @@ use strongroom_repository::state::Snapshot;
 use strongroom_repository::{Repository, RepositoryError};
 
 use super::copy_logs::{self, Logs};
-use crate::arguments::{Copy, CopyArguments, CopyLogs, FromArguments, Global, Sync};
+use crate::arguments::{Copy, CopyArguments, CopyLogs, Global, Other, Sync};
 use crate::audit::{Reading, place};
 use crate::context::{Context, TOOL};
 use crate::exit::{Outcome, Usage};
@@ -16,7 +16,7 @@ use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Copy) -> anyhow::Result<Outcome> {
     let how = &arguments.how;
-    let global = other(context, &how.from);
+    let global = global_of(context, how.from.other().ok_or_else(no_other)?);
     let there = Context::of(&global);
     let mut from = there.open_to_read()?;
     read_out(context, &there, &mut from, how, |from| copy_chosen(context, &there, from, arguments))
@@ -48,10 +48,20 @@ fn copy_chosen(
 
 pub(crate) fn sync(context: &Context<'_>, arguments: &Sync) -> anyhow::Result<Outcome> {
     let how = &arguments.how;
-    let global = other(context, &how.from);
+    let other = how.from.other().or_else(|| arguments.to.other()).ok_or_else(no_other)?;
+    let global = global_of(context, other);
     let there = Context::of(&global);
-    let mut from = there.open_to_read()?;
-    read_out(context, &there, &mut from, how, |from| copy_all(context, from, arguments))
+    let (source, target) = match arguments.to.to_repo {
+        Some(_) => (context, &there),
+        None => (&there, context),
+    };
+    let mut from = source.open_to_read()?;
+    read_out(target, source, &mut from, how, |from| copy_all(target, from, arguments))
+}
+
+/// The command line asks for one before.
+fn no_other() -> anyhow::Error {
+    Usage("which other repository? give --from-repo".into()).into()
 }
 
 fn copy_all(context: &Context<'_>, from: &Repository, arguments: &Sync) -> anyhow::Result<Outcome> {
@@ -113,20 +123,20 @@ pub(crate) fn hold_as(
 }
 
 /// The arguments that open the other repository.
-fn other(context: &Context<'_>, from: &FromArguments) -> Global {
+fn global_of(context: &Context<'_>, other: Other<'_>) -> Global {
     let mut global = context.global.clone();
-    global.repo = Some(from.from_repo.clone());
-    global.fingerprint.clone_from(&from.from_fingerprint);
-    if from.from_key_file.is_some() || from.from_passphrase_file.is_some() {
-        global.key_file.clone_from(&from.from_key_file);
-        global.passphrase_file.clone_from(&from.from_passphrase_file);
+    global.repo = Some(other.repo.to_owned());
+    global.fingerprint = other.fingerprint.cloned();
+    if other.key_file.is_some() || other.passphrase_file.is_some() {
+        global.key_file = other.key_file.cloned();
+        global.passphrase_file = other.passphrase_file.cloned();
     }
     global.store.hot_store = None;
-    if from.from_region.is_some() {
-        global.store.region.clone_from(&from.from_region);
+    if other.region.is_some() {
+        global.store.region = other.region.cloned();
     }
-    if from.from_endpoint.is_some() {
-        global.store.endpoint.clone_from(&from.from_endpoint);
+    if other.endpoint.is_some() {
+        global.store.endpoint = other.endpoint.cloned();
     }
     global.without_empty()
 }

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory as _};
 use strongroom_ops::config::{Config, FromEnvironment, Problem, Setting, Task, Text, Variable, meant};
+use strongroom_ops::run::Work;
 
 use crate::arguments::Arguments;
 use crate::context::Context;
@@ -19,7 +20,7 @@ use crate::exit::Usage;
 pub(crate) use words::{Words, is_repeated, known};
 
 /// What the configuration's own tasks are told by others.
-pub(crate) const NOT_THE_TASKS: [&str; 4] = ["source", "snapshot", "snapshots", "dry_run"];
+const NOT_THE_TASKS: [&str; 4] = ["source", "snapshot", "snapshots", "dry_run"];
 
 /// Where configurations are looked for by commands that need one, in this order.
 const PLACES: [&str; 2] = ["strongroom.toml", "/etc/strongroom/strongroom.toml"];
@@ -271,16 +272,30 @@ pub(crate) fn backup_words(
     Some(if problems.is_empty() { Ok(words) } else { Err(problems) })
 }
 
+/// The command of one of the configuration's own tasks.
+pub(crate) fn task_command(command: &Command, work: Work) -> Option<&Command> {
+    work.command().iter().try_fold(command, |command, word| command.find_subcommand(word))
+}
+
+/// What the configuration does not set of it.
+pub(crate) fn not_the_tasks(work: Work) -> &'static [&'static str] {
+    match work {
+        // These say themselves whose.
+        Work::WalExpire | Work::Sync => &["dry_run"],
+        _ => &NOT_THE_TASKS,
+    }
+}
+
 /// A command of the configuration's own tasks, with what it sets of it.
 pub(crate) fn task_words(
     command: &Command,
-    name: &str,
+    work: Work,
     mut words: Words,
     task: Option<&Task>,
 ) -> Result<Words, Vec<Problem>> {
     let options = task.map(|task| &task.options[..]).unwrap_or_default();
-    let Some(known) = command.find_subcommand(name) else { return Ok(words) };
-    let problems = words.add(known, options, &NOT_THE_TASKS, &Text::resolve);
+    let Some(known) = task_command(command, work) else { return Ok(words) };
+    let problems = words.add(known, options, not_the_tasks(work), &Text::resolve);
     if problems.is_empty() { Ok(words) } else { Err(problems) }
 }
 
@@ -305,8 +320,9 @@ pub(crate) fn judge(command: &Command, arguments: &[String]) -> Result<(), Usage
         Ok(_) => Ok(()),
         Err(error) => {
             let said = error.to_string();
-            let first = said.lines().next().unwrap_or_default();
-            Err(Usage(first.trim_start_matches("error: ").to_owned()))
+            // A line that ends in a colon is followed by what it is about.
+            let first: Vec<&str> = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            Err(Usage(first.join(" ").trim_start_matches("error: ").to_owned()))
         }
     }
 }

@@ -50,6 +50,7 @@ use self::text::{Node, Value};
 pub use self::value::{OptionValue, ReferenceError, Setting, Text, Variable};
 pub use self::variables::{FromEnvironment, VARIABLES};
 use crate::notify::Channel;
+use crate::run::Work;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +117,10 @@ pub struct Config {
     pub zone: Zone,
     /// What is taken out of the repository when, by the retention of each source.
     pub forget: Task,
+    /// When what no base backup needs of log archives is given up; without it, by hand alone.
+    pub wal_expire: Option<Task>,
+    /// When what is new is copied to a second repository, and which; without it, by hand alone.
+    pub sync: Option<Task>,
     /// When what no snapshot needs is freed.
     pub prune: Task,
     /// When the repository is checked.
@@ -129,7 +134,7 @@ pub struct Config {
 
 impl Config {
     /// Fields of the configuration itself, beside those that a source may have as well.
-    const KEYS: [&str; 14] = [
+    const KEYS: [&str; 16] = [
         "repository",
         "environment",
         "storage",
@@ -138,6 +143,8 @@ impl Config {
         "time_zone",
         "verify",
         "forget",
+        "wal_expire",
+        "sync",
         "prune",
         "check",
         "sources",
@@ -224,6 +231,8 @@ impl Config {
                 "storage" => config.storage = Section::new(node, problems).read(problems),
                 "verify" => config.verify = Some(Task::read(node, problems)),
                 "forget" => config.forget = Task::read(node, problems),
+                "wal_expire" => config.wal_expire = Some(Task::read(node, problems)),
+                "sync" => config.sync = Some(Task::read(node, problems)),
                 "prune" => config.prune = Task::read(node, problems),
                 "check" => config.check = Task::read(node, problems),
                 "sources" => {
@@ -270,6 +279,19 @@ impl Config {
     #[must_use]
     pub fn verify(&self, source: &str) -> Option<&Task> {
         self.source(source).and_then(|source| source.verify.as_ref()).or(self.verify.as_ref())
+    }
+
+    /// When something is done of the repository, and how; `None` where it is not known what to do.
+    #[must_use]
+    pub fn task(&self, work: Work) -> Option<&Task> {
+        match work {
+            Work::Forget => Some(&self.forget),
+            Work::WalExpire => self.wal_expire.as_ref(),
+            Work::Sync => self.sync.as_ref(),
+            Work::Prune => Some(&self.prune),
+            Work::Check => Some(&self.check),
+            Work::Backup | Work::Verify => None,
+        }
     }
 
     /// What is expected of a source.

@@ -21,7 +21,7 @@ pub struct Known {
     pub repository: Map<String, Value>,
     /// Of the backup of each engine.
     pub engines: Vec<(String, Map<String, Value>)>,
-    /// Of `verify`, `forget`, `prune`, `check`.
+    /// Of `verify` and of what is done of the repository, by their tables' names.
     pub tasks: Vec<(String, Map<String, Value>)>,
 }
 
@@ -91,6 +91,16 @@ pub fn schema(known: &Known) -> Value {
         ),
         ("verify", Some("Restore tests, with options of `verify`."), of_task("verify")),
         ("forget", Some("When the retention is applied."), of_task("forget")),
+        (
+            "wal_expire",
+            Some("When what no base backup needs of log archives is given up, with options of `wal expire`."),
+            of_task("wal_expire"),
+        ),
+        (
+            "sync",
+            Some("When what is new is copied to a second repository, with options of `sync`."),
+            of_task("sync"),
+        ),
         ("prune", Some("When what no snapshot needs is freed."), of_task("prune")),
         ("check", Some("When the repository is checked."), of_task("check")),
         ("sources", Some("What is backed up."), each(&source)),

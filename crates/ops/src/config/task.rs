@@ -1,4 +1,4 @@
-//! What is done now and then beside backups: restore tests, forgetting, pruning, checking.
+//! What is done now and then beside backups: restore tests, forgetting, expiring, copying, pruning, checking.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use super::value::Setting;
 /// When, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Task {
+    /// Where it begins, from 1; 0 where nothing is said of it.
+    pub line: usize,
     due: Due,
     /// Options of its command.
     pub options: Vec<Setting>,
@@ -49,7 +51,7 @@ impl Task {
         if due.schedule.is_some() && due.every.is_some() {
             problems.push(Problem { line, what: "either `schedule` or `every` says when it is due".into() });
         }
-        Self { due, options: rest.settings(problems) }
+        Self { line, due, options: rest.settings(problems) }
     }
 
     /// When it is due.

@@ -289,6 +289,12 @@ impl History {
         self.left_out.get(&(work, source.map(str::to_owned))).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// When anything was first backed up, or tried to be.
+    #[must_use]
+    pub(crate) fn first_backup(&self) -> Option<Timestamp> {
+        self.backups.values().filter_map(|attempts| Some(attempts.first()?.time)).min()
+    }
+
     /// Sources that anything is known of.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.backups.keys().map(String::as_str)

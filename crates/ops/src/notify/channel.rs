@@ -19,6 +19,8 @@ pub struct Channel {
     pub min_severity: Severity,
     /// After how long a finding that is still there is told once more.
     pub repeat_every: Duration,
+    /// After how long it is told that something goes on; `None` where it is not.
+    pub progress_after: Option<Duration>,
 }
 
 /// Where.
@@ -65,6 +67,10 @@ pub(crate) struct Fields {
     #[serde(deserialize_with = "crate::config::duration")]
     #[schemars(with = "crate::config::Span")]
     repeat_every: Option<Duration>,
+    /// After how long it is told how far something is that a run does.
+    #[serde(deserialize_with = "crate::config::duration")]
+    #[schemars(with = "crate::config::Span")]
+    progress_after: Option<Duration>,
 }
 
 impl Channel {
@@ -89,7 +95,8 @@ impl Channel {
             _ => return Err("one of `smtp`, `slack` and `webhook` says where to"),
         };
         let min_severity = fields.min_severity.unwrap_or(Severity::Warning);
-        Ok(Self { address, min_severity, repeat_every: fields.repeat_every.unwrap_or(REPEAT_EVERY) })
+        let repeat_every = fields.repeat_every.unwrap_or(REPEAT_EVERY);
+        Ok(Self { address, min_severity, repeat_every, progress_after: fields.progress_after })
     }
 
     /// Whether it is told of this.

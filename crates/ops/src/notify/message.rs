@@ -1,8 +1,9 @@
 //! What somebody is told.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::letter::{self, Letter};
 use crate::status::{Finding, Severity};
 
 /// What is new, and what is over.
@@ -36,8 +37,7 @@ impl Message {
             (all, 0) => format!("{} warnings", all.len()),
             (all, critical) => format!("{} findings, {critical} critical", all.len()),
         };
-        // A subject is one line.
-        format!("[strongroom] {}", what.replace(|c: char| c.is_control(), " "))
+        letter::subject(&what)
     }
 
     /// All of it.
@@ -57,17 +57,12 @@ impl Message {
         text
     }
 
-    pub(super) fn to_slack(&self) -> Value {
-        // https://api.slack.com/reference/surfaces/formatting#escaping
-        let text = format!("*{}*\n```{}```", self.subject(), self.text());
-        json!({ "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;") })
-    }
-
-    pub(super) fn to_json(&self) -> Value {
-        json!({
+    pub(super) fn letter(&self) -> Letter {
+        let json = json!({
             "type": "strongroom.alert", "repository": self.repository, "time": self.time, "subject": self.subject(),
             "findings": self.findings, "resolved": self.resolved,
-        })
+        });
+        Letter { subject: self.subject(), text: self.text(), json }
     }
 }
 

@@ -1,9 +1,12 @@
-//! Telling people what was found: by mail, in Slack, to a webhook. Each finding once, again after a time, and when it is gone.
+//! Telling people what was found: by mail, in Slack, to a webhook. Each finding once, again after a time, and when it is gone. And how
+//! far something is that takes long ([`Progress`]).
 //!
 //! What was told stands in the journal, so that it is told once by whatever host looks.
 
 mod channel;
+mod letter;
 mod message;
+mod progress;
 mod sent;
 mod smtp;
 mod webhook;
@@ -12,7 +15,9 @@ use jiff::Timestamp;
 
 pub(crate) use self::channel::Fields;
 pub use self::channel::{Address, Channel};
+pub use self::letter::Letter;
 pub use self::message::Message;
+pub use self::progress::{Figures, Milestones, Progress, figures_of};
 pub use self::sent::{SENT, Sent};
 use crate::config::ReferenceError;
 use crate::status::Finding;
@@ -61,14 +66,7 @@ pub fn tell(
     if message.is_empty() {
         return Ok(false);
     }
-    match &channel.address {
-        Address::Smtp(mail) => smtp::send(mail, &message)?,
-        Address::Slack(url) => webhook::send(&url.resolve()?, None, &message.to_slack())?,
-        Address::Webhook { url, authorization } => {
-            let authorization = authorization.as_ref().map(crate::config::Text::resolve).transpose()?;
-            webhook::send(&url.resolve()?, authorization.as_deref(), &message.to_json())?;
-        }
-    }
+    message.letter().send(&channel.address)?;
     sent.told(name, findings, channel, now);
     Ok(true)
 }

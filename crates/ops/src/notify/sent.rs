@@ -109,6 +109,7 @@ mod tests {
             address: Address::Slack(Text::parse("x")),
             min_severity: Severity::Critical,
             repeat_every: std::time::Duration::from_secs(3600),
+            progress_after: None,
         };
         let at = |minute: i64| Timestamp::from_second(1_800_000_000 + minute * 60).unwrap();
         let mut sent = Sent::default();

@@ -10,14 +10,14 @@ use strongroom_engines::http::percent_decoded;
 
 use super::NotifyError;
 use super::channel::Mail;
-use super::message::Message;
+use super::letter::Letter;
 
 /// How long the server may think.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 
-pub(super) fn send(mail: &Mail, message: &Message) -> Result<(), NotifyError> {
+pub(super) fn send(mail: &Mail, sent: &Letter) -> Result<(), NotifyError> {
     let url = with_tls(&mail.server.resolve()?);
     let mut transport = SmtpTransport::from_url(&url).map_err(NotifyError::SmtpUrl)?.timeout(Some(PATIENCE));
     if let Some(password) = &mail.password {
@@ -25,12 +25,12 @@ pub(super) fn send(mail: &Mail, message: &Message) -> Result<(), NotifyError> {
     }
     let mut letter = lettre::Message::builder()
         .from(address(&mail.from)?)
-        .subject(message.subject())
+        .subject(sent.subject.clone())
         .header(ContentType::TEXT_PLAIN);
     for to in &mail.to {
         letter = letter.to(address(to)?);
     }
-    let letter = letter.body(message.text())?;
+    let letter = letter.body(sent.text.clone())?;
     let transport = transport.build();
     for attempt in 1.. {
         match transport.send(&letter) {

@@ -17,7 +17,7 @@ pub const LEASE: Duration = Duration::from_secs(60 * 60);
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// A snapshot of a source.
     Backup,
@@ -25,6 +25,10 @@ pub enum Work {
     Verify,
     /// Taking snapshots out by the configuration's retention.
     Forget,
+    /// Giving up what of log archives no base backup needs.
+    WalExpire,
+    /// Copying what is new to another repository, or from there.
+    Sync,
     /// Freeing what no snapshot needs.
     Prune,
     /// Checking the repository.
@@ -32,13 +36,33 @@ pub enum Work {
 }
 
 impl Work {
-    /// As the command is called.
+    /// What is done of the repository and of no single source, in the order in which it is done: what is given up is then freed.
+    pub const OF_REPOSITORY: [Self; 5] =
+        [Self::Forget, Self::WalExpire, Self::Sync, Self::Prune, Self::Check];
+
+    /// The words of its command.
+    #[must_use]
+    pub fn command(self) -> &'static [&'static str] {
+        match self {
+            Self::Backup => &["backup"],
+            Self::Verify => &["verify"],
+            Self::Forget => &["forget"],
+            Self::WalExpire => &["wal", "expire"],
+            Self::Sync => &["sync"],
+            Self::Prune => &["prune"],
+            Self::Check => &["check"],
+        }
+    }
+
+    /// As it is called: its command in one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::Forget => "forget",
+            Self::WalExpire => "wal-expire",
+            Self::Sync => "sync",
             Self::Prune => "prune",
             Self::Check => "check",
         }

@@ -33,12 +33,10 @@ impl Job {
         let source = self.source.as_deref();
         let task = match self.work {
             Work::Backup => return config.schedule(source?),
-            Work::Verify => config.verify(source?)?,
-            Work::Forget => &config.forget,
-            Work::Prune => &config.prune,
-            Work::Check => &config.check,
+            Work::Verify => config.verify(source?),
+            work => config.task(work),
         };
-        task.when(&config.zone)
+        task?.when(&config.zone)
     }
 
     /// The next date after it was begun, where it has come by now: what still ran then leaves it out.
@@ -54,7 +52,7 @@ impl Job {
         for (name, _) in config.sources.iter().filter(|(_, source)| is_backed_up(source)) {
             all.extend([Work::Backup, Work::Verify].map(|work| Self { work, source: Some(name.clone()) }));
         }
-        all.extend([Work::Forget, Work::Prune, Work::Check].map(|work| Self { work, source: None }));
+        all.extend(Work::OF_REPOSITORY.map(|work| Self { work, source: None }));
         all
     }
 }
@@ -102,8 +100,8 @@ impl Plan {
         if !chosen.sources.is_empty() {
             return Self { steps };
         }
-        for work in [Work::Forget, Work::Prune, Work::Check] {
-            if now_or_due(work, is_due(work, None)) {
+        for work in Work::OF_REPOSITORY {
+            if config.task(work).is_some() && now_or_due(work, is_due(work, None)) {
                 steps.push((work, None));
             }
         }
@@ -125,6 +123,8 @@ mod tests {
         every = "7d"
         [forget]
         schedule = "30 2 * * *"
+        [wal_expire]
+        keep_within = "7d"
         [check]
         every = "30d"
         [sources.shop]
@@ -170,5 +170,7 @@ mod tests {
         let due = Chosen { due: true, ..only(&[Work::Verify]) };
         assert_eq!(plan(&due), ["verify cache"]);
         assert_eq!(plan(&only(&[Work::Forget])), ["forget "]);
+        // What has no table does not know what to do.
+        assert_eq!(plan(&only(&[Work::Prune, Work::Sync, Work::WalExpire])), ["wal-expire ", "prune "]);
     }
 }

@@ -31,8 +31,12 @@ pub enum Kind {
     WalGap,
     /// The last check found damage, or could not be done.
     CheckFailed,
-    /// Forgetting or pruning failed.
+    /// Forgetting, expiring or pruning failed.
     MaintenanceFailed,
+    /// Copying to a second repository, or from one, failed.
+    SyncFailed,
+    /// It was due.
+    SyncMissed,
     /// A drill is due.
     DrillMissed,
     /// The last drill of its kind was not passed.
@@ -90,6 +94,8 @@ impl Kind {
             Self::WalGap => "wal-gap",
             Self::CheckFailed => "check-failed",
             Self::MaintenanceFailed => "maintenance-failed",
+            Self::SyncFailed => "sync-failed",
+            Self::SyncMissed => "sync-missed",
             Self::DrillMissed => "drill-missed",
             Self::DrillFailed => "drill-failed",
             Self::StorageNearCapacity => "storage-near-capacity",
@@ -124,6 +130,10 @@ impl Kind {
             Self::MaintenanceFailed => {
                 "run it by hand to see why: `strongroom run --only forget --only prune`"
             }
+            Self::SyncFailed => "mend what the error names, then `strongroom run --only sync`",
+            Self::SyncMissed => {
+                "look whether the schedule runs (`serve`, a timer, a CronJob), then `strongroom run --only sync`"
+            }
             Self::StorageNearCapacity => "shorten the retention and prune, or make room and raise `capacity`",
             Self::DrillMissed => "hold it, then `strongroom drill record --kind NAME --result passed`",
             Self::DrillFailed => "mend what it showed, hold it again, and note it: `strongroom drill record`",
@@ -139,6 +149,8 @@ impl Kind {
             | Self::BackupMissed
             | Self::RestoreTestFailed
             | Self::CheckFailed
+            | Self::SyncFailed
+            | Self::SyncMissed
             | Self::WalLate
             | Self::WalGap
             | Self::NoAccess => Severity::Critical,

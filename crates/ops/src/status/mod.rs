@@ -12,12 +12,13 @@ use strongroom_repository::Repository;
 pub use self::drill::DrillStatus;
 pub use self::finding::{Finding, Kind, Severity};
 pub use self::log::LogStatus;
+use self::source::SLACK;
 pub use self::source::SourceStatus;
 use crate::Cause;
 use crate::config::Config;
 use crate::history::{Attempt, History};
 use crate::notify::Sent;
-use crate::run::{RunResult, Work};
+use crate::run::{Job, RunResult, Work};
 
 /// How things stand with a repository.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub struct Status {
     pub checks: Vec<Attempt>,
     /// The last check.
     pub check: Option<Attempt>,
-    /// The last forgetting and pruning by the configuration.
+    /// The last of each that is done of the repository by the configuration, but for checks.
     pub maintenance: Vec<(Work, Attempt)>,
     /// Attempts of any kind that ended because the key management service was not to be had.
     pub kms_errors: u64,
@@ -128,14 +129,15 @@ impl Status {
         let sources: Vec<SourceStatus> = names.iter().map(of).collect();
         let check = history.tasks(Work::Check).last().cloned();
         let last = |work: Work| history.tasks(work).last().map(|last| (work, last.clone()));
-        let maintenance: Vec<_> = [Work::Forget, Work::Prune].into_iter().filter_map(last).collect();
+        let but_checks = Work::OF_REPOSITORY.into_iter().filter(|work| *work != Work::Check);
+        let maintenance: Vec<_> = but_checks.filter_map(last).collect();
         // Notes of runs that did not say what kind of cause there was had only their exit code.
         let failed_for_kms = |attempt: &&Attempt| match attempt.cause {
             Some(cause) => cause == Cause::Kms,
             None => attempt.exit_code == Some(ACCESS),
         };
         let backups = names.iter().flat_map(|name| history.backups(name));
-        let tasks = [Work::Forget, Work::Prune, Work::Check].into_iter().flat_map(|work| history.tasks(work));
+        let tasks = Work::OF_REPOSITORY.into_iter().flat_map(|work| history.tasks(work));
         let kms_errors = history.kms_errors() + backups.chain(tasks).filter(failed_for_kms).count() as u64;
         let capacity = config.storage.capacity;
         let mut status = Self {
@@ -152,11 +154,14 @@ impl Status {
             sent: history.sent().clone(),
             findings: Vec::new(),
         };
-        status.find(config);
+        let sync = Job { work: Work::Sync, source: None };
+        let synced = history.last(Work::Sync, None).or(history.first_backup());
+        let due = synced.and_then(|last| sync.when(config)?.next(last));
+        status.find(config, due);
         status
     }
 
-    fn find(&mut self, config: &Config) {
+    fn find(&mut self, config: &Config, sync_due: Option<Timestamp>) {
         let mut findings: Vec<Finding> =
             self.sources.iter().flat_map(|source| source.findings.clone()).collect();
         for log in &self.logs {
@@ -176,11 +181,12 @@ impl Status {
         }
         for (work, attempt) in self.maintenance.iter().filter(|(_, last)| last.result == RunResult::Failed) {
             let error = attempt.error.as_deref().unwrap_or_default();
-            add(
-                Kind::MaintenanceFailed,
-                Some(attempt.time),
-                format!("the last {} failed: {error}", work.name()),
-            );
+            let kind = if *work == Work::Sync { Kind::SyncFailed } else { Kind::MaintenanceFailed };
+            add(kind, Some(attempt.time), format!("the last {} failed: {error}", work.name()));
+        }
+        let late = |due: &Timestamp| due.checked_add(SLACK).is_ok_and(|due| due < self.now);
+        if let Some(due) = sync_due.filter(late) {
+            add(Kind::SyncMissed, Some(due), "what is new was not copied to the other repository".into());
         }
         if let Some(capacity) = self.capacity {
             let percent = u128::from(self.bytes) * 100 / u128::from(capacity.max(1));

@@ -11,7 +11,7 @@ use crate::history::{Attempt, History, RestoreTest, Running};
 use crate::run::{RunResult, Work};
 
 /// How late a backup may be that its schedule alone announces: a run takes its time.
-const SLACK: SignedDuration = SignedDuration::from_mins(15);
+pub(super) const SLACK: SignedDuration = SignedDuration::from_mins(15);
 /// With how many snapshots before the size of the last is compared.
 const COMPARED: usize = 5;
 

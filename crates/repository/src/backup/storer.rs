@@ -49,8 +49,10 @@ pub(crate) fn store(
 ) -> Result<(), RepositoryError> {
     while let Some(pack) = run.failure.receive(packs)? {
         let reference = put(run.store, run.parity_percent, &pack)?;
+        let length = reference.length + parity::length(run.parity_percent, &reference);
+        run.monitor.stored(length);
         let mut stored = stored.lock().map_err(|_| RepositoryError::Cancelled)?;
-        stored.bytes += reference.length + parity::length(run.parity_percent, &reference);
+        stored.bytes += length;
         stored.packs.push(reference);
         stored.index.push(pack.indexed)?;
         if run.indexes_in_steps {

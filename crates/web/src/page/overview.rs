@@ -277,7 +277,7 @@ fn maintenance(shown: Shown<'_>, view: &View) -> Markup {
     html! {
         section {
             h2 { "Maintenance" }
-            @if done.is_empty() && coming.is_empty() { p.empty { "Nothing was forgotten, pruned or checked by the configuration yet." } }
+            @if done.is_empty() && coming.is_empty() { p.empty { "Nothing was forgotten, copied, pruned or checked by the configuration yet." } }
             @else {
                 table.cards {
                     thead { tr { th scope="col" { "What" } th scope="col" { "Last" } th scope="col" { "When" } th scope="col" { "Where" } } }

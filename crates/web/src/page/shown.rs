@@ -71,6 +71,8 @@ fn word(finding: &Finding) -> &'static str {
         Kind::WalGap => "log has gaps",
         Kind::CheckFailed => "check failed",
         Kind::MaintenanceFailed => "maintenance failed",
+        Kind::SyncFailed => "copy failed",
+        Kind::SyncMissed => "copy missed",
         Kind::DrillMissed => "drill missed",
         Kind::DrillFailed => "drill failed",
         Kind::StorageNearCapacity => "nearly full",

@@ -9,9 +9,10 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use maud::Markup;
+use strongroom_engines::http::percent_decoded;
 
 use super::Server;
-use super::form::{cookie, decoded, field};
+use super::form::{cookie, field};
 use crate::access::{Guess, SESSION};
 use crate::page::{self, NotFound, Shown};
 
@@ -128,7 +129,7 @@ fn shown(server: &Server, path: &str, query: &str, session: bool) -> Answer {
     let number = field(query, "page").map_or(Some(1), |page| page.parse().ok());
     let page = match parts[..] {
         ["", ""] => Ok(page::overview(shown)),
-        ["", "sources", name] => match (decoded(name), number) {
+        ["", "sources", name] => match (percent_decoded(name), number) {
             (Some(name), Some(number)) => page::source(shown, &name, number),
             _ => Err(NotFound),
         },

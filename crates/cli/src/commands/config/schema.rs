@@ -3,6 +3,7 @@
 use clap::{ArgAction, Command};
 use serde_json::{Map, Value, json};
 use strongroom_ops::config::{Known, schema};
+use strongroom_ops::run::Work;
 
 use crate::configured;
 use crate::exit::Outcome;
@@ -21,8 +22,8 @@ fn of(command: &Command) -> Value {
         options
     };
     let engines = command.find_subcommand("backup").map(configured::engines).unwrap_or_default();
-    let tasks = ["verify", "forget", "prune", "check"];
-    let tasks = tasks.iter().filter_map(|name| Some((*name, command.find_subcommand(name)?)));
+    let tasks = Work::OF_REPOSITORY.into_iter().chain([Work::Verify]);
+    let tasks = tasks.filter_map(|work| Some((work, configured::task_command(command, work)?)));
     let repository = configured::repository_options(command);
     schema(&Known {
         repository: options(&repository, &[]),
@@ -31,7 +32,9 @@ fn of(command: &Command) -> Value {
             .map(|engine| (engine.get_name().to_owned(), options(engine, &configured::NOT_THE_SOURCES)))
             .collect(),
         tasks: tasks
-            .map(|(name, task)| (name.to_owned(), options(task, &configured::NOT_THE_TASKS)))
+            .map(|(work, task)| {
+                (work.name().replace('-', "_"), options(task, configured::not_the_tasks(work)))
+            })
             .collect(),
     })
 }

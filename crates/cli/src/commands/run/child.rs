@@ -1,15 +1,16 @@
 //! A command of this program, in a process of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
+use strongroom_ops::notify::{Figures, figures_of};
 
 use crate::signals;
 
@@ -39,6 +40,8 @@ pub(super) struct Said {
     pub(super) lines: Vec<Value>,
     /// It took too long, and was told to stop.
     pub(super) timed_out: bool,
+    /// How far it came, by what it said last.
+    pub(super) figures: Option<Figures>,
 }
 
 impl Said {
@@ -60,12 +63,13 @@ impl Said {
 /// How many lines of what it says are kept.
 const KEPT_LINES: usize = 1000;
 
-/// Runs it to its end; what it says on standard error is seen at once. `now_and_then` is called several times a second.
+/// Runs it to its end; what it says on standard error is seen at once. `now_and_then` is called several times a second, with what it
+/// said last of how far it is.
 pub(super) fn run(
     arguments: &[String],
     variables: &[(String, String)],
     timeout: Option<Duration>,
-    mut now_and_then: impl FnMut(),
+    mut now_and_then: impl FnMut(Option<Figures>),
 ) -> anyhow::Result<Said> {
     let program = std::env::current_exe().context("this program cannot be found")?;
     let mut command = Command::new(program);
@@ -76,17 +80,10 @@ pub(super) fn run(
     let pid = Pid::from_child(&child).as_raw_nonzero().get();
     running().insert(pid);
     let output = child.stdout.take();
-    let reader = std::thread::spawn(move || {
-        let mut lines = std::collections::VecDeque::new();
-        for line in output.into_iter().flat_map(|output| BufReader::new(output).lines()).map_while(Result::ok)
-        {
-            lines.extend(serde_json::from_str::<Value>(&line).ok());
-            if lines.len() > KEPT_LINES {
-                lines.pop_front();
-            }
-        }
-        lines
-    });
+    let figures = Arc::new(Mutex::new(None));
+    let told = Arc::clone(&figures);
+    let reader = std::thread::spawn(move || read(output, &told));
+    let far = || figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let began = Instant::now();
     let mut told: Option<Instant> = None;
     let mut timed_out = false;
@@ -94,7 +91,7 @@ pub(super) fn run(
         if let Some(status) = child.try_wait().context("the command cannot be waited for")? {
             break status;
         }
-        now_and_then();
+        now_and_then(far());
         match told {
             Some(told) if told.elapsed() > GRACE => child.kill().context("the command cannot be ended")?,
             Some(_) => {}
@@ -116,7 +113,24 @@ pub(super) fn run(
         let _ = kill_process_group(group, Signal::TERM);
     }
     let lines = reader.join().map_err(|_| anyhow::anyhow!("what the command said was not read"))?;
-    Ok(Said { status, lines: lines.into(), timed_out })
+    Ok(Said { status, lines: lines.into(), timed_out, figures: far() })
+}
+
+/// The last of what it says, and at once how far it is.
+fn read(output: Option<ChildStdout>, figures: &Mutex<Option<Figures>>) -> VecDeque<Value> {
+    let mut kept = VecDeque::new();
+    let lines = output.into_iter().flat_map(|output| BufReader::new(output).lines()).map_while(Result::ok);
+    for line in lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {
+        if let Some(new) = figures_of(&line) {
+            *figures.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+            continue;
+        }
+        kept.push_back(line);
+        if kept.len() > KEPT_LINES {
+            kept.pop_front();
+        }
+    }
+    kept
 }
 
 fn stop(child: &Child) {

@@ -2,6 +2,7 @@
 //! along.
 
 mod child;
+mod progress;
 mod step;
 
 use serde_json::json;
@@ -27,6 +28,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Run) -> anyhow::Result<Outc
         return Ok(Outcome::Done);
     }
     check_names(&config, &arguments.sources)?;
+    check_tasks(&config, arguments.only.iter().map(|only| (*only).into()))?;
     let mut repository = context.open()?;
     let chosen = Chosen {
         sources: arguments.sources.clone(),
@@ -62,6 +64,18 @@ fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
         || config.sources.iter().filter(|(_, source)| source.engine.is_some()).map(|(name, _)| name.as_str());
     let Some(name) = names.iter().find(|name| !known().any(|known| known == *name)) else { return Ok(()) };
     Err(Usage(format!("the configuration backs up no source `{name}`; {}", meant(name, known()))).into())
+}
+
+/// What is asked for by hand and has no table: what is to be done is not known.
+fn check_tasks(config: &Config, only: impl IntoIterator<Item = Work>) -> Result<(), Usage> {
+    let is_known = |work: &Work| !Work::OF_REPOSITORY.contains(work) || config.task(*work).is_some();
+    match only.into_iter().find(|work| !is_known(work)) {
+        None => Ok(()),
+        Some(work) => Err(Usage(format!(
+            "the configuration has no [{}]: it does not say how that is done",
+            work.name().replace('-', "_")
+        ))),
+    }
 }
 
 fn tell_command(context: &Context<'_>, step: &Step<'_, '_>) {
@@ -103,7 +117,8 @@ pub(super) fn tell(context: &Context<'_>, ended: &Ended) {
 fn outcome(ended: &[Ended]) -> Outcome {
     let any = |result| ended.iter().any(|ended| ended.result == result);
     let found_damage = |end: &Ended| {
-        matches!(end.work, Work::Verify | Work::Check) && end.exit_code == Some(crate::exit::DAMAGE.into())
+        matches!(end.work, Work::Verify | Work::Check | Work::Sync)
+            && end.exit_code == Some(crate::exit::DAMAGE.into())
     };
     if ended.iter().any(found_damage) {
         Outcome::Code(crate::exit::DAMAGE)

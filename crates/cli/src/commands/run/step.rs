@@ -15,6 +15,7 @@ use strongroom_ops::run::{Began, Due, Ended, Job, LEASE, RunResult, Work};
 use strongroom_repository::Repository;
 
 use super::child::{self, Said};
+use super::progress::Teller;
 use crate::audit;
 use crate::configured::{self, Words};
 use crate::context::{Context, host_of_run};
@@ -56,6 +57,7 @@ impl Step<'_, '_> {
             left_out: None,
             cause: None,
         };
+        let mut teller = Teller::new(self, &began, history, since)?;
         // Held until it has ended.
         let _lock = match self.lock() {
             Ok(Some(lock)) => lock,
@@ -67,7 +69,7 @@ impl Step<'_, '_> {
         };
         let end = match self.running_before(repository, history, &began) {
             Ok(None) => match self.words() {
-                Ok(words) => self.go(repository, &began, words, ended),
+                Ok(words) => self.go(repository, &began, words, &mut teller, ended),
                 Err(why) => ended(RunResult::Failed, Some(why)),
             },
             Ok(Some(who)) => ended(RunResult::Skipped, Some(who)),
@@ -76,6 +78,7 @@ impl Step<'_, '_> {
         let end = Ended { left_out: self.left_out(&end, begun), ..end };
         let (event, detail) = end.to_note();
         self.context.note(repository, event, None, &detail);
+        teller.finish(&end);
         Ok(end)
     }
 
@@ -137,13 +140,19 @@ impl Step<'_, '_> {
         &self,
         repository: &mut Repository,
         began: &Began,
-        words: Words,
+        mut words: Words,
+        teller: &mut Teller,
         ended: impl Fn(RunResult, Option<String>) -> Ended,
     ) -> Ended {
+        if teller.is_wanted() {
+            words.arguments.retain(|word| !word.starts_with("--progress="));
+            words.arguments.push("--progress=always".into());
+        }
         let (arguments, variables) = words.into_arguments();
         let timeout = self.source.and_then(|source| self.config.timeout(source));
         let mut last = Instant::now();
-        let goes_on = || {
+        let goes_on = |figures| {
+            teller.look(figures);
             if last.elapsed() > LEASE / 2 {
                 last = Instant::now();
                 let (event, detail) = began.to_note();
@@ -151,7 +160,10 @@ impl Step<'_, '_> {
             }
         };
         match child::run(&arguments, &variables, timeout, goes_on) {
-            Ok(said) => self.judged(&said, timeout, ended),
+            Ok(said) => {
+                teller.came(said.figures.clone());
+                self.judged(&said, timeout, ended)
+            }
             Err(error) => ended(RunResult::Failed, Some(format!("{error:#}"))),
         }
     }
@@ -201,9 +213,13 @@ impl Step<'_, '_> {
                 let words = Words::new(["forget", "--reason", "the configuration's retention"]);
                 self.task(&command, words, Some(&self.config.forget))?
             }
-            (Work::Prune, _) => self.task(&command, Words::new(["prune"]), Some(&self.config.prune))?,
-            (Work::Check, _) => self.task(&command, Words::new(["check"]), Some(&self.config.check))?,
-            (work, None) => return Err(format!("{} is of a source", work.name())),
+            (Work::Backup | Work::Verify, None) => {
+                return Err(format!("{} is of a source", self.work.name()));
+            }
+            (work, _) => {
+                let words = Words::new(work.command().iter().copied());
+                self.task(&command, words, self.config.task(work))?
+            }
         };
         let config = self.path.display().to_string();
         words.arguments.extend(["--json".into(), "--config".into(), config]);
@@ -225,7 +241,7 @@ impl Step<'_, '_> {
     }
 
     fn task(&self, command: &clap::Command, words: Words, task: Option<&Task>) -> Result<Words, String> {
-        configured::task_words(command, self.work.name(), words, task).map_err(|problems| listed(&problems))
+        configured::task_words(command, self.work, words, task).map_err(|problems| listed(&problems))
     }
 }
 
