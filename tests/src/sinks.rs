@@ -75,9 +75,9 @@ impl HttpSink {
         self.received.recv_timeout(PATIENCE).expect("nothing was posted")
     }
 
-    /// Whether something came that was not asked for yet.
+    /// One that has come and was not asked for yet.
     #[must_use]
-    pub fn has_more(&self) -> Option<Posted> {
+    pub fn another(&self) -> Option<Posted> {
         self.received.try_recv().ok()
     }
 }
@@ -143,9 +143,9 @@ impl MailSink {
         self.received.recv_timeout(PATIENCE).expect("no letter came")
     }
 
-    /// Whether one came that was not asked for yet.
+    /// One that has come and was not asked for yet.
     #[must_use]
-    pub fn has_more(&self) -> Option<Letter> {
+    pub fn another(&self) -> Option<Letter> {
         self.received.try_recv().ok()
     }
 }

@@ -1,68 +1,15 @@
-//! The example `chatcard`, as its README has it, with its own configuration and real servers: backups that are due, a failure and
-//! who is told, restores of all and of parts, restore tests, retention, a hold.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+//! PostgreSQL, its cluster, Redis and its append-only files; by a timer that runs what is due.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, SystemTime};
-
-use serde_json::Value;
-use strongroom_tests::sandbox::{Ran, Sandbox, id_of};
 use strongroom_tests::services::postgres::Postgres;
 use strongroom_tests::services::redis::{Redis, find_program};
 
-const DAY: u64 = 24 * 60 * 60;
+use crate::stage::{Stage, told};
+
 const TABLES: [&str; 3] = ["User", "Proof", "Anchor"];
+const PASSPHRASE: &str = "correct horse battery staple";
 
-/// A webhook's end: gives the body of each request.
-fn webhook() -> (String, Receiver<Value>) {
-    let sink = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/alerts", sink.local_addr().unwrap());
-    let (taken, received) = channel();
-    let _until_the_process_ends = std::thread::spawn(move || {
-        for client in sink.incoming() {
-            let mut client = client.unwrap();
-            let (mut said, mut part) = (Vec::new(), [0; 4096]);
-            // What is sent in chunks ends with an empty one.
-            while !said.ends_with(b"0\r\n\r\n") {
-                let read = client.read(&mut part).unwrap();
-                said.extend_from_slice(&part[..read]);
-                if read == 0 {
-                    return;
-                }
-            }
-            client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
-            let said = String::from_utf8(said).unwrap();
-            let body = &said[said.find('{').unwrap()..=said.rfind('}').unwrap()];
-            if taken.send(serde_json::from_str(body).unwrap()).is_err() {
-                return;
-            }
-        }
-    });
-    (url, received)
-}
-
-/// What was done, of what, and how it ended.
-fn told(ran: &Ran) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let of =
-        |run: &Value| format!("{} {} {}", text(&run["work"]), text(&run["source"]), text(&run["result"]));
-    ran.all("run").iter().map(of).collect()
-}
-
-/// Sets the store's time of the newest entry of the journal.
-fn as_of(sandbox: &Sandbox, days_ago: u64) {
-    let journal = std::fs::read_dir(sandbox.repository().join("journal")).unwrap();
-    let newest = journal.map(|entry| entry.unwrap().path()).max().unwrap();
-    let time = SystemTime::now() - Duration::from_secs(days_ago * DAY);
-    File::options().write(true).open(newest).unwrap().set_modified(time).unwrap();
-}
-
-fn count(server: &Postgres, database: &str, table: &str) -> String {
-    server.psql_in(database, &format!("SELECT count(*) FROM \"{table}\"")).unwrap()
+fn counts(server: &Postgres, database: &str) -> [String; 3] {
+    TABLES.map(|table| server.psql_in(database, &format!("SELECT count(*) FROM \"{table}\"")).unwrap())
 }
 
 #[test]
@@ -75,20 +22,15 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     let append_only =
         ["--appendonly", "yes", "--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"];
     let redis = Redis::start_of(&program, None, &append_only).unwrap();
-    let (url, alerts) = webhook();
-    let mut sandbox = Sandbox::new();
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/chatcard/strongroom.toml");
-    sandbox.write("strongroom.toml", std::fs::read_to_string(example).unwrap());
+    let Some(mut stage) = Stage::new("chatcard", &[]) else { return };
     for (name, value) in [
-        ("STRONGROOM_CONFIG", sandbox.path("strongroom.toml").display().to_string()),
         ("STRONGROOM_PG_BIN", server.binaries().display().to_string()),
         ("STRONGROOM_REDIS_BIN", redis.binaries().display().to_string()),
         ("DATABASE_URL", server.url("chatcard")),
         ("REPLICATION_URL", server.url("postgres")),
         ("REDIS_URL", redis.url()),
-        ("ALERT_WEBHOOK_URL", url),
     ] {
-        sandbox.set(name, value);
+        stage.sandbox.set(name, value);
     }
     server.psql("CREATE DATABASE chatcard").unwrap();
     for table in TABLES {
@@ -98,87 +40,112 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
         server.psql_in("chatcard", &sql).unwrap();
     }
     let _filled = redis.eval("for i = 1, 300 do redis.call('SET', 'session:' .. i, i) end return 1").unwrap();
-    let _in_order = sandbox.run(["config", "check"]).assert_code(0);
 
-    // Two of long ago, one of which is evidence.
-    let [held, old] = [40, 8].map(|days| {
-        let report = sandbox.backup(["redis", "--source", "redis"]);
-        as_of(&sandbox, days);
-        id_of(&report)
-    });
-    let _held =
-        sandbox.run(["hold", "add", &held, "--name", "case-7", "--reason", "evidence"]).assert_code(0);
+    // The key opens it every day, the passphrase when there is nothing else.
+    stage.sandbox.set("STRONGROOM_PASSPHRASE", PASSPHRASE);
+    let recipients = ["--recipient", "passphrase", "--recipient", "aws-kms:alias/chatcard-backup"];
+    let _made = stage.done(&[&["init"], &recipients[..]].concat());
+    stage.sandbox.set("STRONGROOM_PASSPHRASE", "");
+    let _in_order = stage.done(&["config", "check"]);
 
-    // What was never done is due, and what was done eight days ago.
-    let ran = sandbox.run(["run", "--due", "--only", "backup", "--json"]).assert_code(0);
+    // What the timer finds due: all of it at first, and then what has a date; at 4 the restore tests of all.
+    stage.at("2026-03-02T02:35:00Z");
+    let backups = ["database", "cluster", "redis", "redis-aof"].map(|source| format!("backup {source} done"));
+    assert_eq!(stage.due("backup"), backups);
+    let held = stage.latest("redis");
+    let _held = stage.done(&["hold", "add", &held, "--name", "case-7", "--reason", "evidence"]);
+    assert_eq!(stage.due("backup"), [""; 0]);
+    stage.at("2026-03-02T04:05:00Z");
     assert_eq!(
-        told(&ran),
-        ["backup database done", "backup cluster done", "backup redis done", "backup redis-aof done"]
+        told(&stage.done(&["run", "--due", "--json"])),
+        [
+            "verify database done",
+            "verify cluster done",
+            "backup redis done",
+            "verify redis done",
+            "backup redis-aof done",
+            "verify redis-aof done",
+            "forget - done",
+            "prune - done",
+            "check - done",
+        ]
     );
+    let old = stage.latest("redis");
 
-    // A failure, and who is told; when it is over, too.
-    sandbox.set("DATABASE_URL", "postgres://postgres@127.0.0.1:1/chatcard");
-    let _failed = sandbox.run(["run", "database", "--only", "backup"]).assert_code(1);
-    let _told = sandbox.run(["monitor", "--alerts"]).assert_code(0);
-    let alert = alerts.recv().unwrap();
-    let finding = &alert["findings"][0];
-    assert!(finding["kind"] == "backup-failed" && finding["source"] == "database", "{alert}");
-    sandbox.set("DATABASE_URL", server.url("chatcard"));
-    let _well = sandbox.run(["run", "database", "--only", "backup"]).assert_code(0);
-    let _told = sandbox.run(["monitor", "--alerts"]).assert_code(0);
-    let alert = alerts.recv().unwrap();
-    assert!(alert["resolved"].to_string().contains("database backup-failed"), "{alert}");
+    // A failure that keeps nobody else, and who is told; when it is over, too.
+    stage.sandbox.set("DATABASE_URL", "postgres://postgres@127.0.0.1:1/chatcard");
+    stage.at("2026-03-03T02:05:00Z");
+    let failed = stage.sandbox.run(["run", "--due", "--only", "backup", "--json"]).assert_code(1);
+    assert_eq!(told(&failed), ["backup database failed", "backup redis done", "backup redis-aof done"]);
+    stage.alert().assert_tells("database", "backup-failed");
+    stage.sandbox.set("DATABASE_URL", server.url("chatcard"));
+    let _well = stage.done(&["run", "database", "--only", "backup"]);
+    stage.alert().assert_is_over("database", "backup-failed");
 
-    // A table, a database, keys, all keys.
-    server.psql_in("chatcard", "DELETE FROM \"Proof\" WHERE n > 100").unwrap();
-    let to = ["--to", &server.url("chatcard"), "--database", "chatcard"].map(str::to_owned);
-    let restore = |more: &[&str]| {
-        let words = ["restore", "latest:database"].into_iter().chain(to.iter().map(String::as_str));
-        sandbox.run(words.chain(more.iter().copied())).assert_code(0)
-    };
-    let _table = restore(&["--table", "Proof", "--drop-existing"]);
-    assert_eq!(count(&server, "chatcard", "Proof"), "500");
-    server.psql("CREATE DATABASE before").unwrap();
-    let _database = restore(&["--into", "before"]);
-    assert_eq!(TABLES.map(|table| count(&server, "before", table)), ["500", "500", "500"]);
-    server.psql_in("chatcard", "DROP TABLE \"User\"; DELETE FROM \"Anchor\"").unwrap();
-    let _all = restore(&["--drop-existing"]);
-    assert_eq!(TABLES.map(|table| count(&server, "chatcard", table)), ["500", "500", "500"]);
-    let empty = Redis::start_of(&program, None, &append_only).unwrap();
-    let _keys = sandbox
-        .run(["restore", "latest:redis", "--to", &empty.url(), "--include", "session:1*"])
-        .assert_code(0);
-    assert_eq!(empty.ask(&["DBSIZE"]).unwrap(), "111");
-    let _all =
-        sandbox.run(["restore", "latest:redis", "--to", &empty.url(), "--drop-existing"]).assert_code(0);
-    assert_eq!(empty.digest().unwrap(), redis.digest().unwrap());
+    brings_back(&stage, &server, &redis);
 
-    // Files of a snapshot that has no entries of their folders: again, over what is there.
-    let folder = sandbox.path("redis").display().to_string();
-    let _files = sandbox.run(["restore", "latest:redis-aof", "--target", &folder]).assert_code(0);
-    let _again = sandbox.run(["restore", "latest:redis-aof", "--target", &folder, "--delta"]).assert_code(0);
-    let restored =
-        Redis::start_in(&program, &sandbox.path("redis/appendonlydir"), &append_only[2..]).unwrap();
-    assert_eq!(restored.digest().unwrap(), redis.digest().unwrap());
-
-    // The nightly restore test; and one that finds what no backup notices.
-    let ran = sandbox.run(["run", "--only", "verify", "--json"]).assert_code(0);
-    assert_eq!(
-        told(&ran),
-        ["verify database done", "verify cluster done", "verify redis done", "verify redis-aof done"]
-    );
+    // A restore test that finds what no backup notices: nothing is left of a table.
     server.psql_in("chatcard", "DELETE FROM \"Anchor\"").unwrap();
-    let _backed_up = sandbox.run(["run", "database", "--only", "backup"]).assert_code(0);
-    let _found = sandbox.run(["run", "database", "--only", "verify"]).assert_code(4);
-    let _told = sandbox.run(["monitor", "--check", "--alerts"]).assert_code(1);
-    let alert = alerts.recv().unwrap();
-    assert!(alert["findings"].to_string().contains("restore-test-failed"), "{alert}");
+    let _backed_up = stage.done(&["run", "database", "--only", "backup"]);
+    let _found = stage.sandbox.run(["run", "database", "--only", "verify"]).assert_code(4);
+    stage.alert().assert_tells("database", "restore-test-failed");
 
-    // Snapshots of Redis are kept for seven days, and evidence until somebody lets it go.
-    let _forgotten = sandbox.run(["run", "--only", "forget", "--only", "prune"]).assert_code(0);
-    let left = sandbox.snapshots();
+    // Nobody looked after it for days: that is told. Then the retention: seven days of Redis, three of its files, evidence until somebody
+    // lets it go.
+    stage.at("2026-03-12T05:05:00Z");
+    stage.alert().assert_tells("cluster", "backup-missed");
+    assert_eq!(stage.due("backup"), backups);
+    assert_eq!(told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(), 2);
+    let left = stage.sandbox.snapshots();
     assert!(left.contains(&held) && !left.contains(&old), "{old} goes, {held} stays: {left:?}");
-    let report = sandbox.run(["monitor", "--report"]).assert_code(0);
-    let _report = report.assert_prints(["database", "cluster", "redis-aof", "RESTORE TEST"]);
-    sandbox.assert_clean();
+    let files = stage.done(&["snapshots", "--source", "redis-aof", "--json"]).all("snapshot");
+    assert_eq!(files.len(), 1, "{files:?}");
+
+    let report = stage.report();
+    assert_eq!((report.backups("database"), report.backups("cluster")), ((5, 1), (2, 0)));
+    assert_eq!(report.objectives("database").1, true);
+    assert_eq!(report.source("database")["restore_tests"]["failed"], 1);
+    let retention = &report.source("redis")["retention"];
+    assert_eq!((&retention["days"], &retention["held_snapshots"]), (&7.into(), &1.into()));
+    assert_eq!(retention["met"], true, "{retention}");
+    assert_eq!(stage.trail("hold"), ["hold done"]);
+    stage.sandbox.assert_clean();
+
+    // Another region, where there is no such key.
+    let mut host = stage.sandbox.other_host();
+    host.set("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1");
+    host.set("STRONGROOM_PASSPHRASE", PASSPHRASE);
+    assert_eq!(host.snapshots(), left);
+}
+
+/// A table, a database, keys, all keys, files.
+fn brings_back(stage: &Stage, server: &Postgres, redis: &Redis) {
+    let to = server.url("chatcard");
+    let restore = |more: &[&str]| {
+        let _restored = stage
+            .done(&[&["restore", "latest:database", "--to", &to, "--database", "chatcard"], more].concat());
+    };
+    server.psql_in("chatcard", "DELETE FROM \"Proof\" WHERE n > 100").unwrap();
+    restore(&["--table", "Proof", "--drop-existing"]);
+    assert_eq!(counts(server, "chatcard"), ["500", "500", "500"]);
+    server.psql("CREATE DATABASE before").unwrap();
+    restore(&["--into", "before"]);
+    assert_eq!(counts(server, "before"), ["500", "500", "500"]);
+    server.psql_in("chatcard", "DROP TABLE \"User\"; DELETE FROM \"Anchor\"").unwrap();
+    restore(&["--drop-existing"]);
+    assert_eq!(counts(server, "chatcard"), ["500", "500", "500"]);
+
+    let empty = Redis::start_of(redis.program(), None, &["--enable-debug-command", "yes"]).unwrap();
+    let _keys = stage.done(&["restore", "latest:redis", "--to", &empty.url(), "--include", "session:1*"]);
+    assert_eq!(empty.ask(&["DBSIZE"]).unwrap(), "111");
+    let _all = stage.done(&["restore", "latest:redis", "--to", &empty.url(), "--drop-existing"]);
+    assert_eq!(empty.digest().unwrap(), redis.digest().unwrap());
+    // Files of a snapshot that has no entries of their folders: again, over what is there.
+    let folder = stage.sandbox.path("redis").display().to_string();
+    let _files = stage.done(&["restore", "latest:redis-aof", "--target", &folder]);
+    let _again = stage.done(&["restore", "latest:redis-aof", "--target", &folder, "--delta"]);
+    let debug = ["--enable-debug-command", "yes"];
+    let restored =
+        Redis::start_in(redis.program(), &stage.sandbox.path("redis/appendonlydir"), &debug).unwrap();
+    assert_eq!(restored.digest().unwrap(), redis.digest().unwrap());
 }

@@ -36,16 +36,18 @@ pub struct Alert {
 
 impl Stage {
     /// Of an example, on a Monday at midnight. Its configuration is its own, but for where things are: `places` says what stands for
-    /// which text of it. Its bucket is made, and a KMS key with the alias `alias/NAME-backup`. `None` where MinIO or moto is not to
-    /// be had.
+    /// which text of it, where `{mail}` and `{hook}` are those who are told. Its bucket is made, and a KMS key with the alias
+    /// `alias/NAME-backup`. `None` where MinIO or moto is not to be had.
     pub fn new(example: &str, places: &[(&str, &str)]) -> Option<Self> {
         let minio = Minio::shared().unwrap()?;
         let moto = Moto::shared().unwrap()?;
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
         let mut configuration = std::fs::read_to_string(path.join("strongroom.toml")).unwrap();
+        let (mail, hook) = (MailSink::start(), HttpSink::start());
         for (there, here) in places {
             assert!(configuration.contains(there), "{example} has no {there}");
-            configuration = configuration.replace(there, here);
+            let here = here.replace("{mail}", &mail.address().to_string()).replace("{hook}", &hook.url());
+            configuration = configuration.replace(there, &here);
         }
         let parsed: toml::Table = configuration.parse().unwrap();
         let url = parsed["repository"]["url"].as_str().unwrap();
@@ -56,7 +58,6 @@ impl Stage {
 
         let monday: Timestamp = "2026-03-02T00:00:00Z".parse().unwrap();
         let store = ClockProxy::start(minio.address(), monday).unwrap();
-        let (mail, hook) = (MailSink::start(), HttpSink::start());
         let mut sandbox = Sandbox::on_aws("", minio.root(), &store.endpoint(), &moto.endpoint());
         sandbox.write("strongroom.toml", configuration);
         for (name, value) in [
@@ -98,6 +99,12 @@ impl Stage {
         told(&self.done(&["run", "--due", "--only", only, "--json"]))
     }
 
+    /// The newest snapshot of a source.
+    #[track_caller]
+    pub fn latest(&self, source: &str) -> String {
+        text(&self.done(&["show", &format!("latest:{source}"), "--json"]).one("snapshot")["id"])
+    }
+
     /// Looks, and gives what everybody is told now.
     #[track_caller]
     pub fn alert(&self) -> Alert {
@@ -110,8 +117,8 @@ impl Stage {
     /// That nobody was told anything more.
     #[track_caller]
     pub fn assert_quiet(&self) {
-        assert_eq!(self.mail.has_more(), None);
-        assert!(self.hook.has_more().is_none());
+        assert_eq!(self.mail.another(), None);
+        assert!(self.hook.another().is_none());
     }
 
     /// The report, as programs read it: of the 30 days up to now.
