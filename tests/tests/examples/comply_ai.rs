@@ -1,5 +1,8 @@
 //! PostgreSQL, ClickHouse and Redis; from a `backup-config.json`, with snapshots that are kept for compliance.
 
+use serde_json::{Value, json};
+use strongroom_tests::sandbox::Sandbox;
+use strongroom_tests::services::azurite::{self, Azurite};
 use strongroom_tests::services::clickhouse::{ClickHouse, PASSWORD, Version};
 use strongroom_tests::services::postgres::Postgres;
 use strongroom_tests::services::redis::{Redis, find_program};
@@ -99,6 +102,8 @@ fn stage(site: &Site, slack: &HttpSink) -> Option<Stage> {
         ("CLICKHOUSE_USER", "default".to_owned()),
         ("CLICKHOUSE_PASSWORD", PASSWORD.to_owned()),
         ("REDISCLI_AUTH", REDIS_PASSWORD.to_owned()),
+        ("POSTGRESQL_PASSWORD", "unused".to_owned()),
+        ("REDIS_PASSWORD", REDIS_PASSWORD.to_owned()),
         ("SMTP_PASSWORD", MAIL_PASSWORD.to_owned()),
         ("SLACK_WEBHOOK_URL", format!("{}/services/T/B", slack.url())),
     ] {
@@ -177,14 +182,40 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     assert!(stage.trail("restore").len() >= 14);
     assert_eq!(stage.trail("tag"), ["tag done"]);
 
-    // Forty days on.
+    // Forty days on. What the older configuration becomes backs up the same.
     stage.at("2026-04-12T05:05:00Z");
     stage.alert().assert_tells("clickhouse", "backup-missed");
-    assert_eq!(stage.due("backup"), backups);
+    stage.sandbox.write("backup-config.json", older(&site).to_string());
+    let imported = stage.done(&["config", "import", "backup-config.json"]);
+    let imported = imported.assert_says(["POSTGRESQL_PASSWORD", "REDIS_PASSWORD"]);
+    stage.sandbox.write("imported.toml", &imported.stdout);
+    let by_imported = ["--config", "imported.toml"];
+    let _in_order = stage.done(&[&["config", "check"], &by_imported[..]].concat());
+    let ran = stage.done(&[&["run", "--due", "--only", "backup", "--json"], &by_imported[..]].concat());
+    assert_eq!(told(&ran), backups);
     assert_eq!(told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(), 2);
     let left = stage.sandbox.snapshots();
     assert!(left.len() == 5 && kept.iter().all(|id| left.contains(id)) && !left.contains(&old), "{left:?}");
     stage.sandbox.assert_clean();
+}
+
+/// The configuration of `backup-databases.py`, as the runbook has it, for these servers.
+fn older(site: &Site) -> Value {
+    let port = |url: &str| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    json!({
+        "s3": { "bucket": "comply-ai-backups", "region": "us-east-1", "endpoint_url": null },
+        "postgresql": {
+            "host": "127.0.0.1", "port": site.postgres.port(), "database": "llama_mapper", "user": "complyai",
+            "password": "from_kubernetes_secret"
+        },
+        "clickhouse": {
+            "host": "127.0.0.1", "port": port(&site.events()), "database": "llama_mapper", "user": "default",
+            "password": "from_kubernetes_secret"
+        },
+        "redis": { "host": "127.0.0.1", "port": site.redis.port(), "password": "from_kubernetes_secret" },
+        "retention": { "days": 30, "compliance_days": 2555 },
+        "alerts": { "email_recipients": ["admin@company.com"], "enabled": true }
+    })
 }
 
 /// Parts, a moment, all of it.
@@ -210,4 +241,31 @@ fn brings_back(stage: &Stage, site: &Site, first: &[String; 4], second: &[String
         restore(&format!("latest:redis{time}"), &cache, &["--drop-existing"]);
         assert_eq!(site.contents(), *contents);
     }
+}
+
+#[test]
+fn what_the_older_configuration_has_at_azure_is_backed_up_there() {
+    let Some(azurite) = Azurite::shared().unwrap() else { return };
+    let Some(redis) = Redis::start().unwrap() else { return };
+    let _filled = redis.eval("for i = 1, 30 do redis.call('SET', i, i) end return 1").unwrap();
+    azurite.create_container("comply-ai-backups").unwrap();
+    let account = [
+        ("AZURE_STORAGE_ACCOUNT_NAME", azurite::ACCOUNT.to_owned()),
+        ("AZURE_STORAGE_ACCOUNT_KEY", azurite::KEY.to_owned()),
+        ("STRONGROOM_ENDPOINT", azurite.account_endpoint()),
+    ];
+    let mut sandbox = Sandbox::remote("", account);
+    let endpoint = "https://complyaistorage.blob.core.windows.net";
+    let older = json!({
+        "s3": { "bucket": "comply-ai-backups", "region": "eastus", "endpoint_url": endpoint },
+        "redis": { "host": "127.0.0.1", "port": redis.port() }
+    });
+    sandbox.write("backup-config.json", older.to_string());
+    let imported = sandbox.run(["config", "import", "backup-config.json"]).assert_code(0);
+    let imported = imported.assert_says(["AZURE_STORAGE_ACCOUNT_KEY"]);
+    let imported = imported.assert_prints(["azure://comply-ai-backups/strongroom", "\"complyaistorage\""]);
+    sandbox.set("STRONGROOM_CONFIG", sandbox.write("strongroom.toml", &imported.stdout));
+    let _made = sandbox.run(["init"]).assert_code(0);
+    let _ran = sandbox.run(["run", "redis"]).assert_code(0);
+    assert_eq!(sandbox.snapshots().len(), 1);
 }
