@@ -124,12 +124,16 @@ mod tests {
         let ask = |method, target| send(proxy.server.address(), &Request::new(method, target), b"").unwrap();
         ask("PUT", "/b/j/1");
         proxy.set("2021-01-01T00:00:00Z".parse().unwrap());
-        let time = |method, target| ask(method, target).head.headers.first("last-modified").unwrap().to_owned();
+        let time =
+            |method, target| ask(method, target).head.headers.first("last-modified").unwrap().to_owned();
         assert_eq!(time("GET", "/b/j/1"), "Sun, 02 Feb 2020 02:00:00 GMT");
         assert_eq!(time("HEAD", "/b/j/1"), "Sun, 02 Feb 2020 02:00:00 GMT");
         assert_eq!(time("GET", "/b/other"), "Thu, 01 Jan 2026 00:00:00 GMT");
         let listed = ask("GET", "/b?list-type=2").text();
-        assert!(listed.contains("<Key>j%2F1</Key><LastModified>2020-02-02T02:00:00Z</LastModified><Size>"), "{listed}");
+        assert!(
+            listed.contains("<Key>j%2F1</Key><LastModified>2020-02-02T02:00:00Z</LastModified><Size>"),
+            "{listed}"
+        );
         assert!(listed.contains("<Key>other</Key><LastModified>2026-01-01T00:00:00.000Z<"), "{listed}");
         ask("PUT", "/b/j/1");
         assert_eq!(time("GET", "/b/j/1"), "Fri, 01 Jan 2021 00:00:00 GMT");

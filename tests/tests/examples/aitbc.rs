@@ -113,15 +113,13 @@ fn aitbc_is_backed_up_watched_and_brought_back() {
     // Nobody told the backup of a new password: the rest is done, and people are told, Prometheus too. Then it is mended.
     let new_password = |site: &Site, old: &str, new: &str| {
         let mut client = site.redis.client();
-        let _set = site.redis.run(client.env("REDISCLI_AUTH", old).args(["CONFIG", "SET", "requirepass", new]));
+        let _set =
+            site.redis.run(client.env("REDISCLI_AUTH", old).args(["CONFIG", "SET", "requirepass", new]));
     };
     new_password(&site, REDIS_PASSWORD, "another");
     stage.at("2026-03-04T02:05:00Z");
     let failed = stage.sandbox.run(["run", "--due", "--only", "backup", "--json"]).assert_code(1);
-    assert_eq!(
-        told(&failed),
-        ["backup coordinator-db done", "backup redis failed", "backup ledger done"]
-    );
+    assert_eq!(told(&failed), ["backup coordinator-db done", "backup redis failed", "backup ledger done"]);
     let alert = stage.alert();
     alert.assert_tells("redis", "backup-failed");
     assert!(!alert.mailed.contains(REDIS_PASSWORD), "{}", alert.mailed);
@@ -151,6 +149,7 @@ fn aitbc_is_backed_up_watched_and_brought_back() {
 
     let quarterly = ["drill", "record", "--kind", "quarterly", "--result", "passed", "--took", "38m"];
     let _drill = stage.done(&quarterly);
+    stage.at("2026-03-04T04:00:00Z");
     reports(&stage, &held);
 
     // Forty days on: what nobody looked after is told, and what was missed is done once. 30 days are kept, and what is held.
@@ -159,7 +158,10 @@ fn aitbc_is_backed_up_watched_and_brought_back() {
     alert.assert_tells("coordinator-db", "backup-missed").assert_tells("ledger", "restore-test-missed");
     assert_eq!(stage.due("backup"), backups);
     let _dry = stage.done(&["forget", "--dry-run"]).assert_prints(["held: migration", "would go"]);
-    assert_eq!(told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(), 2);
+    assert_eq!(
+        told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(),
+        2
+    );
     let left = stage.sandbox.snapshots();
     assert!(left.len() == 4 && left.contains(&held) && !left.contains(&old), "{held} stays: {left:?}");
     stage.sandbox.assert_clean();
@@ -188,14 +190,17 @@ fn brings_back(
     let _gone = site.ask_redis(&["DEL", "session:1", "rate:1"]);
     let url = site.redis.url();
     restore("latest:redis", &["--to", &url, "--include", "session:*", "--drop-existing"]);
-    assert_eq!(site.ask_redis(&["MGET", "session:1", "rate:1"]), "1\n");
+    assert_eq!(site.ask_redis(&["MGET", "session:1", "rate:1"]), "1");
     restore("latest:redis", &["--to", &url, "--drop-existing"]);
     assert_eq!(site.contents(), *second);
 
     // No node runs where its ledger is put back.
     let data = stage.sandbox.path("node").display().to_string();
     restore("latest:ledger", &["--target", &data, "--include", "wallets"]);
-    assert!(stage.sandbox.path("node/wallets/wallet.db").is_file() && !stage.sandbox.path("node/chain.db").exists());
+    assert!(
+        stage.sandbox.path("node/wallets/wallet.db").is_file()
+            && !stage.sandbox.path("node/chain.db").exists()
+    );
     restore("latest:ledger", &["--target", &data, "--delta"]);
     let found = inspect(&stage.sandbox.path("node")).unwrap();
     assert_eq!((found["height"].as_u64(), found["head"].as_str()), (Some(height), Some(head)), "{found}");
@@ -208,7 +213,10 @@ fn reports(stage: &Stage, held: &str) {
     assert_eq!((report.backups("coordinator-db"), report.backups("redis")), ((3, 0), (4, 1)));
     // Redis had none for 25 hours, and it is said.
     let [yes, no] = [true.into(), false.into()];
-    assert_eq!((report.objectives("coordinator-db"), report.objectives("redis")), ((&yes, &yes), (&no, &yes)));
+    assert_eq!(
+        (report.objectives("coordinator-db"), report.objectives("redis")),
+        ((&yes, &yes), (&no, &yes))
+    );
     assert!(report.0["missed"].to_string().contains("redis: RPO was"), "{}", report.0["missed"]);
     assert_eq!(report.source("redis")["restore_tests"]["failed"], 1);
     assert_eq!(report.source("coordinator-db")["retention"]["held_snapshots"], 1);

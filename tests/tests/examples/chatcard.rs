@@ -95,12 +95,16 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     stage.at("2026-03-12T05:05:00Z");
     stage.alert().assert_tells("cluster", "backup-missed");
     assert_eq!(stage.due("backup"), backups);
-    assert_eq!(told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(), 2);
+    assert_eq!(
+        told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(),
+        2
+    );
     let left = stage.sandbox.snapshots();
     assert!(left.contains(&held) && !left.contains(&old), "{old} goes, {held} stays: {left:?}");
     let files = stage.done(&["snapshots", "--source", "redis-aof", "--json"]).all("snapshot");
     assert_eq!(files.len(), 1, "{files:?}");
 
+    stage.at("2026-03-12T06:00:00Z");
     let report = stage.report();
     assert_eq!((report.backups("database"), report.backups("cluster")), ((5, 1), (2, 0)));
     assert_eq!(report.objectives("database").1, true);

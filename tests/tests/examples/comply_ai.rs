@@ -74,7 +74,8 @@ impl Site {
     }
 
     fn rows(&self, table: &str) -> String {
-        let sql = format!("SELECT count(), sum(n), groupBitXor(cityHash64(day, n)) FROM llama_mapper.{table}");
+        let sql =
+            format!("SELECT count(), sum(n), groupBitXor(cityHash64(day, n)) FROM llama_mapper.{table}");
         self.clickhouse.query(&sql).unwrap()
     }
 }
@@ -132,7 +133,8 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     let _held = stage.done(&[&litigation[..], &["--reason", "case 2026-17"]].concat());
     let more = "INSERT INTO mappings SELECT n, 'more' FROM generate_series(401, 500) AS n";
     site.postgres.psql_in("llama_mapper", more).unwrap();
-    let more = "INSERT INTO llama_mapper.events SELECT toDate('2026-03-01'), number FROM system.numbers LIMIT 100";
+    let more =
+        "INSERT INTO llama_mapper.events SELECT toDate('2026-03-01'), number FROM system.numbers LIMIT 100";
     let _more = site.clickhouse.query(more).unwrap();
 
     // The next day it lets nobody in: everybody is told, by mail, in Slack and by the webhook; and that it is over.
@@ -143,10 +145,7 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     lets_in(false);
     stage.at("2026-03-03T02:05:00Z");
     let failed = stage.sandbox.run(["run", "--due", "--only", "backup", "--json"]).assert_code(1);
-    assert_eq!(
-        told(&failed),
-        ["backup postgresql failed", "backup clickhouse done", "backup redis done"]
-    );
+    assert_eq!(told(&failed), ["backup postgresql failed", "backup clickhouse done", "backup redis done"]);
     stage.alert().assert_tells("postgresql", "backup-failed");
     assert!(slack.next().json()["text"].as_str().unwrap().contains("postgresql: the backup failed"));
     lets_in(true);
@@ -168,6 +167,7 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     stage.alert().assert_tells("redis", "restore-test-failed");
     stage.sandbox.set("STRONGROOM_REDIS_BIN", site.redis.binaries());
 
+    stage.at("2026-03-03T04:00:00Z");
     let report = stage.report();
     assert_eq!((report.backups("postgresql"), report.backups("clickhouse")), ((3, 1), (2, 0)));
     let yes = true.into();
@@ -193,7 +193,10 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     let _in_order = stage.done(&[&["config", "check"], &by_imported[..]].concat());
     let ran = stage.done(&[&["run", "--due", "--only", "backup", "--json"], &by_imported[..]].concat());
     assert_eq!(told(&ran), backups);
-    assert_eq!(told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(), 2);
+    assert_eq!(
+        told(&stage.done(&["run", "--due", "--only", "forget", "--only", "prune", "--json"])).len(),
+        2
+    );
     let left = stage.sandbox.snapshots();
     assert!(left.len() == 5 && kept.iter().all(|id| left.contains(id)) && !left.contains(&old), "{left:?}");
     stage.sandbox.assert_clean();
@@ -226,7 +229,8 @@ fn brings_back(stage: &Stage, site: &Site, first: &[String; 4], second: &[String
     };
     site.postgres.psql_in("llama_mapper", "DELETE FROM mappings").unwrap();
     restore("latest:postgresql", &database, &["--table", "mappings", "--drop-existing"]);
-    let beside = ["--table", "llama_mapper.events", "--rename", "llama_mapper.events=llama_mapper.events_before"];
+    let beside =
+        ["--table", "llama_mapper.events", "--rename", "llama_mapper.events=llama_mapper.events_before"];
     restore("latest:clickhouse@2026-03-02T12:00:00Z", &events, &beside);
     assert_eq!(site.rows("events_before"), first[2]);
     let _dropped = site.clickhouse.query("DROP TABLE llama_mapper.events_before").unwrap();

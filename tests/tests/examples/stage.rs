@@ -11,34 +11,34 @@ use strongroom_tests::services::moto::Moto;
 use strongroom_tests::sinks::{HttpSink, MailSink};
 
 /// Of the mail server.
-pub const MAIL_PASSWORD: &str = "m4il-secret";
+pub(crate) const MAIL_PASSWORD: &str = "m4il-secret";
 
 /// A host with an example's configuration; whom it tells, and what time it is.
-pub struct Stage {
+pub(crate) struct Stage {
     /// Runs commands, as the README has them.
-    pub sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
     /// What is mailed.
-    pub mail: MailSink,
+    pub(crate) mail: MailSink,
     /// What is posted.
-    pub hook: HttpSink,
+    pub(crate) hook: HttpSink,
     /// The repository's bucket.
-    pub bucket: String,
+    pub(crate) bucket: String,
     store: ClockProxy,
 }
 
 /// What those who are told are told.
-pub struct Alert {
+pub(crate) struct Alert {
     /// What the webhook was posted.
-    pub posted: Value,
+    pub(crate) posted: Value,
     /// The mail's text.
-    pub mailed: String,
+    pub(crate) mailed: String,
 }
 
 impl Stage {
     /// Of an example, on a Monday at midnight. Its configuration is its own, but for where things are: `places` says what stands for
     /// which text of it, where `{mail}` and `{hook}` are those who are told. Its bucket is made, and a KMS key with the alias
     /// `alias/NAME-backup`. `None` where MinIO or moto is not to be had.
-    pub fn new(example: &str, places: &[(&str, &str)]) -> Option<Self> {
+    pub(crate) fn new(example: &str, places: &[(&str, &str)]) -> Option<Self> {
         let minio = Minio::shared().unwrap()?;
         let moto = Moto::shared().unwrap()?;
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
@@ -76,7 +76,7 @@ impl Stage {
 
     /// Sets the time, of schedules and of the store.
     #[track_caller]
-    pub fn at(&self, time: &str) {
+    pub(crate) fn at(&self, time: &str) {
         self.set_clock(time.parse().unwrap());
     }
 
@@ -89,25 +89,25 @@ impl Stage {
 
     /// Runs a command that does what it should.
     #[track_caller]
-    pub fn done(&self, words: &[&str]) -> Ran {
+    pub(crate) fn done(&self, words: &[&str]) -> Ran {
         self.sandbox.run(words).assert_code(0)
     }
 
     /// Does what is due, and gives what that was: `backup redis done`.
     #[track_caller]
-    pub fn due(&self, only: &str) -> Vec<String> {
+    pub(crate) fn due(&self, only: &str) -> Vec<String> {
         told(&self.done(&["run", "--due", "--only", only, "--json"]))
     }
 
     /// The newest snapshot of a source.
     #[track_caller]
-    pub fn latest(&self, source: &str) -> String {
+    pub(crate) fn latest(&self, source: &str) -> String {
         text(&self.done(&["show", &format!("latest:{source}"), "--json"]).one("snapshot")["id"])
     }
 
     /// Looks, and gives what everybody is told now.
     #[track_caller]
-    pub fn alert(&self) -> Alert {
+    pub(crate) fn alert(&self) -> Alert {
         let _told = self.done(&["monitor", "--alerts"]);
         let letter = self.mail.next();
         assert_eq!(letter.login.map(|(_, password)| password).as_deref(), Some(MAIL_PASSWORD));
@@ -116,21 +116,21 @@ impl Stage {
 
     /// That nobody was told anything more.
     #[track_caller]
-    pub fn assert_quiet(&self) {
+    pub(crate) fn assert_quiet(&self) {
         assert_eq!(self.mail.another(), None);
         assert!(self.hook.another().is_none());
     }
 
     /// The report, as programs read it: of the 30 days up to now.
     #[track_caller]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let report = self.done(&["report", "--format", "json"]);
         Report(serde_json::from_slice(&report.stdout).unwrap())
     }
 
     /// The audit trail of a kind: what was done to what, and how it ended.
     #[track_caller]
-    pub fn trail(&self, kind: &str) -> Vec<String> {
+    pub(crate) fn trail(&self, kind: &str) -> Vec<String> {
         let lines = self.done(&["audit", "--kind", kind, "--json"]).all("audit");
         let line = |line: &Value| format!("{} {}", text(&line["what"]), text(&line["result"]));
         lines.iter().map(line).collect()
@@ -140,7 +140,7 @@ impl Stage {
 impl Alert {
     /// That everybody was told of a finding.
     #[track_caller]
-    pub fn assert_tells(&self, source: &str, kind: &str) -> &Self {
+    pub(crate) fn assert_tells(&self, source: &str, kind: &str) -> &Self {
         let findings = self.posted["findings"].as_array().unwrap();
         let finding = findings.iter().find(|one| one["source"] == source && one["kind"] == kind);
         let Some(finding) = finding else { panic!("{source} {kind} is not in {}", self.posted) };
@@ -150,7 +150,7 @@ impl Alert {
 
     /// That everybody was told that a finding is over.
     #[track_caller]
-    pub fn assert_is_over(&self, source: &str, kind: &str) -> &Self {
+    pub(crate) fn assert_is_over(&self, source: &str, kind: &str) -> &Self {
         let over = format!("{source} {kind}");
         assert!(self.posted["resolved"].to_string().contains(&over), "{}", self.posted);
         assert!(self.mailed.contains(&over), "{}", self.mailed);
@@ -159,33 +159,33 @@ impl Alert {
 }
 
 /// What was agreed, and what was reached.
-pub struct Report(pub Value);
+pub(crate) struct Report(pub(crate) Value);
 
 impl Report {
     /// Of a source.
     #[track_caller]
-    pub fn source(&self, name: &str) -> &Value {
+    pub(crate) fn source(&self, name: &str) -> &Value {
         let sources = self.0["sources"].as_array().unwrap();
         sources.iter().find(|source| source["name"] == name).unwrap()
     }
 
     /// How many of its backups were tried, and how many of them failed.
     #[track_caller]
-    pub fn backups(&self, name: &str) -> (u64, u64) {
+    pub(crate) fn backups(&self, name: &str) -> (u64, u64) {
         let backups = &self.source(name)["backups"];
         (backups["tried"].as_u64().unwrap(), backups["failed"].as_u64().unwrap())
     }
 
     /// Whether its RPO and its RTO were reached.
     #[track_caller]
-    pub fn objectives(&self, name: &str) -> (&Value, &Value) {
+    pub(crate) fn objectives(&self, name: &str) -> (&Value, &Value) {
         let source = self.source(name);
         (&source["rpo"]["met"], &source["rto"]["met"])
     }
 }
 
 /// What was done, of what, and how it ended.
-pub fn told(ran: &Ran) -> Vec<String> {
+pub(crate) fn told(ran: &Ran) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let of =
         |run: &Value| format!("{} {} {}", text(&run["work"]), text(&run["source"]), text(&run["result"]));
