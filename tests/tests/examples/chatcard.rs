@@ -112,13 +112,16 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     let retention = &report.source("redis")["retention"];
     assert_eq!((&retention["days"], &retention["held_snapshots"]), (&7.into(), &1.into()));
     assert_eq!(retention["met"], true, "{retention}");
-    assert_eq!(stage.trail("hold"), ["hold done"]);
+    assert_eq!(stage.trail("hold"), ["hold done", "hold add done"]);
     stage.sandbox.assert_clean();
 
     // Another region, where there is no such key.
     let mut host = stage.sandbox.other_host();
     host.set("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1");
+    host.set("STRONGROOM_CONFIG", "");
     host.set("STRONGROOM_PASSPHRASE", PASSPHRASE);
+    host.set("STRONGROOM_REPO", format!("s3://{}/strongroom", stage.bucket));
+    let _list = host.run(["snapshots", "--latest", "--region", "eu-west-1"]).assert_code(0);
     assert_eq!(host.snapshots(), left);
 }
 
