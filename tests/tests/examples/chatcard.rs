@@ -1,5 +1,6 @@
 //! PostgreSQL, its cluster, Redis and its append-only files; by a timer that runs what is due.
 
+use strongroom_tests::archiving::give_to_server;
 use strongroom_tests::services::postgres::Postgres;
 use strongroom_tests::services::redis::{Redis, find_program};
 
@@ -105,9 +106,11 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     assert_eq!(files.len(), 1, "{files:?}");
 
     stage.at("2026-03-12T06:00:00Z");
+    // For nine days there was none: that is said.
     let report = stage.report();
     assert_eq!((report.backups("database"), report.backups("cluster")), ((5, 1), (2, 0)));
-    assert_eq!(report.objectives("database").1, true);
+    let [yes, no] = [true.into(), false.into()];
+    assert_eq!((report.objectives("database"), report.objectives("cluster")), ((&no, &yes), (&no, &yes)));
     assert_eq!(report.source("database")["restore_tests"]["failed"], 1);
     let retention = &report.source("redis")["retention"];
     assert_eq!((&retention["days"], &retention["held_snapshots"]), (&7.into(), &1.into()));
@@ -141,6 +144,12 @@ fn brings_back(stage: &Stage, server: &Postgres, redis: &Redis) {
     server.psql_in("chatcard", "DROP TABLE \"User\"; DELETE FROM \"Anchor\"").unwrap();
     restore(&["--drop-existing"]);
     assert_eq!(counts(server, "chatcard"), ["500", "500", "500"]);
+
+    let cluster = server.start_restored(|data| {
+        let _cluster = stage.done(&["restore", "latest:cluster", "--target", data.to_str().unwrap()]);
+        give_to_server(data);
+    });
+    assert_eq!(counts(&cluster.unwrap(), "chatcard"), ["500", "500", "500"]);
 
     let empty = Redis::start_of(redis.program(), None, &["--enable-debug-command", "yes"]).unwrap();
     let _keys = stage.done(&["restore", "latest:redis", "--to", &empty.url(), "--include", "session:1*"]);
