@@ -55,14 +55,18 @@ impl Site {
     }
 
     fn rows(&self, table: &str) -> String {
-        let sql = format!("SELECT count(*), md5(string_agg(text, ',' ORDER BY n)) FROM {table}");
-        self.postgres.psql_in("aitbc", &sql).unwrap()
+        self.postgres.psql_in("aitbc", &rows_of(table)).unwrap()
     }
 
     /// What it holds that is to be the same again.
     fn contents(&self) -> [String; 3] {
         [self.rows(TABLES[0]), self.rows(TABLES[1]), self.ask_redis(&["DEBUG", "DIGEST"])]
     }
+}
+
+/// How many there are, and what they come to.
+fn rows_of(table: &str) -> String {
+    format!("SELECT count(*), md5(string_agg(text, ',' ORDER BY n)) FROM {table}")
 }
 
 #[test]
@@ -113,8 +117,10 @@ fn aitbc_is_backed_up_watched_and_brought_back() {
     // Nobody told the backup of a new password: the rest is done, and people are told, Prometheus too. Then it is mended.
     let new_password = |site: &Site, old: &str, new: &str| {
         let mut client = site.redis.client();
-        let _set =
-            site.redis.run(client.env("REDISCLI_AUTH", old).args(["CONFIG", "SET", "requirepass", new]));
+        let _set = site
+            .redis
+            .run(client.env("REDISCLI_AUTH", old).args(["CONFIG", "SET", "requirepass", new]))
+            .unwrap();
     };
     new_password(&site, REDIS_PASSWORD, "another");
     stage.at("2026-03-04T02:05:00Z");
@@ -165,6 +171,7 @@ fn aitbc_is_backed_up_watched_and_brought_back() {
     let left = stage.sandbox.snapshots();
     assert!(left.len() == 4 && left.contains(&held) && !left.contains(&old), "{held} stays: {left:?}");
     stage.sandbox.assert_clean();
+    comes_back_elsewhere(&stage, &site, (height, &head));
 }
 
 /// Tables, keys, wallets; a moment; all of it.
@@ -205,6 +212,30 @@ fn brings_back(
     let found = inspect(&stage.sandbox.path("node")).unwrap();
     assert_eq!((found["height"].as_u64(), found["head"].as_str()), (Some(height), Some(head)), "{found}");
     assert!(found["holds"] == true && found["keys"][0] == "first", "{found}");
+}
+
+/// All is gone but the bucket and the recovery key, the key of KMS too.
+fn comes_back_elsewhere(stage: &Stage, site: &Site, (height, head): (u64, &str)) {
+    let postgres = Postgres::start().unwrap().unwrap();
+    let redis = Redis::start_of(site.redis.program(), None, &["--enable-debug-command", "yes"]).unwrap();
+    let mut host = stage.sandbox.other_host();
+    host.set("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1");
+    host.set("REDISCLI_AUTH", "");
+    host.set("STRONGROOM_KEY_FILE", stage.sandbox.path("recovery.key"));
+    let restore = |source: &str, more: &[&str]| {
+        let _restored = host.run([&["restore", &format!("latest:{source}")], more].concat()).assert_code(0);
+    };
+    let to = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", postgres.port());
+    postgres.psql("CREATE ROLE aitbc LOGIN").unwrap();
+    restore("coordinator-db", &["--to", &to, "--create"]);
+    restore("redis", &["--to", &redis.url()]);
+    let data = host.path("data");
+    restore("ledger", &["--target", data.to_str().unwrap()]);
+    let rows = |table| postgres.psql_in("aitbc", &rows_of(table)).unwrap();
+    let contents = [rows(TABLES[0]), rows(TABLES[1]), redis.digest().unwrap()];
+    assert_eq!(contents, site.contents());
+    let found = inspect(&data).unwrap();
+    assert_eq!((found["height"].as_u64(), found["head"].as_str()), (Some(height), Some(head)), "{found}");
 }
 
 /// What was agreed, beside what was reached; who did what.
