@@ -1,5 +1,7 @@
 //! PostgreSQL, its cluster, Redis and its append-only files; by a timer that runs what is due.
 
+use std::path::Path;
+
 use strongroom_tests::archiving::give_to_server;
 use strongroom_tests::services::postgres::Postgres;
 use strongroom_tests::services::redis::{Redis, find_program};
@@ -15,7 +17,7 @@ fn counts(server: &Postgres, database: &str) -> [String; 3] {
 
 #[test]
 fn chatcard_is_backed_up_watched_and_brought_back() {
-    let Some(server) = Postgres::start().unwrap() else { return };
+    let Some(server) = Postgres::start_with(&[("wal_keep_size", "256MB")]).unwrap() else { return };
     let Ok(program) = find_program() else {
         assert!(Redis::start().unwrap().is_none());
         return;
@@ -50,12 +52,21 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     let _in_order = stage.done(&["config", "check"]);
 
     // What the timer finds due: all of it at first, and then what has a date; at 4 the restore tests of all.
+    stage.at("2026-03-02T02:25:00Z");
+    archive(&stage, &server);
     stage.at("2026-03-02T02:35:00Z");
     let backups = ["database", "cluster", "redis", "redis-aof"].map(|source| format!("backup {source} done"));
     assert_eq!(stage.due("backup"), backups);
     let held = stage.latest("redis");
     let _held = stage.done(&["hold", "add", &held, "--name", "case-7", "--reason", "evidence"]);
     assert_eq!(stage.due("backup"), [""; 0]);
+    // The log goes on, and no more than an hour would be lost.
+    stage.at("2026-03-02T03:20:00Z");
+    archive(&stage, &server);
+    stage.at("2026-03-02T04:00:00Z");
+    let report = stage.report();
+    let reached = &report.source("cluster")["rpo"];
+    assert_eq!((&reached["seconds"], &reached["met"]), (&(45.0 * 60.0).into(), &true.into()), "{reached}");
     stage.at("2026-03-02T04:05:00Z");
     assert_eq!(
         told(&stage.done(&["run", "--due", "--json"])),
@@ -126,6 +137,23 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     host.set("STRONGROOM_REPO", format!("s3://{}/strongroom", stage.bucket));
     let _list = host.run(["snapshots", "--latest", "--region", "eu-west-1"]).assert_code(0);
     assert_eq!(host.snapshots(), left);
+}
+
+/// As `archive_command` does it, for all segments that are whole.
+fn archive(stage: &Stage, server: &Postgres) {
+    let last = server.psql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
+    let folder = server.data_directory().join("pg_wal");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mut whole: Vec<_> = files.filter(|path| is_segment_up_to(path, &last)).collect();
+    whole.sort();
+    for segment in whole {
+        let _pushed = stage.done(&["wal-push", segment.to_str().unwrap(), "--source", "cluster"]);
+    }
+}
+
+/// Those behind the last are empty ones that wait.
+fn is_segment_up_to(path: &Path, last: &str) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.len() == 24 && name <= last)
 }
 
 /// A table, a database, keys, all keys, files.
