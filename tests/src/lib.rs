@@ -25,4 +25,5 @@ pub mod proxy;
 pub mod sandbox;
 pub mod served;
 pub mod services;
+pub mod sinks;
 pub mod tree;

@@ -1,12 +1,8 @@
 //! `monitor`: how things stand, as the journal tells it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::JoinHandle;
-
 use strongroom_tests::sandbox::Sandbox;
+use strongroom_tests::sinks::{HttpSink, MailSink};
 
 /// A source that is well until `data/fail` is there, and what is expected of it.
 fn configured(sandbox: &mut Sandbox) {
@@ -92,75 +88,12 @@ fn metrics_are_counted_from_the_journal() {
     ]);
 }
 
-/// Takes so many requests, each on a connection of its own, and gives what was asked.
-fn http_sink(requests: usize) -> (String, JoinHandle<Vec<String>>) {
-    let (url, asked) = http_listener(requests);
-    (url, std::thread::spawn(move || asked.iter().collect()))
-}
-
-/// The same, and gives each as it comes.
-fn http_listener(requests: usize) -> (String, Receiver<String>) {
-    let sink = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", sink.local_addr().unwrap());
-    let take = move || {
-        let (mut client, _) = sink.accept().unwrap();
-        let mut said = Vec::new();
-        let mut part = [0; 4096];
-        // What is sent in chunks ends with an empty one.
-        while !said.ends_with(b"0\r\n\r\n") {
-            let read = client.read(&mut part).unwrap();
-            assert!(read > 0, "it went away");
-            said.extend_from_slice(&part[..read]);
-        }
-        client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
-        String::from_utf8(said).unwrap()
-    };
-    let (taken, asked) = channel();
-    let _until_all_came = std::thread::spawn(move || (0..requests).all(|_| taken.send(take()).is_ok()));
-    (url, asked)
-}
-
-/// A mail server that takes so many letters, and gives them.
-fn smtp_sink(letters: usize) -> (String, JoinHandle<Vec<String>>) {
-    let sink = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("smtp://{}?tls=none", sink.local_addr().unwrap());
-    let take = move |_| {
-        let (client, _) = sink.accept().unwrap();
-        let mut answer = client.try_clone().unwrap();
-        let mut say = |text: &str| answer.write_all(format!("{text}\r\n").as_bytes()).unwrap();
-        let mut letter = String::new();
-        let mut is_letter = false;
-        say("220 sink");
-        for line in BufReader::new(client).lines().map_while(Result::ok) {
-            match line.split(' ').next().unwrap_or_default() {
-                "." if is_letter => {
-                    is_letter = false;
-                    say("250 taken");
-                }
-                _ if is_letter => letter.push_str(&(line + "\n")),
-                "DATA" => {
-                    is_letter = true;
-                    say("354 go on");
-                }
-                "QUIT" => {
-                    say("221 bye");
-                    break;
-                }
-                _ => say("250 ok"),
-            }
-        }
-        letter
-    };
-    (url, std::thread::spawn(move || (0..letters).map(take).collect()))
-}
-
 #[test]
 fn people_are_told_once_and_again_when_it_is_over() {
     let mut sandbox = Sandbox::new();
     configured(&mut sandbox);
-    let (smtp, letters) = smtp_sink(2);
-    let (webhook, posted) = http_sink(2);
-    let (slack, chatted) = http_sink(1);
+    let (mail, hook, chat) = (MailSink::start(), HttpSink::start(), HttpSink::start());
+    let (smtp, webhook, slack) = (format!("smtp://{}?tls=none", mail.address()), hook.url(), chat.url());
     let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
     // Who cannot be reached keeps nobody from being told.
     let notify = format!(
@@ -192,27 +125,32 @@ fn people_are_told_once_and_again_when_it_is_over() {
     // Once.
     let again = sandbox.run(["monitor", "--alerts"]).assert_code(1);
     assert!(!again.text().contains("was told"), "{again}");
-    let chatted = chatted.join().unwrap().remove(0);
-    assert!(chatted.starts_with("POST /T/B ") && chatted.contains("shop: the backup failed"), "{chatted}");
+    let chatted = chat.next();
+    assert!(
+        chatted.request.target == "/T/B" && chatted.body.contains("shop: the backup failed"),
+        "{chatted:?}"
+    );
+    drop(chat);
 
     // And when it is over; the chat is gone by then.
     std::fs::remove_file(sandbox.path("data/fail")).unwrap();
     let _well = sandbox.run(["run", "shop"]).assert_code(0);
     let over = sandbox.run(["monitor", "--alerts"]).assert_code(1);
     let _over = over.assert_says(["chat was not told, and is next time"]);
-    let letters = letters.join().unwrap();
-    assert!(letters[0].contains("Subject: [strongroom] critical: shop: the backup failed"), "{}", letters[0]);
-    assert!(letters[1].contains("over: shop backup-failed"), "{}", letters[1]);
-    let posted = posted.join().unwrap();
-    let first = posted[0].to_ascii_lowercase();
+    let (failed, over) = (mail.next(), mail.next());
     assert!(
-        first.starts_with("post /services/x?y=1 ") && first.contains("authorization: bearer s3cret"),
-        "{first}"
+        failed.text.contains("Subject: [strongroom] critical: shop: the backup failed"),
+        "{}",
+        failed.text
     );
-    assert!(
-        first.contains("\"kind\":\"backup-failed\"") && posted[1].contains("\"resolved\":[\"shop"),
-        "{posted:?}"
+    assert!(over.text.contains("over: shop backup-failed"), "{}", over.text);
+    let (failed, over) = (hook.next(), hook.next());
+    assert_eq!(
+        (failed.request.target.as_str(), failed.request.headers.first("authorization")),
+        ("/services/x?y=1", Some("Bearer s3cret"))
     );
+    assert_eq!(failed.json()["findings"][0]["kind"], "backup-failed");
+    assert!(over.json()["resolved"][0].as_str().unwrap().starts_with("shop"), "{}", over.body);
 }
 
 #[test]
@@ -226,11 +164,14 @@ fn metrics_reach_a_file_and_a_gateway() {
     let page = std::fs::read_to_string(&file).unwrap();
     assert!(page.contains("backup_success{component=\"shop\"} 1"), "{page}");
 
-    let (url, asked) = http_sink(1);
-    let _pushed = sandbox.run(["monitor", "--push", &url]).assert_code(0);
-    let asked = asked.join().unwrap().remove(0);
-    assert!(asked.starts_with("PUT /metrics/job/strongroom HTTP/1.1"), "{asked}");
-    assert!(asked.contains("backup_success{component=\"shop\"} 1"), "{asked}");
+    let gateway = HttpSink::start();
+    let _pushed = sandbox.run(["monitor", "--push", &gateway.url()]).assert_code(0);
+    let pushed = gateway.next();
+    assert_eq!(
+        (pushed.request.method.as_str(), pushed.request.target.as_str()),
+        ("PUT", "/metrics/job/strongroom")
+    );
+    assert!(pushed.body.contains("backup_success{component=\"shop\"} 1"), "{}", pushed.body);
 
     // Nothing that was well is said once more when nobody can look.
     let key = sandbox.home().join(".config/strongroom");
@@ -255,7 +196,8 @@ fn people_are_told_how_far_it_is_and_when_it_is_over() {
     configured(&mut sandbox);
     let go = sandbox.path("go");
     assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
-    let (url, asked) = http_listener(2);
+    let sink = HttpSink::start();
+    let url = sink.url();
     let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
     let more = format!(
         r#"
@@ -277,7 +219,7 @@ fn people_are_told_how_far_it_is_and_when_it_is_over() {
     sandbox.write("strongroom.toml", text + &more);
     let running = sandbox.start(["run", "slow", "--json"]);
     // It goes on until somebody says so.
-    let first = body(&asked.recv().unwrap());
+    let first = sink.next().json();
     assert_eq!((&first["type"], &first["result"]), (&"strongroom.progress".into(), &"running".into()));
     assert!(first["subject"].as_str().unwrap().contains("slow: backup runs for"), "{first}");
     std::fs::write(&go, "and ").unwrap();
@@ -286,7 +228,7 @@ fn people_are_told_how_far_it_is_and_when_it_is_over() {
     let said = &ran.stderr;
     assert_eq!(said.matches("nobody is not told how far it is").count(), 1, "{said}");
     assert!(!said.contains("later is not told"), "{said}");
-    let last = body(&asked.recv().unwrap());
+    let last = sink.next().json();
     assert_eq!((&last["result"], &last["bytes"], &last["run"]), (&"done".into(), &14.into(), &first["run"]));
     assert!(last["stored_bytes"].as_u64().unwrap() > 0, "{last}");
     let subject = last["subject"].as_str().unwrap();

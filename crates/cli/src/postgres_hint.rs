@@ -3,7 +3,7 @@
 use strongroom_engines::postgres::PostgresError;
 
 /// By what they say in English; servers that speak another language get no hint.
-const HINTS: [(&str, &str); 13] = [
+const HINTS: [(&str, &str); 14] = [
     (
         "password authentication failed",
         "give the right password: in PGPASSWORD, in ~/.pgpass, or in the connection string",
@@ -24,6 +24,11 @@ const HINTS: [(&str, &str); 13] = [
     (
         "permission denied",
         "give the role the right to read it (GRANT pg_read_all_data TO ...), or leave it out with --exclude-table",
+    ),
+    // Of a session it is FATAL: who logs in.
+    (
+        "ERROR:  role \"",
+        "make that role first (CREATE ROLE): a snapshot of databases by their names has none, one of the whole server has them in globals.sql; or give --no-owner and --no-privileges",
     ),
     (
         "does not exist",
@@ -51,5 +56,23 @@ pub(crate) fn hint(error: &PostgresError) -> Option<&'static str> {
             Some("names are as the server has them, upper and lower case told apart")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_is_missing_is_told_apart_from_what_is_gone() {
+        let of = |said: &str| {
+            hint(&PostgresError::Failed {
+                program: "pg_restore".into(),
+                status: "exit status: 1".into(),
+                stderr: vec![format!("pg_restore: error: could not execute query: {said}")],
+            })
+        };
+        assert!(of("ERROR:  role \"shop\" does not exist").unwrap().contains("CREATE ROLE"));
+        assert!(of("ERROR:  table \"shop\" does not exist").unwrap().contains("dropped or renamed"));
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::parsers::path_parser;
-use crate::selector;
+use crate::{clock, selector};
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
@@ -55,7 +55,7 @@ pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = strongroom_ops::config::parse_duration(text)
         && text.len() < 10
     {
-        return Timestamp::now().checked_sub(ago).map_err(|_| format!("{text} is too long ago"));
+        return clock::now().checked_sub(ago).map_err(|_| format!("{text} is too long ago"));
     }
     let ms = selector::time_ms(text).map_err(|error| {
         format!("{error}; write a time (2026-10-31, 2026-10-31T12:00:00Z), or how long ago (30d)")

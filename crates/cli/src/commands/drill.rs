@@ -8,12 +8,10 @@ use strongroom_ops::config::meant;
 use strongroom_ops::status::{DrillStatus, Status};
 
 use crate::arguments::{DrillAction, DrillRecord};
-use crate::audit;
-use crate::configured;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 use crate::output::{line, text};
-use crate::render;
+use crate::{audit, clock, configured, render};
 
 pub(crate) fn run(context: &Context<'_>, action: &DrillAction) -> anyhow::Result<Outcome> {
     match action {
@@ -28,7 +26,7 @@ fn record(context: &Context<'_>, arguments: &DrillRecord) -> anyhow::Result<Outc
             Usage("which drill? give --kind monthly, or what the configuration calls it".into()).into()
         );
     }
-    if arguments.at.is_some_and(|at| at > Timestamp::now()) {
+    if arguments.at.is_some_and(|at| at > clock::now()) {
         return Err(Usage("a drill is noted when it has been held: --at is in the future".into()).into());
     }
     let config = configured::config_if_any(context)?;
@@ -71,7 +69,7 @@ fn record(context: &Context<'_>, arguments: &DrillRecord) -> anyhow::Result<Outc
 
 fn list(context: &Context<'_>) -> anyhow::Result<Outcome> {
     let config = configured::config_if_any(context)?;
-    let status = Status::of(&context.open()?, &config, Timestamp::now())?;
+    let status = Status::of(&context.open()?, &config, clock::now())?;
     if context.global.json {
         for drill in &status.drills {
             let last = drill.held.last().map(|(time, drill)| json!({ "time": time, "result": drill.result }));

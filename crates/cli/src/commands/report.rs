@@ -15,17 +15,17 @@ use strongroom_repository::check::{Expected, Severity};
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::arguments::{Report, ReportFormat};
-use crate::configured;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
 use crate::output::text;
+use crate::{clock, configured};
 
 /// What a report is about where nobody says it.
 const DAYS: i64 = 30;
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Report) -> anyhow::Result<Outcome> {
     let config = configured::config_if_any(context)?;
-    let now = Timestamp::now();
+    let now = clock::now();
     let zone = config.zone.rules();
     let period = period(arguments, now, &zone)?;
     // A file that is not to be had is told before the journal is read.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use jiff::Timestamp;
 use serde_json::json;
 use strongroom_engines::clickhouse::{self, ClickHouseError};
 use strongroom_engines::ledger;
@@ -24,11 +23,10 @@ use super::restore_redis::numbers;
 use super::{backup_clickhouse, backup_s3, restore_opensearch};
 use crate::arguments::Verify;
 use crate::audit::{Reading, place};
-use crate::configured;
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, Usage};
 use crate::output::line;
-use crate::render;
+use crate::{clock, configured, render};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Verify) -> anyhow::Result<Outcome> {
     let mut repository = context.open_to_read()?;
@@ -54,7 +52,7 @@ fn test(
 ) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     // How old what one gets back is.
-    let age_seconds = Timestamp::now().as_millisecond().saturating_sub(snapshot.time_ms()).max(0) / 1000;
+    let age_seconds = clock::now().as_millisecond().saturating_sub(snapshot.time_ms()).max(0) / 1000;
     let reader = Reader::new(repository);
     context.terminal.begin("verifying", None);
     let workers = context.readers(arguments.jobs);

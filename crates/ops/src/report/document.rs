@@ -140,7 +140,7 @@ fn objectives(report: &Report) -> Section {
     Section {
         heading: "Objectives".into(),
         paragraphs: vec![
-            "RPO: the longest time between two snapshots, or since the last one. RTO: the longest restore of a good restore test. A backup that could not read everything counts as a snapshot, and not as a success."
+            "RPO: the longest time between two snapshots, or segments of a log that leads on from one, or since the last of them. RTO: the longest restore of a good restore test. A backup that could not read everything counts as a snapshot, and not as a success."
                 .into(),
         ],
         table: Some(table),

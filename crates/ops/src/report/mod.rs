@@ -7,6 +7,7 @@ mod document;
 mod html;
 mod markdown;
 mod period;
+mod recovery;
 mod source;
 mod trail;
 mod words;
@@ -25,7 +26,7 @@ pub use self::trail::{AuditSummary, Event};
 use crate::audit::{Drill, DrillResult};
 use crate::config::{Config, When};
 use crate::run::RunResult;
-use crate::status::{DrillStatus, Finding, Status};
+use crate::status::{DrillStatus, Finding, SourceStatus, Status};
 
 /// Of the shape of its JSON.
 const VERSION: u32 = 1;
@@ -108,8 +109,11 @@ impl Report {
         let Facts { status, config, stored, audit, repository, fingerprint } = facts;
         let now = status.now;
         let watched = status.sources.iter().filter(|source| source.is_watched());
-        let sources: Vec<SourceReport> =
-            watched.map(|source| SourceReport::new(source, config, stored, &period, now)).collect();
+        let of = |source: &SourceStatus| {
+            let log = status.logs.iter().find(|log| log.source == source.name);
+            SourceReport::new((source, log), config, stored, &period, now)
+        };
+        let sources: Vec<SourceReport> = watched.map(of).collect();
         let drills: Vec<_> =
             status.drills.iter().map(|drill| DrillReport::new(drill, &period, now)).collect();
         let in_period = status.checks.iter().filter(|check| period.contains(check.time));
@@ -213,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::history::{Attempt, RestoreTest, Sizes};
-    use crate::status::{Held as Stock, SourceStatus};
+    use crate::status::Held as Stock;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

@@ -7,11 +7,11 @@ use serde::Serialize;
 use strongroom_format::SnapshotId;
 use strongroom_repository::Repository;
 
-use super::missed_in;
 use super::period::Period;
+use super::{missed_in, recovery};
 use crate::config::Config;
 use crate::run::RunResult;
-use crate::status::SourceStatus;
+use crate::status::{LogStatus, SourceStatus};
 
 /// How late a restore test may be that is due so long after the last: it is done by the next run.
 const SLACK: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,7 +44,7 @@ pub struct SourceReport {
     pub backups: Rate,
     /// Backups that could not read some of it.
     pub partly: u64,
-    /// The longest time between two snapshots, seconds: what could have been lost.
+    /// The longest time between two snapshots, or segments of a log that is replayed from one, seconds: what could have been lost.
     pub rpo: Measure,
     /// The longest restore of a test, seconds.
     pub rto: Measure,
@@ -152,7 +152,7 @@ impl Measure {
 
 impl SourceReport {
     pub(super) fn new(
-        status: &SourceStatus,
+        (status, log): (&SourceStatus, Option<&LogStatus>),
         config: &Config,
         stored: &[Stored],
         period: &Period,
@@ -164,7 +164,9 @@ impl SourceReport {
         let longest = tests.iter().filter(|test| test.is_good);
         let longest = longest.filter_map(|test| Some((test.restore_seconds?, Some(test.time))));
         let test_times: Vec<Timestamp> = status.tests.iter().map(|test| test.time).collect();
-        let first_backup = status.backups.iter().find(|one| one.is_success()).map(|one| one.time);
+        let snapshots: Vec<Timestamp> =
+            status.backups.iter().filter(|one| one.is_success()).map(|one| one.time).collect();
+        let first_backup = snapshots.first().copied();
         let when = config.verify(&status.name).filter(|_| status.engine.is_some());
         let when = when.and_then(|task| task.when(&config.zone));
         Self {
@@ -175,7 +177,7 @@ impl SourceReport {
                 slo.backup_success_percent,
             ),
             partly: backups.iter().filter(|one| one.result == RunResult::Partly).count() as u64,
-            rpo: Measure::of(longest_gap(status, period, now), status.expected.rpo),
+            rpo: Measure::of(recovery::longest_gap(&snapshots, log, period, now), status.expected.rpo),
             rto: Measure::of(longest.max_by(|one, other| one.0.total_cmp(&other.0)), status.expected.rto),
             restore_tests: Rate::of(tests.iter().map(|test| test.is_good), slo.restore_test_success_percent),
             last_restore_test: test_times.iter().rev().find(|time| **time < period.until).copied(),
@@ -221,24 +223,6 @@ impl SourceReport {
             missed.push(format!("{name}: {gone} snapshot(s) are gone before their days were over"));
         }
     }
-}
-
-/// Between two snapshots, or between the last one and the end; seconds, and since when.
-fn longest_gap(status: &SourceStatus, period: &Period, now: Timestamp) -> Option<(f64, Option<Timestamp>)> {
-    let end = period.end(now);
-    let times = || status.backups.iter().filter(|one| one.is_success()).map(|one| one.time);
-    let before = times().rfind(|time| *time < period.from);
-    let mut last = before.or_else(|| times().find(|time| period.contains(*time)))?;
-    let mut longest: Option<(f64, Option<Timestamp>)> = None;
-    for next in times().filter(|time| period.contains(*time)).chain([end]) {
-        // What began before the period counts from its beginning on, as long as it was.
-        let gap = next.duration_since(last).as_secs_f64().max(0.0);
-        if longest.is_none_or(|(seconds, _)| seconds < gap) {
-            longest = Some((gap, Some(last)));
-        }
-        last = next.max(last);
-    }
-    longest
 }
 
 impl Retention {

@@ -26,6 +26,10 @@ pub struct LogStatus {
     pub gaps: Vec<String>,
     /// What the store holds of it, bytes.
     pub stored_bytes: u64,
+    /// When each of its segments was stored, in order.
+    pub stored: Vec<Timestamp>,
+    /// Whether anything of it is expired.
+    pub is_expired: bool,
 }
 
 impl LogStatus {
@@ -40,21 +44,22 @@ impl LogStatus {
                 None => written.push(log),
             }
         }
+        let time = |ms: u64| i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let of = |log: &strongroom_repository::wal::LogArchive| {
             let newest =
                 log.timelines.iter().filter_map(|line| line.newest).max_by_key(|newest| newest.time_ms);
             let gaps = log.timelines.iter().flat_map(|line| &line.gaps);
-            let time =
-                i64::try_from(log.newest_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
             Self {
                 source: log.source.clone(),
                 system: log.system,
-                newest: time,
+                newest: time(log.newest_ms()),
                 newest_file: newest.map(|newest| newest.file.to_string()).unwrap_or_default(),
                 segments: log.timelines.iter().map(|line| line.segments).sum(),
                 missing_segments: log.missing_segments(),
                 gaps: gaps.map(|gap| format!("{}..{}", gap.first, gap.last)).collect(),
                 stored_bytes: log.timelines.iter().map(|line| line.stored_bytes).sum(),
+                stored: log.segment_times_ms.iter().copied().filter_map(time).collect(),
+                is_expired: log.is_expired,
             }
         };
         written.into_iter().map(of).collect()
@@ -111,6 +116,8 @@ mod tests {
             missing_segments: 0,
             gaps: Vec::new(),
             stored_bytes: 5,
+            stored: Vec::new(),
+            is_expired: false,
         };
         let later = newest + jiff::SignedDuration::from_secs(61);
         let minute = Some(Duration::from_secs(60));

@@ -34,6 +34,10 @@ pub struct LogArchive {
     pub timelines: Vec<LogTimeline>,
     /// Histories that this host cannot read: from where these timelines branch is not known.
     pub unread_histories: Vec<u32>,
+    /// When each of its segments was stored, by the store's clock, ms since 1970; in order.
+    pub segment_times_ms: Vec<u64>,
+    /// Whether anything of it is expired.
+    pub is_expired: bool,
 }
 
 /// What there is of a timeline, but for what is expired.
@@ -141,6 +145,7 @@ impl Repository {
         files: &BTreeMap<LogFile, Known>,
     ) -> Result<LogArchive, RepositoryError> {
         let mut timelines: BTreeMap<u32, LogTimeline> = BTreeMap::new();
+        let mut segment_times_ms = Vec::new();
         let mut present: BTreeMap<u32, Vec<Present>> = BTreeMap::new();
         for (file, known) in files {
             let timeline = file.timeline();
@@ -160,6 +165,7 @@ impl Repository {
             line.first.get_or_insert(*segment);
             line.last = Some(*segment);
             line.segments += 1;
+            segment_times_ms.push(known.stored_ms);
             present.entry(timeline).or_default().push(Present { segment: *segment, bytes: known.bytes });
         }
         let mut unread_histories = Vec::new();
@@ -179,7 +185,10 @@ impl Repository {
                 line.gaps.push(gap);
             }
         }
-        Ok(LogArchive { source, system, timelines: timelines.into_values().collect(), unread_histories })
+        segment_times_ms.sort_unstable();
+        let timelines = timelines.into_values().collect();
+        let is_expired = !expired.is_empty();
+        Ok(LogArchive { source, system, timelines, unread_histories, segment_times_ms, is_expired })
     }
 
     /// `None` where it cannot be read, for want of a right or for damage, or says nothing.

@@ -10,7 +10,7 @@ use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
 
 use crate::context::Context;
-use crate::exit;
+use crate::{clock, exit};
 
 /// What this host told while the repository could not be opened, below the folder of its state.
 const WITHOUT_ACCESS: &str = "alerts.json";
@@ -58,7 +58,7 @@ pub(super) fn tell_no_access(
     let file = folder.join(WITHOUT_ACCESS);
     let before = read(&file).unwrap_or_default();
     let mut sent = before.clone();
-    all(context, config, &[finding], &mut sent, Timestamp::now())?;
+    all(context, config, &[finding], &mut sent, clock::now())?;
     if sent != before {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(&file, serde_json::to_vec(&sent)?)?;
