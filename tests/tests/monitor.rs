@@ -184,12 +184,6 @@ fn metrics_reach_a_file_and_a_gateway() {
     let _full = sandbox.run(["monitor", "--textfile", &nowhere.display().to_string()]).assert_code(1);
 }
 
-/// The JSON that was posted.
-fn body(request: &str) -> serde_json::Value {
-    let (begin, end) = (request.find('{').unwrap(), request.rfind('}').unwrap());
-    serde_json::from_str(&request[begin..=end]).unwrap()
-}
-
 #[test]
 fn people_are_told_how_far_it_is_and_when_it_is_over() {
     let mut sandbox = Sandbox::new();
