@@ -1,11 +1,13 @@
 //! A server that archives its log by commands of this project.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::binary::strongroom;
 use crate::sandbox::Sandbox;
+use crate::services::postgres::Postgres;
 
 /// A segment of 1 MiB of timeline 1, as a server writes it: its first page says which.
 #[must_use]
@@ -72,6 +74,66 @@ pub fn command_of_server(sandbox: &Sandbox, arguments: &str) -> String {
     ];
     let variables: Vec<_> = variables.iter().map(|(name, path)| format!("{name}={}", word(path))).collect();
     format!("env {} {} {arguments}", variables.join(" "), word(&binary))
+}
+
+/// The program with the sandbox's own variables, as a service's unit sets them, and what it keeps in places of the server's user.
+///
+/// # Panics
+/// Without the program.
+pub fn service_of_server(sandbox: &Sandbox) -> PathBuf {
+    let binary = program_of_server(sandbox);
+    let own = [("STRONGROOM_CACHE_DIR", "cache-of-server"), ("STRONGROOM_STATE_DIR", "state-of-server")];
+    let mut command = sandbox.command([""; 0]);
+    for (name, folder) in own {
+        std::fs::create_dir(sandbox.path(folder)).unwrap();
+        command.env(name, sandbox.path(folder));
+    }
+    let mut script = String::from("#!/bin/sh\n");
+    for (name, value) in command.get_envs() {
+        let Some(value) = value else { continue };
+        let value = value.to_str().unwrap().replace('\'', "'\\''");
+        script.push_str(&format!("export {}='{value}'\n", name.to_str().unwrap()));
+    }
+    script.push_str(&format!("exec {} \"$@\"\n", word(&binary)));
+    let service = sandbox.write("service", script);
+    std::fs::set_permissions(&service, std::fs::Permissions::from_mode(0o755)).unwrap();
+    give_to_server(&sandbox.path(""));
+    service
+}
+
+/// A moment between what is done before and what is done after.
+///
+/// # Panics
+/// When the server says no.
+pub fn moment(server: &Postgres) -> String {
+    let pause = || server.psql("SELECT pg_sleep(0.1)").unwrap();
+    let _before = pause();
+    let moment = server
+        .psql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+        .unwrap();
+    let _after = pause();
+    moment
+}
+
+/// Waits until all that was written is archived.
+///
+/// # Panics
+/// When it is not.
+pub fn archive_all(server: &Postgres) {
+    let last = server.psql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
+    wait_for("archiving is waited for", || {
+        server.psql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver").unwrap() >= last
+    });
+}
+
+/// Waits until it has recovered.
+///
+/// # Panics
+/// When it does not.
+pub fn wait_until_promoted(server: &Postgres) {
+    wait_for("the end of recovery is waited for", || {
+        server.psql("SELECT pg_is_in_recovery()").unwrap() == "f"
+    });
 }
 
 /// Polls until it is so.

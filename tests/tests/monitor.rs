@@ -1,7 +1,14 @@
 //! `monitor`: how things stand, as the journal tells it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use strongroom_tests::http::Answer;
+use strongroom_tests::http::message::Response;
+use strongroom_tests::http::server::Server;
 use strongroom_tests::sandbox::Sandbox;
+use strongroom_tests::services::moto::{self, Moto};
 use strongroom_tests::sinks::{HttpSink, MailSink};
 
 /// A source that is well until `data/fail` is there, and what is expected of it.
@@ -151,6 +158,68 @@ fn people_are_told_once_and_again_when_it_is_over() {
     );
     assert_eq!(failed.json()["findings"][0]["kind"], "backup-failed");
     assert!(over.json()["resolved"][0].as_str().unwrap().starts_with("shop"), "{}", over.body);
+}
+
+#[test]
+fn a_key_that_is_refused_is_counted_and_told() {
+    let Some(moto) = Moto::shared().unwrap() else { return };
+    // What of KMS is refused.
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let refuse = |operations: &[&'static str]| *refused.lock().unwrap() = operations.to_vec();
+    let of_server = Arc::clone(&refused);
+    let kms = Server::start(Some(moto.address()), move |exchange| {
+        let operation = exchange.request.headers.first("x-amz-target").unwrap_or_default().to_owned();
+        if !of_server.lock().unwrap().iter().any(|refused| operation.ends_with(refused)) {
+            return exchange.forward();
+        }
+        let head = Response::new(400).with("Content-Type", "application/x-amz-json-1.1");
+        let body = json!({ "__type": "AccessDeniedException", "message": "not you" }).to_string();
+        exchange.answer(&Answer { head, body: body.into_bytes() })
+    });
+    let kms = kms.unwrap();
+    let mut sandbox =
+        Sandbox::on_aws("", &moto::credentials("backup"), "http://127.0.0.1:1", &kms.endpoint());
+    sandbox.set("STRONGROOM_REPO", sandbox.repository());
+    configured(&mut sandbox);
+    let hook = HttpSink::start();
+    let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
+    let notify = format!("[notify.hook]\nwebhook = \"{}\"\nmin_severity = \"critical\"\n", hook.url());
+    sandbox.write("strongroom.toml", format!("{text}\n{notify}"));
+    let key = format!("aws-kms:{}", moto.client().create_key("of the shop").unwrap());
+    let _made = sandbox.run(["init", "--recipient", &key]).assert_code(0);
+    let errors = |count: u32| {
+        let metrics = sandbox.run(["monitor", "--metrics"]).assert_code(0);
+        let _counted = metrics.assert_prints([&format!("strongroom_kms_errors_total {count}\n")]);
+    };
+    let told = |code: i32| {
+        let _told = sandbox.run(["monitor", "--alerts"]).assert_code(code);
+        hook.next().json()
+    };
+    let _well = sandbox.run(["run"]).assert_code(0);
+    errors(0);
+
+    // A host that may not make keys any more backs up nothing, and can say so.
+    refuse(&["GenerateDataKey"]);
+    sandbox.write("data/dump", "b\n".repeat(1000));
+    let _failed = sandbox.run(["run", "shop"]).assert_code(1);
+    errors(1);
+    let alert = told(0);
+    let finding = &alert["findings"][0];
+    assert_eq!((&finding["kind"], &finding["source"]), (&json!("backup-failed"), &json!("shop")), "{alert}");
+    assert!(finding["what"].as_str().unwrap().contains("access denied"), "{alert}");
+    // One that may not use them at all can read nothing of it either: that is told, once.
+    refuse(&["GenerateDataKey", "Decrypt"]);
+    let alert = told(5);
+    assert_eq!(alert["findings"][0]["kind"], "no-access", "{alert}");
+    assert!(alert["findings"][0]["what"].as_str().unwrap().contains("access denied"), "{alert}");
+    let _locked = sandbox.run(["monitor", "--alerts"]).assert_code(5);
+    assert!(hook.another().is_none());
+
+    refuse(&[]);
+    let _well = sandbox.run(["run", "shop"]).assert_code(0);
+    let over = [told(0), hook.next().json()].map(|alert| alert["resolved"].to_string());
+    assert!(over[0].contains("shop backup-failed") && over[1].contains("no-access"), "{over:?}");
+    errors(1);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use strongroom_tests::archiving::{command_of_server, give_to_server, program_of_server, wait_for};
+use strongroom_tests::archiving::{
+    archive_all, command_of_server, give_to_server, moment, program_of_server, wait_for, wait_until_promoted,
+};
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of, run};
 use strongroom_tests::services::postgres::{Postgres, installations};
 
@@ -75,30 +77,6 @@ fn insert(server: &Postgres, what: &str) {
 fn contents(server: &Postgres) -> String {
     let count = "SELECT string_agg(what || n, ',' ORDER BY what) FROM (SELECT what, count(*) AS n FROM log GROUP BY what) counted";
     server.psql(count).unwrap()
-}
-
-/// A moment between what is done before and what is done after.
-fn moment(server: &Postgres) -> String {
-    let pause = || server.psql("SELECT pg_sleep(0.1)").unwrap();
-    let _before = pause();
-    let moment = server
-        .psql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
-        .unwrap();
-    let _after = pause();
-    moment
-}
-
-fn archive_all(server: &Postgres) {
-    let last = server.psql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
-    wait_for("archiving is waited for", || {
-        server.psql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver").unwrap() >= last
-    });
-}
-
-fn wait_until_promoted(server: &Postgres) {
-    wait_for("the end of recovery is waited for", || {
-        server.psql("SELECT pg_is_in_recovery()").unwrap() == "f"
-    });
 }
 
 /// Of a server that does not come up: it may let in who reads as soon as it is consistent, and end then.

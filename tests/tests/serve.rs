@@ -1,9 +1,13 @@
 //! `serve`: schedules that the test's clock drives, metrics, health, and who may look.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
@@ -14,6 +18,8 @@ use serde_json::Value;
 use strongroom_tests::sandbox::Sandbox;
 use strongroom_tests::served::{Reply, Served, ask_over};
 
+/// What has not come by then will not.
+const PATIENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A repository, a folder to back up, and a configuration of that and of more.
@@ -138,6 +144,33 @@ fn what_takes_longer_than_its_interval_leaves_a_date_out_and_what_is_stopped_is_
 }
 
 #[test]
+fn a_second_signal_ends_all_at_once() {
+    let sandbox = configured("");
+    let (held, go) = (sandbox.path("held"), sandbox.path("go"));
+    assert!(std::process::Command::new("mkfifo").args([&held, &go]).status().unwrap().success());
+    // What runs afterwards goes on whatever was interrupted.
+    let slow = format!(
+        "[sources.slow]\nengine = \"command\"\nstream = [\"x=echo 1\"]\npost = \"exec 3> {}; echo begun >&3; cat {}\"\n",
+        held.display(),
+        go.display()
+    );
+    let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
+    sandbox.write("strongroom.toml", format!("{text}{slow}"));
+    let served = Served::start(&sandbox, &[]);
+    let mut hook = BufReader::new(File::open(&held).unwrap());
+    let mut said = String::new();
+    let _begun = hook.read_line(&mut said).unwrap();
+    assert_eq!(said, "begun\n");
+    served.signal(Signal::TERM);
+    served.wait_for(|line| line["type"] == "stopping");
+    let _ended = served.stop_by(Signal::INT).assert_code(130);
+    // Neither is the hook left, nor what it started.
+    let (ended, end) = channel();
+    let _until_then = std::thread::spawn(move || ended.send(hook.read_to_string(&mut said)));
+    assert_eq!(end.recv_timeout(PATIENCE).unwrap().unwrap(), 0);
+}
+
+#[test]
 fn a_configuration_is_read_again_and_a_broken_one_is_not_taken() {
     let sandbox = configured("");
     let file = sandbox.path("strongroom.toml");
@@ -216,7 +249,9 @@ fn who_knows_the_token_may_look() {
 
     let served = Served::start(&sandbox, &["--token-file", "token"]);
     served.wait_for(|line| line["type"] == "run" && line["result"] == "failed");
-    served.until("/metrics", |metrics| metrics.body.contains("kind=\"backup-failed\""));
+    served.until("/metrics", |metrics| {
+        metrics.body.contains("kind=\"backup-failed\"") && metrics.metric(SUCCESSES) == Some(1.0)
+    });
     let bearer = format!("Bearer {TOKEN}");
     let known = [("authorization", bearer.as_str())];
     let with_token = |path: &str| served.ask("GET", path, &known, "");

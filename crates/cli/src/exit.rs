@@ -13,6 +13,7 @@ use strongroom_engines::s3::S3Error;
 use strongroom_format::registry::Purpose;
 use strongroom_keys::KeysError;
 use strongroom_keys::kms::{KmsError, KmsTrouble};
+use strongroom_ops::words::with_causes;
 use strongroom_ops::{Cause, QuickstartError};
 use strongroom_repository::RepositoryError;
 use strongroom_store::aws::AwsError;
@@ -155,14 +156,6 @@ pub(crate) fn cause(error: &anyhow::Error) -> Cause {
         (None, Some(_)) => Cause::Store,
         (None, None) => Cause::Other,
     }
-}
-
-/// What went wrong, and each cause that the text before it does not already end with.
-pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.map(ToString::to_string).fold(error.to_string(), |message, cause| {
-        if message.ends_with(&cause) { message } else { format!("{message}: {cause}") }
-    })
 }
 
 fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {

@@ -2,7 +2,7 @@
 //! itself.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strongroom_ops::hook::Hook;
 
@@ -13,6 +13,8 @@ use crate::signals;
 /// What is still to be run when the process ends before the operation does.
 static PENDING: Mutex<Pending> = Mutex::new(Pending::Nothing);
 const POLL: Duration = Duration::from_millis(20);
+/// How long one may take to end that is told to end at once: it is killed by then.
+const LAST: Duration = Duration::from_secs(3);
 
 enum Pending {
     Nothing,
@@ -98,6 +100,14 @@ pub(crate) fn finish_interrupted() {
     finish(&End::Failed("interrupted"));
 }
 
+/// After a second signal: one that runs is ended, with all that it started, and none begins.
+pub(crate) fn wait_for_end() {
+    let began = Instant::now();
+    while matches!(*pending(), Pending::Running) && began.elapsed() < LAST {
+        std::thread::sleep(POLL);
+    }
+}
+
 /// Once only. Whether all of it succeeded.
 fn finish(end: &End<'_>) -> bool {
     let after = {
@@ -124,8 +134,11 @@ fn finish(end: &End<'_>) -> bool {
     hooks.extend(after.post);
     let mut is_good = true;
     for hook in hooks {
+        if signals::is_at_once() {
+            break;
+        }
         // Whatever was interrupted: this is what is left to do.
-        if let Err(error) = hook.run(&variables, || false) {
+        if let Err(error) = hook.run(&variables, signals::is_at_once) {
             eprintln!("error: {error}");
             is_good = false;
         }

@@ -50,6 +50,9 @@ pub(crate) fn hint(error: &PostgresError) -> Option<&'static str> {
         PostgresError::InTheWay { .. } => Some(
             "--drop-existing drops it first; --into restores into another database; --data-only adds rows to what is there",
         ),
+        PostgresError::Needed { .. } => Some(
+            "name with --table what needs it as well; or restore it with --into into another database, and take the rows from there",
+        ),
         PostgresError::Temporary { .. } => Some(NO_SPACE),
         PostgresError::Scratch { why, .. } if why.contains("No space left on device") => Some(NO_SPACE),
         PostgresError::NoDatabase { .. } => {

@@ -11,6 +11,8 @@ use signal_hook::iterator::Signals;
 /// How long a run may take to stop, and to say so.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// A second signal came: nothing is waited for any more.
+static AT_ONCE: AtomicBool = AtomicBool::new(false);
 /// Whether whoever is asked to stop sees to its end itself.
 static PATIENT: AtomicBool = AtomicBool::new(false);
 static RELOAD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -20,14 +22,16 @@ fn received() -> &'static Arc<AtomicI32> {
     RECEIVED.get_or_init(Arc::default)
 }
 
-/// Begins to listen. A second signal ends the process at once.
+/// Begins to listen. A second signal ends the process at once, with all that it runs.
 pub(crate) fn listen() -> std::io::Result<()> {
     let received = Arc::clone(received());
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             if received.swap(signal, Ordering::SeqCst) != 0 {
+                AT_ONCE.store(true, Ordering::SeqCst);
                 crate::commands::kill_children();
+                crate::hooks::wait_for_end();
                 std::process::exit(128 + signal);
             }
             eprintln!("\ninterrupted, stopping ...");
@@ -57,14 +61,21 @@ pub(crate) fn take_reload() -> bool {
     RELOAD.get().is_some_and(|reload| reload.swap(false, Ordering::SeqCst))
 }
 
-/// It stopped as it was asked to, and that is no failure.
+/// It stopped as it was asked to, and that is no failure; but for a second signal.
 pub(crate) fn settle() {
-    received().store(0, Ordering::SeqCst);
+    if !is_at_once() {
+        received().store(0, Ordering::SeqCst);
+    }
 }
 
 /// Whether a signal came.
 pub(crate) fn is_interrupted() -> bool {
     received().load(Ordering::Relaxed) != 0
+}
+
+/// Whether a second one came: what the first did not end is to end now.
+pub(crate) fn is_at_once() -> bool {
+    AT_ONCE.load(Ordering::Relaxed)
 }
 
 /// Ends with the code of the signal that came, if one did.

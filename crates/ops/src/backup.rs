@@ -8,6 +8,7 @@ use strongroom_repository::monitor::Monitor;
 use strongroom_repository::{Repository, RepositoryError};
 
 use crate::Cause;
+use crate::words::with_causes;
 
 /// The event of a failure's note.
 pub(crate) const FAILED_EVENT: &str = "backup-failed";
@@ -68,7 +69,7 @@ fn note_error<T>(repository: &mut Repository, options: &BackupOptions, result: &
     if let Err(error) = result
         && !matches!(error, EngineError::Repository(RepositoryError::Interrupted))
     {
-        note(repository, options, &error.to_string(), Some(Cause::of_engine(error)));
+        note(repository, options, &with_causes(error), Some(Cause::of_engine(error)));
     }
 }
 

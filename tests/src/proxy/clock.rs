@@ -37,10 +37,15 @@ impl ClockProxy {
         let state = Arc::new(Mutex::new(State { now, written: HashMap::new() }));
         let of_server = Arc::clone(&state);
         let server = Server::start(Some(upstream), move |exchange| {
-            let mut answer = exchange.fetch()?;
             let path = exchange.request.path();
+            let is_write = is_write(&exchange.request);
+            if is_write {
+                // Before it is there: nobody sees another time of it meanwhile.
+                locked(&of_server).begin(&path);
+            }
+            let mut answer = exchange.fetch()?;
             let mut state = locked(&of_server);
-            if is_write(&exchange.request) && answer.head.status == 200 {
+            if is_write && answer.head.status == 200 {
                 let now = state.now;
                 state.written.insert(path, now);
             } else if exchange.request.parameter("list-type").is_some() {
@@ -73,13 +78,19 @@ impl ClockProxy {
 fn is_write(request: &Request) -> bool {
     let has = |name| request.parameter(name).is_some();
     match request.method.as_str() {
-        "PUT" => !has("partNumber"),
+        "PUT" => !has("partNumber") && !has("retention"),
         "POST" => has("uploadId"),
         _ => false,
     }
 }
 
 impl State {
+    /// Of something that was never written: what is refused because it is there keeps its time.
+    fn begin(&mut self, path: &str) {
+        let now = self.now;
+        self.written.entry(path.to_owned()).or_insert(now);
+    }
+
     /// Of `ListObjectsV2`, with the times of what was written through here.
     fn listing(&self, bucket: &str, xml: &str) -> String {
         let mut parts = xml.split("<Contents>");

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod aitbc;
+mod aivo;
 mod chatcard;
 mod comply_ai;
+mod save_it;
 mod stage;

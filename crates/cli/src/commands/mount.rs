@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 use strongroom_ops::mount::mount;
+use strongroom_ops::words::with_causes;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::state::Snapshot;
@@ -15,7 +16,7 @@ use crate::arguments::Mount;
 use crate::audit::Reading;
 use crate::context::Context;
 use crate::exit::{Outcome, Usage};
-use crate::{exit, signals};
+use crate::signals;
 
 /// Whether it was unmounted, or a signal came, is looked at this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -39,7 +40,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
     let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::new(Box::leak(Box::new(repository)))));
     let global = context.global.clone();
     let say = move |error: &RepositoryError| {
-        let text = exit::with_causes(error);
+        let text = with_causes(error);
         Context::of(&global).terminal.warn(&format!("a program was told of an input/output error: {text}"));
     };
     let mounted =

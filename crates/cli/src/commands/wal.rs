@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
-use strongroom_repository::clock::{Clock as _, SystemClock};
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::wal::gaps::LogGap;
 use strongroom_repository::wal::{LogArchive, LogArchives, LogTimeline};
@@ -13,7 +12,7 @@ use super::{wal_expire, wal_queue, wal_receive};
 use crate::arguments::{WalAction, WalList};
 use crate::context::Context;
 use crate::exit::{Outcome, PARTLY};
-use crate::render;
+use crate::{clock, render};
 
 pub(crate) fn run(context: &Context<'_>, action: &WalAction) -> anyhow::Result<Outcome> {
     match action {
@@ -40,7 +39,7 @@ fn list(context: &Context<'_>, arguments: &WalList) -> anyhow::Result<Outcome> {
         ));
     }
     let is_all_told = tell_dropped(context, arguments.source.as_deref())?;
-    let now_ms = SystemClock.now_ns() / 1_000_000;
+    let now_ms = clock::now().as_millisecond();
     let lines = || found.archives.iter().flat_map(|log| log.timelines.iter().map(move |line| (log, line)));
     if context.global.json {
         lines().for_each(|(log, line)| context.json(&to_json(log, line, now_ms)));

@@ -168,6 +168,16 @@ pub enum PostgresError {
         /// Why.
         source: std::io::Error,
     },
+    /// What is to be dropped is needed by what is not restored.
+    #[error("{table} cannot be dropped: {by}{} needs it, and is not restored; nothing was changed", others(.more))]
+    Needed {
+        /// What of the database.
+        table: String,
+        /// What needs it.
+        by: String,
+        /// How many others.
+        more: usize,
+    },
     /// What is to be made is there.
     #[error("{first}{} already exists in database {database}; nothing was changed", and_more(.more))]
     InTheWay {
@@ -210,6 +220,10 @@ impl PostgresError {
         let of_surroundings = |line: &String| OF_SURROUNDINGS.iter().any(|said| line.contains(said));
         matches!(self, Self::Failed { stderr, .. } if stderr.iter().any(of_surroundings))
     }
+}
+
+fn others(more: &usize) -> String {
+    if *more == 0 { String::new() } else { format!(" (and {more} more)") }
 }
 
 fn and_more(more: &usize) -> String {

@@ -159,7 +159,7 @@ impl<'r> Archives<'r> {
     /// Restores a database, or a part of it, with `pg_restore`. Gives the bytes that it was given.
     ///
     /// # Errors
-    /// As [`Archives::write`]; `InTheWay` before anything is done; `NoProgram`, `Start`, `Failed` with what `pg_restore` said.
+    /// As [`Archives::write`]; `InTheWay` and `Needed` before anything is done; `NoProgram`, `Start`, `Failed` with what `pg_restore` said.
     pub fn restore(
         &self,
         database: &str,
@@ -199,14 +199,21 @@ impl<'r> Archives<'r> {
             switches.drop_existing.then(|| self.head_to_drop(database, monitor, workers)).transpose()?;
         let source = Source { database, head: head.as_deref(), paths: &paths };
         let makes_objects = !switches.drop_existing && !switches.create && !switches.data_only;
-        let into = to.database.as_deref().filter(|_| makes_objects);
+        // `pg_restore` drops tables one after the other, up to the first that it may not.
+        let drops_a_part =
+            only.is_some() && switches.drop_existing && !switches.create && !switches.data_only;
+        let into = to.database.as_deref().filter(|_| makes_objects || drops_a_part);
         let mut session = Session::open(&to.programs, &to.target, into, monitor)?;
         let major = session.server_major()?;
-        if makes_objects {
+        if makes_objects || drops_a_part {
             let entries = self.entries(database, monitor, workers)?;
             let is_wanted =
                 |entry: &&TocEntry| only.as_ref().is_none_or(|only| only.contains(&entry.dump_id));
-            conflict::require_none(&mut session, entries.iter().filter(is_wanted))?;
+            let wanted = entries.iter().filter(is_wanted);
+            match drops_a_part {
+                true => conflict::require_unneeded(&mut session, wanted)?,
+                false => conflict::require_none(&mut session, wanted)?,
+            }
         }
         drop(session);
         let mut command = Command::new(to.programs.find("pg_restore", Some(major))?);

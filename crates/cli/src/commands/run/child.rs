@@ -18,13 +18,27 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long one that is told to stop may take, before it is killed: hooks have their time.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// How long those may take that are told to end at once, and end their hooks.
+const LAST: Duration = Duration::from_secs(3);
+
 /// Those that run now.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Ends all that run now, with all that they started: nobody waits for them any more.
 pub(crate) fn kill_all() {
-    for pid in running().iter().filter_map(|pid| Pid::from_raw(*pid)) {
-        // One that has just ended is no longer there.
+    let all: Vec<Pid> = running().iter().filter_map(|pid| Pid::from_raw(*pid)).collect();
+    // Hooks are in no group of theirs: a second signal has them end these. Two of two kinds, for one that had none yet.
+    for signal in [Signal::TERM, Signal::INT] {
+        for pid in &all {
+            // One that has just ended is no longer there.
+            let _ = kill_process(*pid, signal);
+        }
+    }
+    let began = Instant::now();
+    while !running().is_empty() && began.elapsed() < LAST {
+        std::thread::sleep(POLL);
+    }
+    for pid in all {
         let _ = kill_process_group(pid, Signal::KILL);
     }
 }

@@ -140,8 +140,12 @@ impl Serving<'_, '_> {
 
     /// Those that run have been told to stop, and are killed when they do not.
     fn finish(&mut self) {
-        if self.scheduler.running() > 0 {
-            self.context.terminal.say(&format!("waiting for {} to stop", self.scheduler.running()));
+        let running = self.scheduler.running();
+        if running > 0 {
+            if self.context.global.json {
+                self.context.json(&json!({ "type": "stopping", "running": running }));
+            }
+            self.context.terminal.say(&format!("waiting for {running} to stop"));
         }
         while self.scheduler.running() > 0 {
             self.server.beat(self.scheduler.running());
