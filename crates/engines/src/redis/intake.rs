@@ -13,9 +13,9 @@ use super::sort::{Sorted, Sorter};
 use super::spill::Spill;
 
 /// Of the sort of all keys, bytes; two are filled and sorted at a time.
-const RUN_BYTES: usize = 16 << 20;
+const RUN_BYTES: usize = 8 << 20;
 /// Sorted runs that wait in memory, bytes; all others in the temporary file.
-const HELD_BYTES: usize = 96 << 20;
+const HELD_BYTES: usize = 128 << 20;
 /// Between two looks at whether somebody gave up.
 const KEYS_AT_ONCE: u64 = 4096;
 

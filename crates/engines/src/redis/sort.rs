@@ -6,7 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -32,6 +33,13 @@ struct Item {
     is_large: bool,
 }
 
+impl Item {
+    fn body_range(&self) -> Range<usize> {
+        let start = (self.at + self.key) as usize;
+        start..start + self.body as usize
+    }
+}
+
 /// Records that are sorted together.
 #[derive(Default)]
 struct Batch {
@@ -49,7 +57,7 @@ impl Batch {
     }
 
     fn body(&self, item: &Item) -> &[u8] {
-        &self.bytes[(item.at + item.key) as usize..(item.at + item.key + item.body) as usize]
+        &self.bytes[item.body_range()]
     }
 
     fn push(&mut self, key: &[u8], body: &[u8], is_large: bool) -> io::Result<()> {
@@ -252,16 +260,28 @@ impl Drop for Sorter {
     }
 }
 
-/// What stands before each record's bytes: the lengths of key and body, and whether the body is large.
+/// What stands before each record's bytes.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    key: usize,
+    body: usize,
+    is_large: bool,
+}
+
 const RECORD_BYTES: usize = 9;
+
+impl Head {
+    fn of([k0, k1, k2, k3, b0, b1, b2, b3, large]: [u8; RECORD_BYTES]) -> Self {
+        let wide = |bytes| u32::from_le_bytes(bytes) as usize;
+        Self { key: wide([k0, k1, k2, k3]), body: wide([b0, b1, b2, b3]), is_large: large == 1 }
+    }
+}
 
 fn write_record(out: &mut impl Write, key: &[u8], body: &[u8], is_large: bool) -> io::Result<()> {
     let narrow = |length: usize| u32::try_from(length).map_err(io::Error::other);
-    let [key_0, key_1, key_2, key_3] = narrow(key.len())?.to_le_bytes();
-    let [body_0, body_1, body_2, body_3] = narrow(body.len())?.to_le_bytes();
-    let head: [u8; RECORD_BYTES] =
-        [key_0, key_1, key_2, key_3, body_0, body_1, body_2, body_3, u8::from(is_large)];
-    out.write_all(&head)?;
+    let [k0, k1, k2, k3] = narrow(key.len())?.to_le_bytes();
+    let [b0, b1, b2, b3] = narrow(body.len())?.to_le_bytes();
+    out.write_all(&[k0, k1, k2, k3, b0, b1, b2, b3, u8::from(is_large)])?;
     out.write_all(key)?;
     out.write_all(body)
 }
@@ -273,25 +293,24 @@ enum Source {
         batch: Batch,
         next: usize,
     },
-    Run {
-        reader: RunReader,
-        body: u32,
-        is_large: bool,
+    /// With the place behind the next record's key.
+    Held {
+        run: Vec<u8>,
+        at: usize,
+        head: Head,
+    },
+    Sealed {
+        reader: SpillReader,
+        head: Head,
     },
 }
 
-enum RunReader {
-    Held(Cursor<Vec<u8>>),
-    Sealed(SpillReader),
-}
-
-impl Read for RunReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Held(run) => run.read(out),
-            Self::Sealed(run) => run.read(out),
-        }
-    }
+/// Where a record's body is.
+enum Place {
+    /// In what a source holds.
+    Source(usize, Range<usize>),
+    /// Copied.
+    Copied,
 }
 
 impl Source {
@@ -303,36 +322,54 @@ impl Source {
                 let Some(item) = batch.items.get(*next) else { return Ok(false) };
                 key.extend_from_slice(batch.key(item));
             }
-            Self::Run { reader, body, is_large } => {
-                let mut head = [0; RECORD_BYTES];
-                if reader.read(&mut head[..1])? == 0 {
+            Self::Held { run, at, head } => {
+                let Some((first, rest)) = run.get(*at..).and_then(<[u8]>::split_first_chunk) else {
+                    return Ok(false);
+                };
+                *head = Head::of(*first);
+                key.extend_from_slice(rest.get(..head.key).ok_or(io::ErrorKind::UnexpectedEof)?);
+                *at += RECORD_BYTES + head.key;
+            }
+            Self::Sealed { reader, head } => {
+                let mut bytes = [0; RECORD_BYTES];
+                if reader.read(&mut bytes[..1])? == 0 {
                     return Ok(false);
                 }
-                reader.read_exact(&mut head[1..])?;
-                let [k0, k1, k2, k3, b0, b1, b2, b3, large] = head;
-                key.resize(u32::from_le_bytes([k0, k1, k2, k3]) as usize, 0);
+                reader.read_exact(&mut bytes[1..])?;
+                *head = Head::of(bytes);
+                key.resize(head.key, 0);
                 reader.read_exact(key)?;
-                (*body, *is_large) = (u32::from_le_bytes([b0, b1, b2, b3]), large == 1);
             }
         }
         Ok(true)
     }
 
-    /// Takes what belongs to that key; tells whether it is large.
-    fn take_body(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
-        out.clear();
+    /// Takes what belongs to that key, into `out` where it is not at hand; tells where it is, and whether it is large.
+    fn take_body(&mut self, out: &mut Vec<u8>) -> io::Result<(Option<Range<usize>>, bool)> {
         match self {
             Self::Batch { batch, next } => {
                 let item = batch.items.get(*next).ok_or(io::ErrorKind::UnexpectedEof)?;
-                out.extend_from_slice(batch.body(item));
                 *next += 1;
-                Ok(item.is_large)
+                Ok((Some(item.body_range()), item.is_large))
             }
-            Self::Run { reader, body, is_large } => {
-                out.resize(*body as usize, 0);
+            Self::Held { at, head, .. } => {
+                let start = *at;
+                *at += head.body;
+                Ok((Some(start..*at), head.is_large))
+            }
+            Self::Sealed { reader, head } => {
+                out.resize(head.body, 0);
                 reader.read_exact(out)?;
-                Ok(*is_large)
+                Ok((None, head.is_large))
             }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Batch { batch, .. } => &batch.bytes,
+            Self::Held { run, .. } => run,
+            Self::Sealed { .. } => &[],
         }
     }
 }
@@ -364,10 +401,11 @@ impl Sorted {
         sealed: Vec<Spilled>,
         large: &Large,
     ) -> io::Result<Self> {
-        let held = held.into_iter().map(|run| RunReader::Held(Cursor::new(run)));
-        let sealed = sealed.into_iter().map(|run| RunReader::Sealed(SpillReader::new(spill, run)));
-        let runs = held.chain(sealed).map(|reader| Source::Run { reader, body: 0, is_large: false });
-        let mut sources: Vec<Source> = runs.chain([Source::Batch { batch, next: 0 }]).collect();
+        let head = Head::default();
+        let held = held.into_iter().map(|run| Source::Held { run, at: 0, head });
+        let sealed =
+            sealed.into_iter().map(|run| Source::Sealed { reader: SpillReader::new(spill, run), head });
+        let mut sources: Vec<Source> = held.chain(sealed).chain([Source::Batch { batch, next: 0 }]).collect();
         let mut heads = BinaryHeap::new();
         for (number, source) in sources.iter_mut().enumerate() {
             let mut key = Vec::new();
@@ -384,17 +422,28 @@ impl Sorted {
         self.heads.peek().map(|Reverse((key, _))| key.as_slice())
     }
 
-    /// Takes the next record into `key` and `body`; tells whether its body is large. None at the end.
-    fn advance(&mut self) -> io::Result<Option<bool>> {
+    /// Takes the next record, its key into `key`; tells where its body is, and whether that is large. None at the end.
+    fn advance(&mut self) -> io::Result<Option<(Place, bool)>> {
         let Some(mut head) = self.heads.peek_mut() else { return Ok(None) };
         let Reverse((next, from)) = &mut *head;
         std::mem::swap(&mut self.key, next);
-        let Some(source) = self.sources.get_mut(*from) else { return Ok(None) };
-        let is_large = source.take_body(&mut self.body)?;
+        let number = *from;
+        let Some(source) = self.sources.get_mut(number) else { return Ok(None) };
+        let (at, is_large) = source.take_body(&mut self.body)?;
         if !source.next_key(next)? {
             PeekMut::pop(head);
         }
-        Ok(Some(is_large))
+        Ok(Some((at.map_or(Place::Copied, |at| Place::Source(number, at)), is_large)))
+    }
+
+    fn body(&self, place: Place) -> io::Result<&[u8]> {
+        match place {
+            Place::Copied => Ok(&self.body),
+            Place::Source(number, at) => {
+                let held = self.sources.get(number).and_then(|source| source.bytes().get(at));
+                held.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+        }
     }
 
     /// The next record.
@@ -402,11 +451,12 @@ impl Sorted {
     /// # Errors
     /// When the temporary file cannot be read.
     pub(super) fn next_record(&mut self) -> io::Result<Option<(&[u8], Body<'_>)>> {
-        let Some(is_large) = self.advance()? else { return Ok(None) };
+        let Some((place, is_large)) = self.advance()? else { return Ok(None) };
+        let body = self.body(place)?;
         if !is_large {
-            return Ok(Some((&self.key, Body::Whole(&self.body))));
+            return Ok(Some((&self.key, Body::Whole(body))));
         }
-        let number = self.body.as_slice().try_into().map(usize::from_le_bytes).map_err(io::Error::other)?;
+        let number = body.try_into().map(usize::from_le_bytes).map_err(io::Error::other)?;
         let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
         let spilled = large.get_mut(number).and_then(Option::take).ok_or(io::ErrorKind::NotFound)?;
         drop(large);
@@ -415,8 +465,8 @@ impl Sorted {
 
     /// Without looking at what is large.
     fn copy_raw(&mut self, out: &mut impl Write) -> io::Result<()> {
-        while let Some(is_large) = self.advance()? {
-            write_record(out, &self.key, &self.body, is_large)?;
+        while let Some((place, is_large)) = self.advance()? {
+            write_record(out, &self.key, self.body(place)?, is_large)?;
         }
         Ok(())
     }

@@ -12,6 +12,10 @@ pub(super) struct Elements {
 }
 
 impl Elements {
+    fn with_room(bytes: usize, count: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), at: Vec::with_capacity(count) }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.at.len()
     }
@@ -73,7 +77,7 @@ pub(super) fn listpack(blob: &[u8]) -> Option<Elements> {
         return None;
     }
     let count = u16::from_le_bytes(rest.array()?);
-    let mut elements = Elements::default();
+    let mut elements = Elements::with_room(blob.len(), usize::from(count).min(blob.len()));
     loop {
         let before = rest.0.len();
         let first = rest.byte()?;
