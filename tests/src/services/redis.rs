@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -27,6 +27,7 @@ pub const VALKEY_BINARIES_VARIABLE: &str = "STRONGROOM_TEST_VALKEY_BIN";
 const NAME: &str = "Redis";
 const DUMP: &str = "dump.rdb";
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const SAVE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; dropping it stops it and deletes its data.
 #[derive(Debug)]
@@ -222,9 +223,18 @@ impl Redis {
     /// # Errors
     /// When it does not.
     pub fn save(&self) -> Result<PathBuf> {
-        let said = self.client().arg("SAVE").output().context("cannot run redis-cli")?;
-        let text = String::from_utf8_lossy(&said.stdout);
-        ensure!(said.status.success() && text.trim() == "OK", "Redis writes no dump: {}", text.trim());
+        // A dump that it has sent to a replica counts as being written until it has collected the process that did.
+        const BUSY: &str = "already in progress";
+        let deadline = Instant::now() + SAVE_PATIENCE;
+        loop {
+            match self.ask(&["SAVE"]) {
+                Err(refused) if refused.to_string().contains(BUSY) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                },
+                Err(refused) => return Err(refused.context("Redis writes no dump")),
+                Ok(_saved) => break,
+            }
+        }
         Ok(self.process.folder().join(DUMP))
     }
 }
