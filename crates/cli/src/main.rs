@@ -45,11 +45,6 @@ use crate::configured::Configured;
 use crate::exit::Outcome;
 use crate::timings::{Timings, is_stage};
 
-/// What musl has takes one lock for all threads.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let words = std::env::args_os().collect();
     let Configured { words, own } = match configured::words(words) {
