@@ -3,9 +3,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::binary::strongroom;
+use crate::patience::wait_for;
 use crate::sandbox::Sandbox;
 use crate::services::postgres::Postgres;
 
@@ -134,16 +134,4 @@ pub fn wait_until_promoted(server: &Postgres) {
     wait_for("the end of recovery is waited for", || {
         server.psql("SELECT pg_is_in_recovery()").unwrap() == "f"
     });
-}
-
-/// Polls until it is so.
-///
-/// # Panics
-/// After two minutes.
-pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(120), "{what} in vain");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }

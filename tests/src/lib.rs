@@ -17,10 +17,12 @@
 
 pub mod archiving;
 pub mod binary;
+pub mod closed_port;
 pub mod dump;
 pub mod http;
 pub mod mount;
 pub mod noise;
+pub mod patience;
 pub mod proxy;
 pub mod sandbox;
 pub mod served;

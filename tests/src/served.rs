@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::patience::PATIENCE;
 use crate::sandbox::{Ran, Running, Sandbox, start};
 
-/// What has not come by then will not.
-const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 type Lines = Arc<(Mutex<Vec<Value>>, Condvar)>;

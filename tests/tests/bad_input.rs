@@ -150,7 +150,7 @@ fn another_repository_under_a_pinned_fingerprint_is_refused() {
     let _swapped = pinned(&other.repository()).assert_code(5).assert_says([
         "this is another repository",
         fingerprint,
-        "somebody put another one in its place",
+        "it may have been replaced",
     ]);
     // Only its `config`, in front of the rest of this one.
     let config = sandbox.repository().join("config");

@@ -37,7 +37,7 @@ fn frozen_packs_are_thawed_for_a_restore() {
     let report = checked.one("check");
     assert_eq!((&report["clean"], &report["packs_frozen"]), (&true.into(), &1.into()), "{checked}");
     let [finding] = &checked.all("finding")[..] else { panic!("{checked}") };
-    assert_eq!((&finding["severity"], &finding["kind"]), (&"info".into(), &"Frozen".into()));
+    assert_eq!((&finding["severity"], &finding["kind"]), (&"info".into(), &"frozen".into()));
 
     let target = sandbox.path("restored");
     let restore = ["restore", &anew, "--target", &target.to_string_lossy()].map(str::to_owned);

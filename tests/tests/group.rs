@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use strongroom_tests::noise::noise;
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::proxy::fault::{Fault, FaultProxy, Kind, Rule};
 use strongroom_tests::sandbox::{Running, Sandbox, run, start};
 use strongroom_tests::services::aws::AwsClient;
@@ -70,7 +71,7 @@ impl Place {
     }
 }
 
-/// Until the worker has asked for what it will not get, and has got others before.
+/// Until the worker has asked for what it will not get.
 fn wait_for_the_middle(proxy: &FaultProxy) {
     let is_stuck = || {
         let seen = proxy.seen();
@@ -78,13 +79,7 @@ fn wait_for_the_middle(proxy: &FaultProxy) {
             |key: &str| seen.iter().filter(|one| one.kind == Kind::Get && one.text().contains(key)).count();
         gets("large/object") > 0
     };
-    for _ in 0..3000 {
-        if is_stuck() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the worker has not come to the object that it waits for: {:?}", proxy.seen());
+    wait_for("a worker's request of the object that it is not given is waited for", is_stuck);
 }
 
 #[test]

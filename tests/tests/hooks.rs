@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use rustix::process::Signal;
-use strongroom_tests::archiving::wait_for;
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Sandbox, id_of};
 
 /// What hooks wrote, line by line.

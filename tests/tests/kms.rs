@@ -1,13 +1,11 @@
 //! The adapter to AWS KMS, against moto, and against answers that moto does not give.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType};
 use serde_json::{Value, json};
 use strongroom_format::registry::Purpose;
 use strongroom_format::{KeyId, RepositoryId, WriterId};
@@ -17,6 +15,7 @@ use strongroom_keys::kms::{
     StaticCredentials,
 };
 use strongroom_store::aws::AwsOptions;
+use strongroom_tests::closed_port::ClosedPort;
 use strongroom_tests::http::message::{Request, Response};
 use strongroom_tests::http::server::{Next, Server};
 use strongroom_tests::http::{Answer, send};
@@ -159,21 +158,6 @@ fn answer(status: u16, body: &Value) -> Answer {
 
 fn error(code: &'static str, words: &str) -> Reply {
     Reply::Error(400, code, words.to_owned())
-}
-
-/// A port that nobody listens at, and nobody else can get.
-struct ClosedPort {
-    endpoint: String,
-    _bound: OwnedFd,
-}
-
-impl ClosedPort {
-    fn take() -> Self {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
-        Self { endpoint: format!("http://{address}"), _bound: socket }
-    }
 }
 
 /// What a decryption that is answered so comes to, and how often it was tried.
@@ -434,10 +418,10 @@ fn patience_ends() {
 
 #[test]
 fn an_endpoint_that_nobody_listens_at_is_named() {
-    let closed = ClosedPort::take();
-    let error = kms_at(&closed.endpoint).generate(ARN, &context()).unwrap_err();
+    let closed = ClosedPort::take().unwrap();
+    let error = kms_at(&closed.endpoint()).generate(ARN, &context()).unwrap_err();
     let KmsTrouble::Unreachable { endpoint, reason } = error.trouble else { panic!("{error}") };
-    assert_eq!(endpoint, closed.endpoint);
+    assert_eq!(endpoint, closed.endpoint());
     assert!(reason.contains("Connection refused"), "{reason}");
 }
 
@@ -570,8 +554,9 @@ fn the_environment_is_asked_for_what_options_leave_out() {
         authorization.contains("Credential=AKIAENV/") && authorization.contains("/eu-west-1/kms/"),
         "{authorization}"
     );
-    let closed = ClosedPort::take();
-    let url = ("AWS_ENDPOINT_URL_KMS", closed.endpoint.as_str());
+    let closed = ClosedPort::take().unwrap();
+    let endpoint = closed.endpoint();
+    let url = ("AWS_ENDPOINT_URL_KMS", &*endpoint);
     let said = in_environment(&[keys[0], keys[1], region, url]);
-    assert!(said.contains(&format!("the service cannot be reached at {}", closed.endpoint)), "{said}");
+    assert!(said.contains(&format!("the service cannot be reached at {endpoint}")), "{said}");
 }

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use strongroom_tests::archiving::wait_for;
 use strongroom_tests::mount::SmallDisk;
 use strongroom_tests::noise::noise;
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Sandbox, id_of};
 use strongroom_tests::services::ledger::{Node, inspect};
 use strongroom_tests::tree;

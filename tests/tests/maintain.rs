@@ -302,7 +302,7 @@ fn a_host_without_any_key_checks_what_is_stored() {
     ]);
     let said = stranger.run(["check", "--no-key", "--json"]).assert_code(4);
     assert_eq!(said.one("scrub")["clean"], false);
-    assert_eq!(said.one("finding")["kind"], "HashMismatch");
+    assert_eq!(said.one("finding")["kind"], "hash-mismatch");
     // It changed nothing: there is no note of it.
     let _needs = stranger.run(["check", "--no-key", "--read-data"]).assert_code(2);
 }

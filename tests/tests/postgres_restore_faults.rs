@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use strongroom_tests::mount::SmallDisk;
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of, run};
 use strongroom_tests::services::postgres::{Postgres, installations};
 
@@ -267,9 +268,7 @@ fn an_interrupted_test_of_a_restore_leaves_neither_server_nor_database() {
             let mut verify = scene.sandbox.command(["verify", &scene.id, "--assert", "SELECT pg_sleep(600)"]);
             verify.arg("--scratch-dir").arg(scratch.path());
             let running = strongroom_tests::sandbox::start(&mut verify);
-            while !is_asleep(server, scratch.path()) {
-                std::thread::yield_now();
-            }
+            wait_for("the query of the test is waited for", || is_asleep(server, scratch.path()));
             running.signal(signal);
             let ran = running.wait().assert_code(code).assert_says(["interrupted"]);
             assert!(ran.stdout.is_empty() && leftovers(scratch.path()).is_empty(), "{ran}");

@@ -2,7 +2,6 @@
 //! does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use strongroom_store::{
     CloudStore, CredentialsReason, ManualTimer, ObjectName, Operation, PutOutcome, RetryPolicy, RetryStore,
     Store, StoreError, StoreOptions, conformance,
 };
+use strongroom_tests::closed_port::ClosedPort;
 use strongroom_tests::http::message::{Request, Response};
 use strongroom_tests::http::server::{Next, Server};
 use strongroom_tests::http::tls::TlsServer;
@@ -427,16 +427,13 @@ fn a_frozen_blob_is_told_from_a_broken_one() {
 
 #[test]
 fn nobody_there_is_unreachable() {
-    // Bound and closed again: nobody listens there.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = ClosedPort::take().unwrap();
     for open in BOTH {
-        for endpoint in [format!("http://127.0.0.1:{port}"), "http://no-such-host.invalid".to_owned()] {
-            let store = retrying(open(&endpoint, "some-bucket", "p"), Duration::from_secs(60));
-            let error = store.put_if_absent(&name("config"), b"x").unwrap_err();
-            let said = whole_sentence(&error);
-            assert!(matches!(error, StoreError::Unreachable { .. }), "{said}");
-            assert!(error.is_transient() && error.is_without_effect() && said.contains("tried"), "{said}");
-        }
+        let store = retrying(open(&closed.endpoint(), "some-bucket", "p"), Duration::from_secs(60));
+        let error = store.put_if_absent(&name("config"), b"x").unwrap_err();
+        let said = whole_sentence(&error);
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{said}");
+        assert!(error.is_transient() && error.is_without_effect() && said.contains("tried"), "{said}");
     }
 }
 

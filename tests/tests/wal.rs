@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use strongroom_tests::archiving::{command_of_server, give_to_server, name_of, segment, wait_for};
+use strongroom_tests::archiving::{command_of_server, give_to_server, name_of, segment};
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Ran, Sandbox, run, text};
 use strongroom_tests::served::Served;
 use strongroom_tests::services::postgres::Postgres;

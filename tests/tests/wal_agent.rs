@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
-use strongroom_tests::archiving::{name_of, segment, wait_for};
+use strongroom_tests::archiving::{name_of, segment};
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Ran, Sandbox, run};
 
 const SYSTEM: u64 = 7_311_000_000_000_000_001;
@@ -30,8 +31,13 @@ impl Server {
     }
 
     fn push(&self, place: u64) -> Ran {
+        self.push_by("--agent=3s", place)
+    }
+
+    /// By an agent that stays as long as this.
+    fn push_by(&self, agent: &str, place: u64) -> Ran {
         let path = format!("pg_wal/{}", name_of(place));
-        let arguments = ["wal-push", "--agent=3s", &path];
+        let arguments = ["wal-push", agent, &path];
         run(self.sandbox.command(arguments).current_dir(self.sandbox.path("data")))
     }
 
@@ -61,24 +67,28 @@ impl Server {
 #[test]
 fn it_pushes_ahead_and_what_is_done_is_there() {
     let server = Server::new();
+    // It ends by no clock.
+    let push = |place| server.push_by("--agent=1h", place);
     for place in 1..=5 {
         server.make_ready(place, SYSTEM);
     }
-    let ran = server.push(1).assert_code(0);
+    let ran = push(1).assert_code(0);
     assert!(ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran}");
     wait_for("what is ready is waited for", || server.stored() == [5]);
     let first = server.agent();
     for place in 2..=5 {
-        let _ = server.push(place).assert_code(0);
+        let _ = push(place).assert_code(0);
     }
     assert_eq!(server.agent(), first);
 
     // Killed, it leaves nothing half done, and the next file starts another.
     server.make_ready(6, SYSTEM);
     kill_process(first, Signal::KILL).unwrap();
-    let _ = server.push(6).assert_code(0);
+    let _ = push(6).assert_code(0);
     assert_eq!(server.stored(), [6]);
-    assert_ne!(server.agent(), first);
+    let second = server.agent();
+    assert_ne!(second, first);
+    kill_process(second, Signal::TERM).unwrap();
     server.wait_for_the_end_of_the_agent();
     server.sandbox.assert_clean();
 }

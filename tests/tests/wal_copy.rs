@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use serde_json::Value;
-use strongroom_tests::archiving::{command_of_server, give_to_server, name_of, segment, wait_for};
+use strongroom_tests::archiving::{command_of_server, give_to_server, name_of, segment};
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of, run, text};
 use strongroom_tests::services::postgres::{Postgres, installations};
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use strongroom_tests::archiving::{name_of, segment, wait_for};
+use strongroom_tests::archiving::{name_of, segment};
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Running, Sandbox, text};
 use strongroom_tests::services::postgres::{Postgres, installations};
 

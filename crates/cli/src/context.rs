@@ -22,7 +22,7 @@ use crate::arguments::Global;
 use crate::audit::Operation;
 use crate::exit::Usage;
 use crate::progress::Terminal;
-use crate::{credentials, selector, signals};
+use crate::{credentials, render, selector, signals};
 
 /// This program, as snapshots record it.
 pub(crate) const TOOL: &str = concat!("strongroom ", env!("CARGO_PKG_VERSION"));
@@ -264,7 +264,8 @@ pub(crate) fn tell_healed(reader: &Reader<'_>) -> usize {
     let healed = reader.healed().len();
     if healed > 0 {
         eprintln!(
-            "warning: {healed} damaged pack(s) read by their parity, nothing of them is lost; `strongroom repair packs` writes them anew"
+            "warning: {} read by parity, and nothing is lost; `strongroom repair packs` writes what is damaged anew",
+            render::count(healed as u64, "damaged pack")
         );
     }
     healed

@@ -361,7 +361,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             "`strongroom check --read-data` finds all damage and the snapshots it touches; what is not touched still restores"
         }
         Some(RepositoryError::Fingerprint { .. }) => {
-            "if it is the repository you mean, correct the pinned fingerprint; else somebody put another one in its place"
+            "if this is the right repository, correct the pinned fingerprint; otherwise it may have been replaced"
         }
         Some(error) if error.is_of_cache() => "the cache may be deleted at any time; --no-cache does without",
         Some(RepositoryError::TooLittleMemory { .. }) => {

@@ -42,7 +42,7 @@ pub(crate) fn hint(error: &RedisError) -> Option<&'static str> {
         }
         RedisError::Connect { .. } => Some("is the server up, and are host and port right?"),
         RedisError::Tls { .. } => Some(
-            "--ca-file (or ?ca_file=FILE in the URL) names the certificate that it is believed by; redis:// goes without TLS",
+            "--ca-file (or ?ca_file=FILE in the URL) names the CA certificate to trust; redis:// goes without TLS",
         ),
         RedisError::NotReady { .. } | RedisError::Broken { .. } => {
             Some("run it again when the server is well")

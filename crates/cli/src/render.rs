@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-pub(crate) use strongroom_ops::words::{bytes, span};
+pub(crate) use strongroom_ops::words::{bytes, count, files, span};
 
 /// Milliseconds since 1970 in local time.
 pub(crate) fn time_ms(time: i64) -> String {

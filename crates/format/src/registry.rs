@@ -148,6 +148,17 @@ numbered!(
     }
 );
 
+impl ChunkerKind {
+    /// As machines are told it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FastCdc => "fastcdc",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
 numbered!(
     /// Who may lift an object lock.
     LockMode: "object lock mode" {

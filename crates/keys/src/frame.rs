@@ -3,7 +3,6 @@
 
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use strongroom_format::pack::{ChunkRecord, FRAME_OVERHEAD, FRAME_RECORD_LENGTH, FrameRecord};
-use strongroom_format::registry::Purpose;
 use strongroom_format::{Commitment, KeyId, PublicKey, RepositoryId, Salt, Signature};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -105,12 +104,6 @@ impl FrameKey {
 pub fn verify_author(author: &PublicKey, record: &BoundRecord, sealed: &[u8]) -> Result<(), KeysError> {
     let (signed, signature) = sealed.split_last_chunk().ok_or(KeysError::Tampered)?;
     verify_message(author, &author_message(signed, record), &Signature(*signature))
-}
-
-/// The commitment of a data key.
-#[must_use]
-pub fn data_key_commitment(key: &Secret, repository: RepositoryId, id: KeyId) -> Commitment {
-    crate::derive::commitment(key, repository, id, Purpose::Data)
 }
 
 /// What a frame is bound to: its record without its place, and the hash of its chunk and base records.

@@ -144,16 +144,20 @@ mod tests {
     #[test]
     fn one_that_takes_too_long_is_ended_with_what_it_started() {
         let folder = tempfile::tempdir().unwrap();
-        let (started, ended) = (folder.path().join("started"), folder.path().join("ended"));
-        // Only a signal ends it.
+        let (started, open) = (folder.path().join("started"), folder.path().join("open"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &open, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+            .unwrap();
+        // What it started holds a pipe open as long as it lives, and only a signal ends it.
         let command = format!(
-            "(trap 'echo > {}; exit' TERM; echo > {}; while :; do sleep 0.05; done) & wait",
-            ended.display(),
+            "(exec 3> {}; trap exit TERM; echo > {}; while :; do sleep 0.05; done) & wait",
+            open.display(),
             started.display()
         );
+        let held = std::thread::spawn(move || std::fs::read(open).unwrap());
         // It is interrupted when all of it runs, however long that takes.
         let error = hook(&command, LONG).run(&[], || started.exists()).unwrap_err();
         assert!(matches!(error, HookError::Interrupted { .. }), "{error}");
+        assert_eq!(held.join().unwrap(), b"");
         let error = hook("sleep 600", Duration::from_millis(1)).run(&[], || false).unwrap_err();
         assert!(matches!(error, HookError::TimedOut { .. }), "{error}");
     }

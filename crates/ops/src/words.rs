@@ -26,6 +26,19 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// So many of a thing whose plural ends in `s`: `1 pack`, `2 packs`.
+#[must_use]
+pub fn count(number: u64, thing: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{ending}")
+}
+
+/// Of a snapshot: `1 file or stream`, `2 files and streams`.
+#[must_use]
+pub fn files(number: u64) -> String {
+    if number == 1 { "1 file or stream".to_owned() } else { format!("{number} files and streams") }
+}
+
 /// A length of time in its two largest units, of whole seconds: `26 h 5 min`, `9 s`.
 #[must_use]
 pub fn span(seconds: i64) -> String {

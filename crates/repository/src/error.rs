@@ -83,6 +83,25 @@ pub enum RepositoryError {
         /// How.
         reason: String,
     },
+    /// What was made does not hold what every reader asks of it: a defect of this program, and of no object that was stored before.
+    #[error(
+        "{object} is not as it must be: {reason}; that is a defect of strongroom, and nothing that was stored before has changed: please report it"
+    )]
+    Defect {
+        /// What was made.
+        object: String,
+        /// How.
+        reason: String,
+    },
+    /// Two streams of one snapshot have a name.
+    #[error("two streams are called `{name}`: each needs a name of its own")]
+    DuplicateStream {
+        /// The name.
+        name: String,
+    },
+    /// No chunks can be as long as a stream is to be cut into.
+    #[error(transparent)]
+    ChunkSizes(#[from] strongroom_chunker::ParamsError),
     /// The journal is older than what this client has seen.
     #[error(
         "the journal ends at entry {found}, but this host has seen entry {remembered} (or another entry {remembered}): the store shows an older or another state; \
@@ -173,21 +192,21 @@ pub enum RepositoryError {
     },
     /// A pack that this run relies on was retired meanwhile.
     #[error(
-        "pack {pack}, which this backup relies on, was retired by another host meanwhile: nothing was lost, run the backup again"
+        "pack {pack}, which this backup builds on, was retired by another host; nothing was lost: run the backup again"
     )]
     PackRetired {
         /// The pack.
         pack: PackId,
     },
     /// Another host has copied the same snapshot meanwhile.
-    #[error("it is here already, as snapshot {snapshot}: another host has copied it meanwhile")]
+    #[error("another host has already copied this snapshot, as {snapshot}")]
     AlreadyCopied {
         /// The copy.
         snapshot: SnapshotId,
     },
     /// The key of what this run relies on was retired meanwhile.
     #[error(
-        "data key {key}, which what this backup relies on is sealed under, was retired by another host meanwhile: nothing was lost, run the backup again"
+        "data key {key}, which protects data that this backup builds on, was retired by another host; nothing was lost: run the backup again"
     )]
     KeyRetired {
         /// The key.
@@ -195,7 +214,7 @@ pub enum RepositoryError {
     },
     /// A pack that this run counted chunks in turned out to be gone or damaged. From now on this host counts none in it.
     #[error(
-        "pack {pack}, which this backup relies on, is gone or damaged: run the backup again, it stores anew what was in it, and run `strongroom check --read-data` to see which snapshots are touched"
+        "pack {pack}, which this backup builds on, is missing or damaged: run the backup again, which stores its content anew, and `strongroom check --read-data`, which names the snapshots concerned"
     )]
     PackBroken {
         /// The pack.
@@ -241,7 +260,7 @@ pub enum RepositoryError {
     },
     /// A log archive has another file of that name.
     #[error(
-        "the log archive has another {file}, which stays as it is: two servers push to one archive, or one that was restored pushes on the timeline of the old one; give each a --source of its own"
+        "the archive already holds a different {file}, which was kept: two servers push to one archive, or a restored server pushes to the timeline of the original; give each a --source of its own"
     )]
     LogFileDiffers {
         /// The file.
@@ -256,9 +275,7 @@ pub enum RepositoryError {
         entry: u64,
     },
     /// A file was written to while it was read.
-    #[error(
-        "{file} changed while it was read; nothing was stored of it that anybody would take for the file"
-    )]
+    #[error("{file} changed while it was read, and was not stored")]
     LogFileChanged {
         /// The file.
         file: String,

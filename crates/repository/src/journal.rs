@@ -154,7 +154,7 @@ impl Repository {
             if self.put_entry(number, &bytes)? {
                 self.fold_bytes(&names::entry(number)?, &bytes)?;
                 if let Some(void) = self.state.voids.last().filter(|void| void.number == number) {
-                    return Err(RepositoryError::Inconsistent {
+                    return Err(RepositoryError::Defect {
                         object: format!("the entry just appended ({number})"),
                         reason: void.reason.clone(),
                     });
@@ -183,7 +183,7 @@ impl Repository {
         };
         let content = entry.encode();
         if JournalEntry::decode(&content).as_ref() != Ok(&entry) {
-            return Err(RepositoryError::Inconsistent {
+            return Err(RepositoryError::Defect {
                 object: format!("entry {number}, before it was written,"),
                 reason: "it does not decode to itself".into(),
             });

@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use super::Answer;
 use super::message::{Framing, Request, Response, invalid, parse_request, parse_response};
+use crate::patience::PATIENCE;
 
 /// Large, so that a body of megabytes takes few system calls.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -13,8 +13,6 @@ const LARGEST_HEAD_BYTES: usize = 64 << 10;
 const LONGEST_CHUNK_LINE_BYTES: usize = 1 << 10;
 /// Largest body that is held in memory: the largest object of a repository, and some.
 const LARGEST_BODY_BYTES: u64 = 256 << 20;
-/// A server that says nothing for so long is stuck, and a test had better fail than hang.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A connection and what was read ahead from it.
 #[derive(Debug)]

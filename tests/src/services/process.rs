@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::patience::PATIENCE;
 use anyhow::{Context, Result, bail};
 
-/// A server that does not answer by then will not.
-const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 /// Somebody else may take the port between the moment it is found free and the moment the server binds it.
 const PORT_ATTEMPTS: u32 = 10;

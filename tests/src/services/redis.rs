@@ -12,6 +12,7 @@ pub use fake::FakeRedis;
 
 use super::process::Process;
 use super::{started_or_unavailable, unavailable};
+use crate::patience::PATIENCE;
 
 mod estates;
 mod fake;
@@ -27,7 +28,6 @@ pub const VALKEY_BINARIES_VARIABLE: &str = "STRONGROOM_TEST_VALKEY_BIN";
 const NAME: &str = "Redis";
 const DUMP: &str = "dump.rdb";
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
-const SAVE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; dropping it stops it and deletes its data.
 #[derive(Debug)]
@@ -225,12 +225,12 @@ impl Redis {
     pub fn save(&self) -> Result<PathBuf> {
         // A dump that it has sent to a replica counts as being written until it has collected the process that did.
         const BUSY: &str = "already in progress";
-        let deadline = Instant::now() + SAVE_PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match self.ask(&["SAVE"]) {
                 Err(refused) if refused.to_string().contains(BUSY) && Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(20));
-                },
+                }
                 Err(refused) => return Err(refused.context("Redis writes no dump")),
                 Ok(_saved) => break,
             }

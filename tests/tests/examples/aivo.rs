@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use strongroom_tests::archiving::{archive_all, moment, service_of_server, wait_for, wait_until_promoted};
+use strongroom_tests::archiving::{archive_all, moment, service_of_server, wait_until_promoted};
 use strongroom_tests::noise::noise;
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::text;
 use strongroom_tests::services::aws::{AwsClient, accepted};
 use strongroom_tests::services::minio::Minio;

@@ -2,7 +2,8 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use strongroom_tests::archiving::{moment, service_of_server, wait_for, wait_until_promoted};
+use strongroom_tests::archiving::{moment, service_of_server, wait_until_promoted};
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::Running;
 use strongroom_tests::served::Served;
 use strongroom_tests::services::postgres::Postgres;

@@ -3,7 +3,6 @@
 
 mod answers;
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +16,7 @@ use strongroom_store::{
     CredentialsReason, History as _, LockMode, ObjectLock, ObjectName, PutOutcome, RetryPolicy, RetryStore,
     S3Store, Store, StoreError, StoreOptions, ThawState, conformance,
 };
+use strongroom_tests::closed_port::ClosedPort;
 use strongroom_tests::http::tls::TlsServer;
 use strongroom_tests::services::aws::{AwsClient, Credentials, REGION, accepted, object};
 use strongroom_tests::services::minio::Minio;
@@ -404,17 +404,15 @@ fn missing_credentials_are_no_network_trouble() {
 
 #[test]
 fn nobody_there_is_unreachable() {
-    // Bound and closed again: nobody listens there.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    for endpoint in [format!("http://127.0.0.1:{port}"), "http://no-such-host.invalid".to_owned()] {
-        let config = config(&endpoint, &Credentials::new("a", "b"));
-        let store = S3Store::with_config(&config, "some-bucket", "p", &StoreOptions::default()).unwrap();
-        let policy = RetryPolicy { first_contact: Duration::from_millis(300), ..RetryPolicy::default() };
-        let error = RetryStore::new(store, policy).put_if_absent(&name("config"), b"x").unwrap_err();
-        let said = whole_sentence(&error);
-        assert!(matches!(error, StoreError::Unreachable { .. }), "{said}");
-        assert!(error.is_transient() && error.is_without_effect() && said.contains(&endpoint), "{said}");
-    }
+    let closed = ClosedPort::take().unwrap();
+    let endpoint = closed.endpoint();
+    let config = config(&endpoint, &Credentials::new("a", "b"));
+    let store = S3Store::with_config(&config, "some-bucket", "p", &StoreOptions::default()).unwrap();
+    let policy = RetryPolicy { first_contact: Duration::from_millis(300), ..RetryPolicy::default() };
+    let error = RetryStore::new(store, policy).put_if_absent(&name("config"), b"x").unwrap_err();
+    let said = whole_sentence(&error);
+    assert!(matches!(error, StoreError::Unreachable { .. }), "{said}");
+    assert!(error.is_transient() && error.is_without_effect() && said.contains(&endpoint), "{said}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub fn a_poisoned_index_deceives_no_writer(way: Way) {
     estate.admin.assert_restores(&snapshot, &next);
     let found = audit.findings(&[]);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert_eq!((&found[0].kind[..], &found[0].severity[..]), ("Contradiction", "suspicious"));
+    assert_eq!((&found[0].kind[..], &found[0].severity[..]), ("contradiction", "suspicious"));
     // He says the true thing too, which nobody has attested: still it is not relied on.
     let (_, report) = estate.db1.backup("a", &dump(5));
     assert!(report["new_bytes"].as_u64().unwrap() > 0);

@@ -17,11 +17,11 @@ pub(crate) struct Init {
     /// `,keys:2555d` keys and journal for longer
     #[arg(long, value_name = "MODE:DAYS", value_parser = parse_lock)]
     pub(crate) object_lock: Option<strongroom_format::policy::ObjectLock>,
-    /// Store recovery blocks beside each pack, so many percent of its blocks (`5%`): as many blocks of it may then be
-    /// damaged or lost, and are computed again. Default: none
+    /// Store recovery blocks beside each pack, as a percentage of its blocks (`5%`): that many of its blocks can be damaged or
+    /// lost, and are rebuilt. Default: none
     #[arg(long, value_name = "PERCENT", value_parser = parse_parity)]
     pub(crate) parity: Option<u8>,
-    /// Name of this host as a signer
+    /// Name of this host as a writer
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Option<String>,
 }
@@ -58,27 +58,27 @@ pub(crate) struct Key {
 pub(crate) enum KeyAction {
     /// Show who can open the repository, who may write to it, and which keys there are
     List,
-    /// Let somebody else open it
+    /// Add a recipient, who can open it
     AddRecipient {
         /// `passphrase`, `key-file:PATH`, `x25519:PUBLIC` or `aws-kms:ARN-OR-ALIAS`
         #[arg(value_name = "RECIPIENT")]
         recipient: String,
-        /// What it may do: read (restore, check), or also administer
+        /// Permissions: read (restore, check), or also administer
         #[arg(long, value_enum, default_value_t = GrantArgument::Read, value_name = "RIGHTS")]
         grant: GrantArgument,
-        /// What people call it
+        /// Label, for people
         #[arg(long, value_name = "TEXT")]
         label: Option<String>,
     },
-    /// Take the right to open it away, and delete what was wrapped for that recipient
+    /// Remove a recipient, and delete the keys wrapped for it
     RemoveRecipient {
-        /// ID (any unique prefix), label, or as it was added
+        /// ID (any unique prefix), label, or the words it was added with
         #[arg(value_name = "RECIPIENT")]
         recipient: String,
     },
-    /// Wrap for a new recipient every key that an old one has; between KMS keys without seeing them
+    /// Wrap every key of an old recipient for a new one; between KMS keys without seeing them
     Rewrap {
-        /// The old recipient: ID, label, or as it was added
+        /// The old recipient: ID, label, or the words it was added with
         #[arg(long, value_name = "RECIPIENT")]
         from: String,
         /// The new one
@@ -88,40 +88,40 @@ pub(crate) enum KeyAction {
         #[arg(long)]
         remove: bool,
     },
-    /// Put a new metadata key in force: who was removed cannot read what is written from now on
+    /// Make a new metadata key: whoever was removed cannot read what is written from now on
     Rotate,
-    /// Take a data key out of use: seal what it protects under a new one; again after a prune to delete the key
+    /// Retire a data key: seal what it protects under a new one; once more after a prune, to delete the key
     Retire {
         /// Data key ID (any unique prefix); `show ID` names those of a snapshot
         #[arg(value_name = "KEY")]
         key: String,
     },
-    /// Let a host write, without letting it read: it gets a signing key of its own
+    /// Add a write-only host, with a signing key of its own
     AddWriter {
-        /// Its name, best its host name
+        /// Its name; preferably its host name
         #[arg(value_name = "NAME")]
         name: String,
-        /// Where its keys are wrapped to: `x25519:PUBLIC`, `key-file:PATH`, `aws-kms:ARN-OR-ALIAS`
+        /// Recipient that its keys are wrapped for: `x25519:PUBLIC`, `key-file:PATH`, `aws-kms:ARN-OR-ALIAS`
         #[arg(long, value_name = "RECIPIENT")]
         recipient: String,
-        /// What it may do: write, maintain, verify, admin; may be repeated
+        /// Its roles: write, maintain, verify, admin; may be repeated
         #[arg(long, value_enum, default_value = "write", value_name = "ROLE")]
         role: Vec<RoleArgument>,
         /// Source that it may write, or `*` for all; may be repeated
         #[arg(long, value_name = "NAME")]
         source: Vec<String>,
     },
-    /// Take the right to write away; what it wrote stays, but for --forget
+    /// Revoke a writer; what it wrote stays, except for --forget
     RevokeWriter {
         /// Name, or ID (any unique prefix)
         // Not called `writer`: `--writer`, which every command takes, is.
         #[arg(value_name = "WRITER")]
         name: String,
-        /// Snapshot that goes with it; may be repeated
+        /// Snapshot to forget with it; may be repeated
         #[arg(long, value_name = "ID")]
         forget: Vec<String>,
     },
-    /// Make a private key to be kept offline, and print its public half for --recipient
+    /// Make a private key to keep offline, and print its public half for --recipient
     GenerateRecovery {
         /// New file for the private key
         #[arg(value_name = "FILE", value_parser = path_parser())]
@@ -153,20 +153,19 @@ pub(crate) struct Policy {
 pub(crate) enum PolicyAction {
     /// Show the rules in force
     Show,
-    /// Change rules, for runs that begin from now on; what is not named stays
+    /// Change rules, for runs that begin from now on; rules not named stay as they are
     #[command(group = clap::ArgGroup::new("rules").required(true).multiple(true))]
     Set {
-        /// Whether what changed a little may be stored as what differs from an earlier snapshot
+        /// Whether small changes may be stored as deltas against an earlier snapshot
         #[arg(long, value_enum, value_name = "SWITCH", group = "rules")]
         deltas: Option<Switch>,
-        /// Of how many of its own last runs, whatever their source, a host that may not read can keep the data keys
-        /// (`backup --keep-base-keys`), so that it can store such deltas too: 0 (none) to 64. Who takes it over can read
-        /// what these runs stored
+        /// Data keys of how many of its own last runs a write-only host may keep (`backup --keep-base-keys`), so that it can
+        /// store deltas too: 0 (none) to 64. Whoever takes over such a host can read what these runs stored
         #[arg(long, value_name = "RUNS", group = "rules",
             value_parser = clap::value_parser!(u8).range(..=i64::from(strongroom_format::policy::BASE_KEYS_LIMIT)))]
         keep_base_keys: Option<u8>,
-        /// Recovery blocks beside each new pack, in percent of its blocks: `5%`, or `off`. As many blocks of a pack may
-        /// be damaged or lost, and are computed again
+        /// Recovery blocks beside each new pack, as a percentage of its blocks: `5%`, or `off`. That many blocks of a pack can be
+        /// damaged or lost, and are rebuilt
         #[arg(long, value_name = "PERCENT", value_parser = parse_parity, group = "rules")]
         parity: Option<u8>,
     },

@@ -9,10 +9,10 @@ use super::report::{parse_begin, parse_moment};
 
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// From then on: a time, or how long ago (`30d`)
+    /// Since this time, or this long ago (`30d`)
     #[arg(long, value_name = "TIME", value_parser = parse_begin)]
     pub(crate) since: Option<Timestamp>,
-    /// Up to then
+    /// Until this time
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub(crate) until: Option<Timestamp>,
     /// Only of this source; may be repeated
@@ -54,21 +54,21 @@ pub(crate) struct Drill {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DrillAction {
-    /// Note in the journal that a drill was held
+    /// Record that a drill was held
     Record(DrillRecord),
-    /// List drills: those that the configuration asks for, and those that were held
+    /// List drills: those that the configuration asks for and those that were held
     List,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DrillRecord {
-    /// Which, as the configuration calls it ([drills.NAME]): monthly, quarterly
+    /// Name of the drill in the configuration ([drills.NAME]): monthly, quarterly
     #[arg(long, value_name = "NAME")]
     pub(crate) kind: String,
-    /// How it went
+    /// Its result
     #[arg(long, value_name = "RESULT", value_enum)]
     pub(crate) result: DrillResultArgument,
-    /// How long it took until all was back: 42m
+    /// Time until everything was back: 42m
     #[arg(long, value_name = "TIME", value_parser = strongroom_ops::config::parse_duration)]
     pub(crate) took: Option<std::time::Duration>,
     /// When it was held (default: now)
@@ -77,16 +77,16 @@ pub(crate) struct DrillRecord {
     /// What was restored; may be repeated (default: all)
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Vec<String>,
-    /// What was seen
+    /// Remarks
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DrillResultArgument {
-    /// All came back, in time
+    /// Everything came back, in time
     Passed,
-    /// Not all, or not in time
+    /// Something did not come back, or not in time
     Failed,
 }
 

@@ -19,26 +19,26 @@ pub(crate) enum Engine {
     Files(BackupFiles),
     /// One stream from standard input
     Stdin(BackupStdin),
-    /// PostgreSQL: databases, an entry a table, with roles and tablespaces
+    /// PostgreSQL: databases, one entry per table, with roles and tablespaces; or a whole cluster (--physical)
     Postgres(BackupPostgres),
-    /// OpenSearch: indices with their settings and aliases, a stream of documents a shard; templates and pipelines
+    /// OpenSearch: indices with settings and aliases, one stream of documents per shard; templates and pipelines
     Opensearch(BackupOpensearch),
-    /// Redis or Valkey: all keys of a server or cluster, an entry a database
+    /// Redis or Valkey: all keys of a server or cluster, one entry per database
     Redis(super::BackupRedis),
-    /// ClickHouse: databases, an entry a partition, with what makes every table
+    /// ClickHouse: databases with their definitions, one entry per partition
     Clickhouse(super::clickhouse::BackupClickHouse),
-    /// The data directory of a node, as of one moment: SQLite, RocksDB and LevelDB consistently, with the block height
+    /// Data directory of a node as of one moment: SQLite, RocksDB and LevelDB, with the block height
     Ledger(Box<super::BackupLedger>),
-    /// A bucket of S3 or MinIO: all objects, with versions, metadata and tags
+    /// Bucket of S3 or MinIO: all objects, with versions, metadata and tags
     S3(super::BackupS3),
-    /// Streams from commands, side by side in one snapshot
+    /// Output of commands that run side by side, as one snapshot
     Command(BackupCommand),
 }
 
 /// What every backup takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BackupCommon {
-    /// What is backed up, as snapshots are grouped (default: the paths, or the stream's name)
+    /// Name of what is backed up; snapshots are grouped by it (default: the paths, or the stream's name)
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,
     /// Tag of the new snapshot; may be repeated
@@ -50,15 +50,14 @@ pub(crate) struct BackupCommon {
     /// zstd level: 1 (fast) to 19 (small), 0 for none
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19), value_name = "LEVEL")]
     pub(crate) compression: i32,
-    /// Store what changed whole, not as what differs from an earlier snapshot
+    /// Store changed data whole, not as deltas against an earlier snapshot
     #[arg(long)]
     pub(crate) no_delta: bool,
-    /// On a host that may not read what it stored: keep the data keys of its own last runs in its cache, as many as the
-    /// policy allows (`policy set`), to store what differs all the same. Who takes this host over can read what these
-    /// runs stored
+    /// On a write-only host: keep the data keys of its own last runs in the cache, as many as the policy allows (`policy set`),
+    /// so that it can store deltas. Whoever takes over this host can read what these runs stored
     #[arg(long, env = "STRONGROOM_KEEP_BASE_KEYS", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) keep_base_keys: bool,
-    /// Threads that hash, compress and encrypt (default: one a processor)
+    /// Threads that hash, compress and encrypt (default: one per processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
     #[command(flatten)]
@@ -72,22 +71,22 @@ pub(crate) struct BackupFiles {
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) common: BackupCommon,
-    /// Leave out what matches (gitignore rules); may be repeated
+    /// Exclude paths that match (gitignore rules); may be repeated
     #[arg(long, short = 'e', value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// Leave out what matches a pattern of this file, one a line; may be repeated
+    /// Exclude paths that match a pattern of this file, one per line; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) exclude_file: Vec<PathBuf>,
-    /// Leave out what lies in folders with a CACHEDIR.TAG
+    /// Exclude the content of folders with a CACHEDIR.TAG
     #[arg(long)]
     pub(crate) exclude_caches: bool,
-    /// Leave out what lies in folders that contain this file; may be repeated
+    /// Exclude the content of folders that contain this file; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude_if_present: Vec<std::ffi::OsString>,
-    /// Keep to the file systems of the given paths
+    /// Stay on the file systems of the given paths
     #[arg(long, short = 'x')]
     pub(crate) one_file_system: bool,
-    /// Read every file again, also those that seem unchanged since the last snapshot
+    /// Read every file, even if it seems unchanged since the last snapshot
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -99,7 +98,7 @@ pub(crate) struct BackupStdin {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) common: BackupCommon,
-    /// Keep a stream without a byte
+    /// Accept an empty stream
     #[arg(long)]
     pub(crate) allow_empty: bool,
 }
@@ -113,33 +112,33 @@ pub(crate) struct BackupPostgres {
     /// The whole cluster as it lies in its data directory, on the server's own host, as its user or as root
     #[arg(long, conflicts_with_all = ["database", "schema", "table", "exclude_schema", "exclude_table", "exclude_table_data", "fingerprints"])]
     pub(crate) physical: bool,
-    /// With --physical: have the server send its files, through `pg_basebackup`; from version 17 on, where summarize_wal is set,
-    /// only what changed since the last snapshot. The role needs REPLICATION and pg_monitor
+    /// With --physical: let the server send its files, through `pg_basebackup`; from version 17 on, with summarize_wal, only what
+    /// changed since the last snapshot. The role needs REPLICATION and pg_monitor
     #[arg(long, requires = "physical")]
     pub(crate) remote: bool,
-    /// With --physical: read also those files again that seem unchanged since the last snapshot
+    /// With --physical: read every file, even if it seems unchanged since the last snapshot
     #[arg(long, requires = "physical")]
     pub(crate) force: bool,
     /// Only this database, without roles and tablespaces; may be repeated (default: all of them)
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,
-    /// Only schemas that match, as `pg_dump --schema`; of the connection's database, if no other is named. May be repeated,
-    /// as all below
+    /// Only schemas that match, as `pg_dump --schema`; of the connection's database if no other is named. May be repeated, like
+    /// all below
     #[arg(long, short = 'n', value_name = "PATTERN")]
     pub(crate) schema: Vec<String>,
     /// Only tables that match, as `pg_dump --table`
     #[arg(long, short = 't', value_name = "PATTERN")]
     pub(crate) table: Vec<String>,
-    /// Without schemas that match
+    /// Exclude schemas that match
     #[arg(long, short = 'N', value_name = "PATTERN")]
     pub(crate) exclude_schema: Vec<String>,
-    /// Without tables that match
+    /// Exclude tables that match
     #[arg(long, short = 'T', value_name = "PATTERN")]
     pub(crate) exclude_table: Vec<String>,
-    /// Without the rows of tables that match
+    /// Exclude the rows of tables that match
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude_table_data: Vec<String>,
-    /// Keep with the snapshot what the rows of each table come to, in any order
+    /// Store an order-independent checksum of each table's rows
     #[arg(long)]
     pub(crate) fingerprints: bool,
     /// Databases to dump side by side
@@ -157,12 +156,12 @@ pub(crate) struct BackupCommand {
     /// Name of the stream that the command after `--` writes
     #[arg(long, value_name = "NAME", requires = "command")]
     pub(crate) name: Option<String>,
-    /// A stream and the shell command that writes it; may be repeated
+    /// Stream and the shell command that writes it; may be repeated
     #[arg(long, value_name = "NAME=CMD", value_parser = parse_stream)]
     pub(crate) stream: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) common: BackupCommon,
-    /// Keep streams without a byte
+    /// Accept empty streams
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// The command and its arguments

@@ -19,23 +19,22 @@ pub(crate) struct BackupClickHouse {
         value_name = "URL"
     )]
     pub(crate) url: String,
-    /// Certificates to believe in place of the system's, a PEM file
+    /// PEM file with the CA certificates to trust instead of the system's
     #[arg(long, env = "CLICKHOUSE_CA_FILE", value_name = "FILE", value_parser = super::parsers::path_parser())]
     pub(crate) ca_file: Option<PathBuf>,
-    /// Only this database; may be repeated, as all below (default: all but the server's own)
+    /// Only this database; may be repeated, like all below (default: all but the server's own)
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Vec<String>,
     /// Only this table
     #[arg(long, short = 't', value_name = "DATABASE.TABLE")]
     pub(crate) table: Vec<String>,
-    /// Without this table
+    /// Exclude this table
     #[arg(long, short = 'T', value_name = "DATABASE.TABLE")]
     pub(crate) exclude_table: Vec<String>,
-    /// Do not keep with the snapshot what the rows of each partition come to: the server need not read them twice, and `verify`
-    /// compares only how many there are
+    /// Store no checksums of the partitions: the server need not read the rows twice, but `verify` compares only their number
     #[arg(long)]
     pub(crate) no_fingerprints: bool,
-    /// Read every partition again, also those whose parts are the same as in the last snapshot
+    /// Read every partition, even if its parts are the same as in the last snapshot
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -14,13 +14,13 @@ pub(crate) struct Config {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigAction {
-    /// Say all that is wrong with a configuration, with its line, and what cannot be on the servers that it names
+    /// Check a configuration: problems with their lines, and what is impossible on the servers that it names
     Check(ConfigCheck),
-    /// Say what is in force, and where each value comes from: the command line, the environment, the file, or nothing of them
+    /// Show the values in force, and where each comes from: command line, environment, file or default
     Show,
     /// Write a JSON Schema of the configuration (2020-12) to standard output, for editors and checks
     Schema,
-    /// Write a configuration to standard output that does what another's did: the JSON of a `backup-databases.py`
+    /// Convert the configuration of another program, written to standard output: the JSON of a `backup-databases.py`
     Import {
         /// It
         #[arg(value_name = "FILE", value_parser = path_parser())]

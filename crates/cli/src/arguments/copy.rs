@@ -21,7 +21,7 @@ pub(crate) struct Copy {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("other").required(true).args(["from_repo", "to_repo"])))]
 pub(crate) struct Sync {
-    /// Also forget copies of snapshots that are forgotten where they come from, and expire of logs what is expired there
+    /// Also forget copies of snapshots that were forgotten at the origin, and expire WAL that was expired there
     #[arg(long)]
     pub(crate) forget: bool,
     #[command(flatten)]
@@ -38,14 +38,14 @@ pub(crate) struct CopyArguments {
     /// Only snapshots of this source; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Vec<String>,
-    /// Log archives to copy as well: all of them (of --source, or of the system of a base backup that is meant), what recovery
-    /// from the base backups that are meant needs, or none (default: all; needed where IDs are given)
+    /// WAL archives to copy as well: all (of --source, or of the system of the base backups chosen), what recovery from the base
+    /// backups chosen needs, or none (default: all; `needed` if IDs are given)
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(crate) logs: Option<CopyLogs>,
-    /// zstd level; 0 stores as it is
+    /// zstd level; 0 stores data uncompressed
     #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=19))]
     pub(crate) compression: i32,
-    /// Threads (default: one a processor)
+    /// Threads (default: one per processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
     /// Change nothing
@@ -70,7 +70,7 @@ pub(crate) struct FromArguments {
     /// Key file to open it with
     #[arg(long, env = "STRONGROOM_FROM_KEY_FILE", value_name = "FILE", value_parser = path_parser())]
     pub(crate) from_key_file: Option<PathBuf>,
-    /// File with its passphrase, in its first line
+    /// File whose first line is its passphrase
     #[arg(long, env = "STRONGROOM_FROM_PASSPHRASE_FILE", value_name = "FILE", value_parser = path_parser())]
     pub(crate) from_passphrase_file: Option<PathBuf>,
     /// Refuse a repository with another fingerprint
@@ -79,7 +79,7 @@ pub(crate) struct FromArguments {
     /// Region of its bucket
     #[arg(long, env = "STRONGROOM_FROM_REGION", value_name = "REGION")]
     pub(crate) from_region: Option<String>,
-    /// URL of the service that its bucket is in
+    /// Endpoint of its service
     #[arg(long, env = "STRONGROOM_FROM_ENDPOINT", value_name = "URL")]
     pub(crate) from_endpoint: Option<String>,
 }
@@ -93,7 +93,7 @@ pub(crate) struct ToArguments {
     /// Key file to open it with
     #[arg(long, env = "STRONGROOM_TO_KEY_FILE", value_name = "FILE", value_parser = path_parser())]
     pub(crate) to_key_file: Option<PathBuf>,
-    /// File with its passphrase, in its first line
+    /// File whose first line is its passphrase
     #[arg(long, env = "STRONGROOM_TO_PASSPHRASE_FILE", value_name = "FILE", value_parser = path_parser())]
     pub(crate) to_passphrase_file: Option<PathBuf>,
     /// Refuse a repository with another fingerprint
@@ -102,7 +102,7 @@ pub(crate) struct ToArguments {
     /// Region of its bucket
     #[arg(long, env = "STRONGROOM_TO_REGION", value_name = "REGION")]
     pub(crate) to_region: Option<String>,
-    /// URL of the service that its bucket is in
+    /// Endpoint of its service
     #[arg(long, env = "STRONGROOM_TO_ENDPOINT", value_name = "URL")]
     pub(crate) to_endpoint: Option<String>,
 }

@@ -55,26 +55,26 @@ pub(super) fn parse_group(text: &str) -> Result<String, String> {
 /// A worker of a backup.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GroupArguments {
-    /// Be worker I of N: back up only what falls to it. `auto/N` in an Indexed Job of Kubernetes (JOB_COMPLETION_INDEX)
+    /// Be worker I of N: back up only its shard. `auto/N` in a Kubernetes Indexed Job (JOB_COMPLETION_INDEX)
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     pub(crate) shard: Option<Share>,
-    /// With --shard: store a part of this group, which `commit --group` makes one snapshot of; a name is used once
+    /// With --shard: store a part of this group, for `commit --group` to join; a name can be used once
     #[arg(long, env = "STRONGROOM_GROUP", value_name = "NAME", value_parser = parse_group)]
     pub(crate) group: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Commit {
-    /// The group that all workers stored their parts of
+    /// The group whose parts the workers stored
     #[arg(long, env = "STRONGROOM_GROUP", value_name = "NAME", value_parser = parse_group)]
     pub(crate) group: String,
-    /// How many parts there must be (default: as the parts say)
+    /// Number of parts there must be (default: as the parts say)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) parts: Option<u32>,
     /// How long to wait for parts that are missing: 30s, 45m, 2h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) wait: Option<Duration>,
-    /// Threads that compress and encrypt (default: one a processor)
+    /// Threads that compress and encrypt (default: one per processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
 }

@@ -10,23 +10,23 @@ pub(crate) struct Hold {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HoldAction {
-    /// Put snapshots under a hold: nothing forgets them until it is taken off
+    /// Place a hold on snapshots: they cannot be forgotten until it is removed
     #[command(group = ArgGroup::new("what").required(true))]
     Add {
         /// Snapshots
         #[arg(value_name = "ID", group = "what")]
         snapshots: Vec<String>,
-        /// All snapshots of this source that there are now
+        /// All present snapshots of this source
         #[arg(long, value_name = "NAME", group = "what")]
         source: Option<String>,
         /// Name of the hold; a snapshot may be under several
         #[arg(long, value_name = "NAME", default_value = "legal")]
         name: String,
-        /// Why, for the audit trail
+        /// Reason, for the audit trail
         #[arg(long, value_name = "TEXT", default_value = "by hand")]
         reason: String,
     },
-    /// Take a hold off snapshots, as an admin
+    /// Remove a hold from snapshots (needs the role admin)
     Remove {
         /// Snapshots
         #[arg(required = true, value_name = "ID")]
@@ -34,7 +34,7 @@ pub(crate) enum HoldAction {
         /// Name of the hold
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// Why, for the audit trail
+        /// Reason, for the audit trail
         #[arg(long, value_name = "TEXT", default_value = "by hand")]
         reason: String,
     },

@@ -9,16 +9,16 @@ use strongroom_ops::config::parse_duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Hooks")]
 pub(crate) struct HookArguments {
-    /// Shell command that runs first: to pause a service, or look whether it is well. When it fails, nothing else is done
+    /// Shell command to run first, to pause a service or check its health. If it fails, nothing else is done
     #[arg(long, value_name = "CMD")]
     pub(crate) pre: Option<String>,
-    /// Shell command that runs at the end, whatever happened: to go on. STRONGROOM_RESULT is `done` or `failed`
+    /// Shell command to run at the end, whatever happened, to resume. STRONGROOM_RESULT is `done` or `failed`
     #[arg(long, value_name = "CMD")]
     pub(crate) post: Option<String>,
-    /// Shell command that runs after a failure, before --post; STRONGROOM_ERROR says what failed
+    /// Shell command to run after a failure, before --post; STRONGROOM_ERROR says what failed
     #[arg(long, value_name = "CMD")]
     pub(crate) on_failure: Option<String>,
-    /// How long each hook may take until it is ended
+    /// Time limit for each hook
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub(crate) hook_timeout: Duration,
 }

@@ -14,37 +14,37 @@ pub(crate) struct BackupLedger {
     /// The node's data directory
     #[arg(value_name = "PATH", value_parser = path_parser())]
     pub(crate) path: PathBuf,
-    /// The JSON file in which the node tells height and head (default: a metadata.json in PATH, the one that lies highest)
+    /// JSON file in which the node writes height and head (default: the topmost metadata.json in PATH)
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(crate) metadata: Option<PathBuf>,
-    /// The SQLite file that holds the chain (default: the first that has a table of blocks)
+    /// SQLite file that holds the chain (default: the first with a table of blocks)
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(crate) chain_db: Option<PathBuf>,
-    /// Gives the height, and in a second column the hash of the head (default: the highest block of the table)
+    /// Query for the height, and in a second column the hash of the head (default: the highest block of the table)
     #[arg(long, value_name = "SQL")]
     pub(crate) height_query: Option<String>,
-    /// The table of blocks (default: blocks, block or chain)
+    /// Table of blocks (default: blocks, block or chain)
     #[arg(long, value_name = "TABLE")]
     pub(crate) blocks_table: Option<String>,
     /// Its columns of height, hash and previous hash (default: found by their usual names)
     #[arg(long, value_name = "HEIGHT,HASH,PREVIOUS", value_parser = parse_columns)]
     pub(crate) link_columns: Option<Columns>,
-    /// How many blocks, the highest ones, are to name the hash of the one before; `verify` looks at all of them
+    /// Number of blocks, from the top, whose links to the previous block are checked; `verify` checks all of them
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) verify_links: u64,
-    /// What of SQLite files is checked before they are stored; `verify` checks all of it, whatever was checked here
+    /// How SQLite files are checked before they are stored; `verify` does the full check in any case
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Integrity::None)]
     pub(crate) integrity_check: Integrity,
-    /// Make no snapshot that is not of one moment
+    /// Fail if the files cannot be shown to be of one moment
     #[arg(long)]
     pub(crate) require_one_moment: bool,
-    /// How long to wait until another process lets go of an SQLite file
+    /// How long to wait for an SQLite file that another process has locked
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) lock_timeout: Duration,
-    /// Leave out what matches (gitignore rules); may be repeated
+    /// Exclude paths that match (gitignore rules); may be repeated
     #[arg(long, short = 'e', value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// Read every file again, also those that seem unchanged since the last snapshot
+    /// Read every file, even if it seems unchanged since the last snapshot
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub(crate) struct BackupLedger {
 pub(crate) enum Integrity {
     /// `PRAGMA integrity_check`
     Full,
-    /// `PRAGMA quick_check`: not whether indexes agree with their tables
+    /// `PRAGMA quick_check`: without comparing indexes with their tables
     Quick,
     /// Nothing
     None,

@@ -20,21 +20,21 @@ pub(crate) struct Journal {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalAction {
-    /// Declare that void and unreadable entries up to now have been looked at: checks mention them no more
+    /// Acknowledge the void and unreadable entries up to now, so that checks stop reporting them
     Settle,
-    /// Fold the journal from its first entry, believing nothing that lies here, and compare it with its checkpoints:
-    /// prints its head, of which a copy can be kept elsewhere
+    /// Verify the journal from its first entry, trusting nothing that is cached here, and compare it with its checkpoints;
+    /// prints its head, to be kept elsewhere
     Verify {
-        /// Also fail unless the journal goes on from this head: the line that an earlier `verify` printed
+        /// Fail unless the journal continues from this head: the line that an earlier `verify` printed
         #[arg(long, value_name = "N:HASH")]
         expect_head: Option<JournalHead>,
     },
-    /// Write every entry to standard output, oldest first: one JSON object a line, void and damaged ones too
+    /// Write all entries to standard output, oldest first, as one JSON object per line; void and damaged ones too
     Export {
-        /// Begin with this entry
+        /// Start with this entry
         #[arg(long, value_name = "N", default_value_t = 0)]
         from: u64,
-        /// One JSON object a line: there is no other form
+        /// One JSON object per line (the only format)
         #[arg(long)]
         jsonl: bool,
     },
@@ -48,46 +48,46 @@ pub(crate) struct Repair {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepairAction {
-    /// Replace index objects that are damaged or gone by what the packs say of themselves
+    /// Rebuild index objects that are damaged or missing from the packs
     Index {
         /// Replace all of them
         #[arg(long)]
         all: bool,
-        /// Only tell what would be replaced
+        /// Only print what would be replaced
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
-    /// Read packs, copy what is whole of damaged ones, and count on these no more
+    /// Copy intact frames out of damaged packs, and stop using those packs
     Packs {
         /// Packs, by their IDs or names (default: all)
         #[arg(value_name = "PACK")]
         packs: Vec<String>,
-        /// Also give up packs that are not there, and what is sealed under data keys that are not: what is found again
-        /// afterwards counts no more
+        /// Also give up packs that are missing, and data whose keys are missing: if they turn up later, they are not used any
+        /// more
         #[arg(long)]
         give_up_gone: bool,
-        /// Only tell what would be done
+        /// Only print what would be done
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
-    /// Check, and tag the snapshots that damage touches; take the tag off those that are whole again
+    /// Check, and tag the snapshots that are damaged; remove the tag from those that are whole again
     Snapshots {
         /// Also open every frame and verify every chunk
         #[arg(long)]
         read_data: bool,
-        /// Make snapshots without what is damaged beside the damaged ones, tagged `repaired`
+        /// Make snapshots of what is intact beside the damaged ones, tagged `repaired`
         #[arg(long)]
         leave_out: bool,
         /// Forget the damaged ones once that is done
         #[arg(long, requires = "leave_out")]
         forget: bool,
-        /// Only tell what would be done
+        /// Only print what would be done
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
     /// Bring back what was overwritten or deleted in a bucket that keeps older versions
     Versions {
-        /// Only tell what would be brought back
+        /// Only print what would be brought back
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
@@ -101,7 +101,7 @@ pub(crate) struct ObjectLock {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ObjectLockAction {
-    /// Lock what snapshots still need for the policy's time from now on
+    /// Lock what snapshots still need for the policy's period, from now on
     Extend,
 }
 
@@ -110,23 +110,23 @@ pub(crate) struct Check {
     /// Also read every pack and compare its hash with its name
     #[arg(long)]
     pub(crate) packs: bool,
-    /// Open nothing: read every pack and index object and compare its hash with its name, which needs no key
+    /// Use no key: read every pack and index object and compare its hash with its name
     #[arg(long, conflicts_with_all = ["read_data", "sample", "keys"])]
     pub(crate) no_key: bool,
     /// Also open every frame and verify every chunk
     #[arg(long)]
     pub(crate) read_data: bool,
-    /// Read the data of so many packs, `5%`: most of them those that were read the longest ago
+    /// Read this share of the packs, `5%`, mostly those that were checked longest ago
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub(crate) sample: Option<u8>,
     /// Also open every wrapped key
     #[arg(long)]
     pub(crate) keys: bool,
-    /// Be worker I of N: read only this one's share of packs (`auto/N` in an Indexed Job of Kubernetes). Each looks at the
-    /// journal and the index; trees and keys are the first one's
+    /// Be worker I of N: read only its share of packs (`auto/N` in a Kubernetes Indexed Job). All check the journal and the index;
+    /// the first checks trees and keys
     #[arg(long, value_name = "I/N", value_parser = parse_shard, conflicts_with = "no_key")]
     pub(crate) shard: Option<Share>,
-    /// Threads (default: one a processor)
+    /// Threads (default: one per processor)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
 }
@@ -139,53 +139,53 @@ pub(crate) struct Tag {
     /// Tag to add; may be repeated
     #[arg(long, value_name = "TAG")]
     pub(crate) add: Vec<String>,
-    /// Tag to take off; may be repeated
+    /// Tag to remove; may be repeated
     #[arg(long, value_name = "TAG")]
     pub(crate) remove: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
-    /// Snapshots; or none, and --keep-... says what stays, or where none is given the configuration (--config), for each source
+    /// Snapshots to forget. Without any, the --keep-... options decide, or else the configuration (--config)
     #[arg(value_name = "ID")]
     pub(crate) snapshots: Vec<String>,
     #[command(flatten)]
     pub(crate) keep: KeepArguments,
-    /// Look only at snapshots of this source; may be repeated
+    /// Only snapshots of this source; may be repeated
     #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
     pub(crate) source: Vec<String>,
-    /// Look only at snapshots of this host; may be repeated
+    /// Only snapshots of this host; may be repeated
     #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
     pub(crate) host: Vec<String>,
-    /// Look only at snapshots with this tag, or with all of several: `a,b`; may be repeated: any of them
+    /// Only snapshots with this tag, or with all of several (`a,b`); may be repeated: any of them
     #[arg(long, value_name = "TAG[,TAG]", conflicts_with = "snapshots")]
     pub(crate) tag: Vec<String>,
-    /// Which snapshots --keep-... counts together
+    /// How snapshots are grouped for --keep-...
     #[arg(long, short = 'g', value_name = "GROUP", value_enum, default_value_t = GroupArgument::HostSource, conflicts_with = "snapshots")]
     pub(crate) group_by: GroupArgument,
-    /// Why, for the audit trail
+    /// Reason, for the audit trail
     #[arg(long, value_name = "TEXT", default_value = "by hand")]
     pub(crate) reason: String,
-    /// Change nothing
+    /// Only print what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Prune {
-    /// How long what is retired stays in the store, for restores that began before: 0, 12h, 2d
+    /// How long retired data stays in the store, for restores that are already running: 0, 12h, 2d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     pub(crate) grace: Duration,
-    /// How old leftovers of runs that did not finish must be
+    /// Age at which leftovers of unfinished runs are deleted
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_duration)]
     pub(crate) orphan_age: Duration,
-    /// How much of what is stored may be unused before what is needed of thin packs is copied: 5%, 2GiB, unlimited
+    /// Repack when more than this much of the stored data is unused: 5%, 2GiB, unlimited
     #[arg(long, value_name = "LIMIT", default_value = "5%", value_parser = parse_max_unused)]
     pub(crate) max_unused: MaxUnused,
-    /// Copy no more than so many bytes: 10GiB
+    /// Repack at most this much: 10GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(crate) max_repack: Option<u64>,
-    /// Change nothing
+    /// Only print what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
 }
@@ -243,7 +243,7 @@ pub(crate) struct KeepArguments {
     /// The same of years
     #[arg(long, value_name = "N", value_parser = parse_keep)]
     pub(crate) keep_yearly: Option<u32>,
-    /// Keep all that are older than the newest by no more than this: 12h, 30d, 8w, 7y (of 365 days)
+    /// Keep all snapshots taken within this time before the newest: 12h, 30d, 8w, 7y (of 365 days)
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) keep_within: Option<Duration>,
     /// Of those, keep the newest of each hour

@@ -61,9 +61,8 @@ pub(crate) use self::verify::Verify;
 pub(crate) use self::wal::{Wal, WalAction, WalAgent, WalExpire, WalGet, WalList, WalPush, WalReceive};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read; a log archive is
-behind), 4 damage found,
-5 wrong key or no access, 6 no such snapshot; 130 and 143 interrupted. `wal-get`: see its help.";
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some files could not be read; a WAL archive lags), 4 damage found, \
+5 wrong key or no access, 6 no such snapshot, 130 and 143 interrupted. `wal-get` has its own: see its help.";
 
 /// Encrypted, deduplicating backups of databases and ledgers.
 #[derive(Debug, Parser)]
@@ -78,7 +77,7 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Configuration: what neither the command line nor the environment says of the repository, and what is backed up how and when
+    /// Configuration file: the repository, sources and schedules. The command line and the environment override it
     #[arg(long, short = 'c', env = "STRONGROOM_CONFIG", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) config: Option<PathBuf>,
     /// Those of these options that the command line itself had: for commands that this one starts.
@@ -87,46 +86,46 @@ pub(crate) struct Global {
     /// The repository: a folder, s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX
     #[arg(long, short = 'r', env = "STRONGROOM_REPO", global = true, value_name = "REPO")]
     pub(crate) repo: Option<String>,
-    /// Key file to open the repository with, of either kind (default: the one that `init` made for this user)
+    /// Key file to open the repository with, symmetric or X25519 (default: the one that `init` made for this user)
     #[arg(long, env = "STRONGROOM_KEY_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) key_file: Option<PathBuf>,
-    /// File with the passphrase, in its first line (the passphrase itself may be in STRONGROOM_PASSPHRASE)
+    /// File whose first line is the passphrase (the passphrase itself may be in STRONGROOM_PASSPHRASE)
     #[arg(long, env = "STRONGROOM_PASSPHRASE_FILE", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Which signer of the repository this is, by name, where more than one key opens (default: this host's name)
+    /// Name of the writer to act as, if the key opens more than one (default: this host's name)
     #[arg(long, env = "STRONGROOM_WRITER", global = true, value_name = "NAME")]
     pub(crate) writer: Option<String>,
     /// Refuse a repository with another fingerprint
     #[arg(long, env = "STRONGROOM_FINGERPRINT", global = true, value_name = "HEX")]
     pub(crate) fingerprint: Option<String>,
-    /// Folder of local caches (default: $XDG_CACHE_HOME/strongroom); they may be deleted at any time
+    /// Folder for local caches, which may be deleted at any time (default: $XDG_CACHE_HOME/strongroom)
     #[arg(long, env = "STRONGROOM_CACHE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// Folder of what this host must not lose before the repository has it: received logs, what of a log was dropped
-    /// (default: $XDG_STATE_HOME/strongroom)
+    /// Folder for data that is not yet in the repository: received WAL, records of dropped WAL (default:
+    /// $XDG_STATE_HOME/strongroom)
     #[arg(long, env = "STRONGROOM_STATE_DIR", global = true, value_name = "DIR", value_parser = path_parser())]
     pub(crate) state_dir: Option<PathBuf>,
     /// Keep no cache on disk
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,
-    /// Most memory to take: 512M, 2G. A repository that needs more is refused before anything begins
+    /// Hard limit on memory: 512M, 2G. What needs more is refused before anything begins
     #[arg(long, env = "STRONGROOM_MEMORY", global = true, value_name = "SIZE", default_value = "512MiB", value_parser = parse_memory)]
     pub(crate) memory: u64,
-    /// Read no stored data that cannot be noted in the audit trail before
+    /// Refuse to read stored data unless the audit trail notes it first
     #[arg(long, global = true)]
     pub(crate) require_audit: bool,
     #[command(flatten)]
     pub(crate) store: StoreArguments,
-    /// One JSON object a line on standard output
+    /// Print JSON, one object per line, to standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say nothing but errors and results
+    /// Print only results, warnings and errors
     #[arg(long, short = 'q', global = true)]
     pub(crate) quiet: bool,
-    /// Say at the end, on standard error, how long each stage took
+    /// Print at the end, to standard error, how long each stage took
     #[arg(long, global = true)]
     pub(crate) timings: bool,
-    /// When to show progress; with --json and `always`, as a JSON object a second
+    /// When to show progress; `always` with --json prints a JSON object per second
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "WHEN")]
     pub(crate) progress: Progress,
 }
@@ -185,23 +184,23 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a repository
+    /// Create a repository
     Init(Init),
     /// Back up files, databases, standard input, or the output of commands
     Backup(Backup),
-    /// Make one snapshot of the parts that workers of a group backed up (`backup ... --shard I/N --group NAME`)
+    /// Join the parts that the workers of a group stored (`backup ... --shard I/N --group NAME`) to one snapshot
     Commit(Commit),
-    /// Do what the configuration wants done now: backups, restore tests, forgetting, copying, pruning, checking
+    /// Run what the configuration asks for, once: backups, restore tests, forget, sync, prune, check
     Run(Run),
-    /// Say how things stand: what failed, what is late, what was tested; metrics for Prometheus
+    /// Report what failed, what is late and what is untested; alerts, and metrics for Prometheus
     Monitor(Monitor),
-    /// Do what the configuration wants done, when it is due, until it is told to stop; with metrics, health and a web page
+    /// Run what the configuration asks for on its schedules, with metrics, health checks and a web page
     Serve(Serve),
-    /// Say what was agreed and what was reached in a month, a quarter or any time: RPO, RTO, tests, drills, retention, audit trail
+    /// Write the compliance report of a period: RPO, RTO, restore tests, drills, retention, audit trail
     Report(Report),
-    /// Note drills that people held, and list them
+    /// Record and list recovery drills
     Drill(Drill),
-    /// Say who did what, where and when, and how it ended
+    /// Show the audit trail: who did what, where, when, and how it ended
     Audit(Audit),
     /// List snapshots
     Snapshots(Snapshots),
@@ -209,58 +208,58 @@ pub(crate) enum Command {
     Ls(Ls),
     /// Find entries by name in all snapshots
     Find(Find),
-    /// Show what differs between two snapshots
+    /// Show the differences between two snapshots
     Diff(Diff),
-    /// Show all about one snapshot
+    /// Show everything about one snapshot
     Show(Show),
     /// Count what the repository holds
     Stats,
-    /// Test a restore: into a scratch server or folder where the snapshot is one of a database, with all that is known of it
-    /// compared; of files and streams by reading all of it
+    /// Test a restore: of a database into a scratch server, comparing all that is known of it; of files and streams by reading
+    /// all of it
     Verify(Verify),
-    /// Restore a snapshot into a folder
+    /// Restore a snapshot into a folder or a server
     Restore(Box<Restore>),
     /// Write one file or stream of a snapshot to standard output
     Cat(Cat),
-    /// Show snapshots as a folder (FUSE), to look around in and to copy single files out of
+    /// Mount snapshots as a folder (FUSE), to browse them and copy single files out
     Mount(Mount),
-    /// Check the repository; changes nothing that is checked
+    /// Check the repository for damage
     Check(Check),
-    /// Add tags to snapshots, or take them off
+    /// Add or remove tags of snapshots
     Tag(Tag),
-    /// Keep snapshots from being forgotten, whatever a policy says
+    /// Place and remove holds: what is held cannot be forgotten, whatever a policy says
     Hold(Hold),
-    /// Take snapshots out of the repository, for good
+    /// Remove snapshots from the repository
     Forget(Forget),
-    /// Free what no snapshot needs: retire it, and delete it when a grace has passed
+    /// Free space that no snapshot needs: retire it, and delete it after a grace period
     Prune(Prune),
-    /// Copy snapshots of another repository into this one, and log archives
+    /// Copy snapshots and WAL archives of another repository into this one
     Copy(Copy),
-    /// Copy all that another repository has and this one has not, or the other way round
+    /// Copy everything that is missing from another repository into this one, or the other way round
     Sync(Sync),
-    /// Say who may open the repository and who may write to it
+    /// Manage who may open the repository and who may write to it
     Key(Key),
-    /// Say how writers are to store what they back up
+    /// Show and set how writers store data: deltas, parity
     Policy(Policy),
-    /// Look after the configuration
+    /// Check, show and import configurations
     Config(Config),
-    /// Look after the journal
+    /// Verify, export and settle the journal
     Journal(Journal),
-    /// Mend what can be mended
+    /// Repair indexes, packs, snapshots and overwritten objects
     Repair(Repair),
-    /// Look after S3 Object Lock
+    /// Renew S3 Object Lock
     ObjectLock(ObjectLock),
-    /// Store a file of PostgreSQL's write-ahead log (archive_command)
+    /// Archive a PostgreSQL WAL file (archive_command)
     WalPush(WalPush),
     #[command(hide = true)]
     WalAgent(WalAgent),
-    /// Give a file of PostgreSQL's write-ahead log back (restore_command)
+    /// Fetch a PostgreSQL WAL file from the archive (restore_command)
     WalGet(WalGet),
-    /// Look after log archives
+    /// List, receive and expire WAL archives
     Wal(Wal),
-    /// Write manual pages, one a command
+    /// Write manual pages, one per command
     Man {
-        /// Into this folder (default: the page of the program itself, to standard output)
+        /// Folder to write to (default: only the page of the program itself, to standard output)
         #[arg(long, value_name = "DIR", value_parser = path_parser())]
         output: Option<PathBuf>,
     },

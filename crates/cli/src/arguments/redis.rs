@@ -21,13 +21,13 @@ pub(crate) struct BackupRedis {
         hide_default_value = true
     )]
     pub(crate) url: String,
-    /// With TLS: believe the certificates of this PEM file, not the system's
+    /// PEM file with the CA certificates to trust instead of the system's
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// The append-only files of the server as they are now, on its own host, as its user or as root
     #[arg(long)]
     pub(crate) aof: bool,
-    /// With --aof: folder of the server's files, where it is not the one that the server names
+    /// With --aof: folder of the server's files, if it is not the one that the server names
     #[arg(long, requires = "aof", value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Folder of the sealed temporary file in which keys are sorted; it takes as much room as the data (default: the

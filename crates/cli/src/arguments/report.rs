@@ -10,29 +10,29 @@ use crate::{clock, selector};
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// In which form
+    /// Format
     #[arg(long, value_enum, default_value_t = ReportFormat::Markdown, value_name = "FORMAT")]
     pub(crate) format: ReportFormat,
-    /// Of a month: 2026-10
+    /// Period: a month, 2026-10
     #[arg(long, value_name = "MONTH", conflicts_with_all = ["quarter", "since", "until"])]
     pub(crate) month: Option<String>,
-    /// Of a quarter: 2026-Q3
+    /// Period: a quarter, 2026-Q3
     #[arg(long, value_name = "QUARTER", conflicts_with_all = ["since", "until"])]
     pub(crate) quarter: Option<String>,
-    /// From then on: a time, or how long ago (default: 30d)
+    /// Since this time, or this long ago (default: 30d)
     #[arg(long, value_name = "TIME", value_parser = parse_begin)]
     pub(crate) since: Option<Timestamp>,
-    /// Up to then (default: now)
+    /// Until this time (default: now)
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub(crate) until: Option<Timestamp>,
-    /// Into a file, whole or not at all (default: standard output)
+    /// File to write, whole or not at all (default: standard output)
     #[arg(long, short = 'o', value_name = "FILE", value_parser = path_parser())]
     pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// One page that needs nothing else, for screens and paper
+    /// One self-contained page, for screens and paper
     Html,
     Markdown,
     /// For programs

@@ -5,16 +5,16 @@ use strongroom_ops::run::Work;
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Sources of the configuration (default: all that it backs up, and then the repository's own tasks)
+    /// Sources of the configuration (default: all of them, and then the tasks of the repository)
     #[arg(value_name = "SOURCE")]
     pub(crate) sources: Vec<String>,
-    /// Do only this, whether it is due or not; may be repeated (default: backups, and all else when it is due)
+    /// Do only this, due or not; may be repeated (default: backups, and everything else if it is due)
     #[arg(long, value_name = "TASK", value_enum)]
     pub(crate) only: Vec<WorkArgument>,
-    /// Do only what is due by the configuration's schedules, backups too: for a timer that runs often
+    /// Do only what is due by the configuration's schedules, backups too: for a timer that fires often
     #[arg(long)]
     pub(crate) due: bool,
-    /// Say what would be done, and change nothing
+    /// Only print what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
 }
@@ -25,13 +25,13 @@ pub(crate) enum WorkArgument {
     Backup,
     /// Restore tests of the sources
     Verify,
-    /// Taking snapshots out, by the retention of each source
+    /// Removing snapshots by the retention of each source
     Forget,
-    /// Giving up what of log archives no base backup needs
+    /// Expiring WAL that no base backup needs
     WalExpire,
-    /// Copying what is new to the second repository
+    /// Copying new snapshots to the second repository
     Sync,
-    /// Freeing what no snapshot needs
+    /// Freeing space that no snapshot needs
     Prune,
     /// Checking the repository
     Check,

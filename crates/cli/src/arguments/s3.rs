@@ -14,13 +14,13 @@ use super::parsers::path_parser;
 /// `STRONGROOM_S3_ACCESS_KEY_ID` and `STRONGROOM_S3_SECRET_ACCESS_KEY`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct S3Connection {
-    /// Bucket: URL of the service, where it is not AWS's own
+    /// Bucket: endpoint of the service, if not AWS
     #[arg(long, env = "STRONGROOM_S3_ENDPOINT", value_name = "URL")]
     pub(crate) s3_endpoint: Option<String>,
-    /// Bucket: its region
+    /// Bucket: region
     #[arg(long, env = "STRONGROOM_S3_REGION", value_name = "REGION")]
     pub(crate) s3_region: Option<String>,
-    /// Bucket: profile of AWS's configuration files
+    /// Bucket: profile of the AWS configuration files
     #[arg(long, env = "STRONGROOM_S3_PROFILE", value_name = "NAME")]
     pub(crate) s3_profile: Option<String>,
 }
@@ -32,24 +32,24 @@ pub(crate) struct BackupS3 {
     pub(crate) bucket: String,
     #[command(flatten)]
     pub(crate) connection: S3Connection,
-    /// Certificates to trust in place of the system's, in PEM form
+    /// PEM file with the CA certificates to trust instead of the system's
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(crate) ca_file: Option<PathBuf>,
-    /// Without older versions and delete markers
+    /// Exclude older versions and delete markers
     #[arg(long)]
     pub(crate) current_only: bool,
-    /// Without tags: but for MinIO they take a request an object
+    /// Exclude tags, which take one request per object (except on MinIO)
     #[arg(long)]
     pub(crate) no_tags: bool,
     #[command(flatten)]
     pub(crate) group: GroupArguments,
-    /// Keys that are the same up to so many slashes fall to the same worker
+    /// Number of leading path segments of a key that decide which worker reads it
     #[arg(long, value_name = "N", default_value_t = 1, requires = "shard")]
     pub(crate) shard_depth: usize,
-    /// Requests that are under way at once
+    /// Concurrent requests
     #[arg(long, value_name = "N", default_value_t = REQUESTS)]
     pub(crate) requests: usize,
-    /// Read also those objects again that are unchanged since the last snapshot
+    /// Read every object, even if it is unchanged since the last snapshot
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]

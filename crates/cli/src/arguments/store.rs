@@ -12,16 +12,16 @@ use strongroom_ops::config::parse_duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub(crate) struct StoreArguments {
-    /// Where everything but data packs, parity and log archives is kept, when these lie in cold storage at --repo
+    /// Store for everything but data packs, parity and WAL archives, when --repo is in cold storage
     #[arg(long, env = "STRONGROOM_HOT_STORE", global = true, value_name = "URL")]
     pub(crate) hot_store: Option<String>,
     /// Region of the bucket
     #[arg(long, env = "STRONGROOM_REGION", global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// URL of a service that is compatible with S3
+    /// Endpoint of an S3-compatible service
     #[arg(long, env = "STRONGROOM_ENDPOINT", global = true, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
-    /// PEM file of the authorities to trust, in place of the system's
+    /// PEM file with the CA certificates to trust instead of the system's
     #[arg(long, env = "STRONGROOM_CA_CERT", global = true, value_name = "FILE", value_parser = path_parser())]
     pub(crate) ca_cert: Option<PathBuf>,
     /// Name the bucket in the path (default with --endpoint) or in the host name
@@ -30,22 +30,22 @@ pub(crate) struct StoreArguments {
     /// Storage class of data packs: STANDARD_IA, GLACIER_IR, ...
     #[arg(long, env = "STRONGROOM_STORAGE_CLASS", global = true, value_name = "CLASS")]
     pub(crate) storage_class: Option<String>,
-    /// KMS key for the bucket's own encryption (SSE-KMS), beside this program's
+    /// KMS key for the bucket's own encryption (SSE-KMS), in addition to Strongroom's
     #[arg(long, env = "STRONGROOM_SSE_KMS_KEY", global = true, value_name = "KEY")]
     pub(crate) sse_kms_key: Option<String>,
-    /// Most bytes to write a second: 500K, 20M
+    /// Limit on bytes written per second: 500K, 20M
     #[arg(long, global = true, value_name = "RATE", value_parser = parse_bytes)]
     pub(crate) limit_upload: Option<u64>,
-    /// Most bytes to read a second
+    /// Limit on bytes read per second
     #[arg(long, global = true, value_name = "RATE", value_parser = parse_bytes)]
     pub(crate) limit_download: Option<u64>,
-    /// Most requests a second
+    /// Limit on requests per second
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit_requests: Option<u32>,
-    /// Most requests at once
+    /// Limit on concurrent requests
     #[arg(long, global = true, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
-    /// For how long a request that fails in passing is tried again: 30s, 5m
+    /// How long to retry requests that fail temporarily: 30s, 5m
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) retry_for: Option<std::time::Duration>,
 }

@@ -23,12 +23,12 @@ pub(crate) struct WalPush {
     /// The file: a segment, `.partial`, `.history` or `.backup` (%p)
     #[arg(value_name = "PATH", value_parser = path_parser())]
     pub(crate) path: PathBuf,
-    /// Have an agent push that stays, and pushes ahead of what the server asks for; it is started when there is none, and
-    /// ends when nobody has asked for this long
+    /// Hand the file to a background agent, which keeps the repository open and uploads ahead; it is started when there is none,
+    /// and ends after this long without work
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m", env = "STRONGROOM_WAL_AGENT", value_parser = parse_idle)]
     pub(crate) agent: Option<Duration>,
-    /// What may wait to be archived before all of it is given up (10G): when more is ready, and it cannot be pushed within
-    /// seconds, or a quarter more is, the server is told that it is archived, which it is not
+    /// Protect the server's disk: if more WAL than this is waiting (10G) and cannot be uploaded within seconds, or 25% more is
+    /// waiting, drop all of it and report it to the server as archived. DATA LOSS: recovery stops there until a new base backup
     #[arg(long, value_name = "SIZE", env = "STRONGROOM_WAL_QUEUE_MAX", value_parser = parse_bytes)]
     pub(crate) queue_max: Option<u64>,
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(crate) struct WalGet {
     /// Name of the file (%f)
     #[arg(value_name = "FILE")]
     pub(crate) file: LogFile,
-    /// Where to write it (%p): beside it at first, and there when it is whole
+    /// Where to write it (%p), whole or not at all
     #[arg(value_name = "DESTINATION", value_parser = path_parser())]
     pub(crate) destination: PathBuf,
     #[command(flatten)]
@@ -98,11 +98,11 @@ pub(crate) struct Wal {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WalAction {
-    /// List log archives: what there is of each timeline, how old the newest of it is, and what is missing
+    /// List WAL archives: what there is of each timeline, how old the newest file is, and what is missing
     List(WalList),
-    /// Receive the log of a server as it is written, from a replication slot; goes on until it is stopped
+    /// Receive the WAL of a server as it is written, from a replication slot, until stopped
     Receive(WalReceive),
-    /// Give up what no base backup of the last while needs; `strongroom prune` deletes it when its grace is over
+    /// Expire WAL that no base backup needs; `strongroom prune` deletes it after the grace period
     Expire(WalExpire),
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct WalList {
     /// Only of this source
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,
-    /// End with 3 when the newest file is older, or any is missing: 90s, 10m, 1h
+    /// Exit with 3 if the newest file is older than this, or any is missing: 90s, 10m, 1h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) max_lag: Option<Duration>,
 }
@@ -134,7 +134,7 @@ pub(crate) struct WalReceive {
     /// The physical replication slot
     #[arg(long, value_name = "NAME", value_parser = parse_slot)]
     pub(crate) slot: String,
-    /// Make the slot if it is not there: from then on the server keeps its log for it
+    /// Create the slot if it does not exist: from then on the server keeps its WAL for it
     #[arg(long)]
     pub(crate) create_slot: bool,
     /// Whose log it is: the source of the server's snapshots
@@ -169,7 +169,7 @@ pub(crate) struct WalExpire {
     /// Only of this source
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,
-    /// Only say what would be given up
+    /// Only print what would be expired
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
 }

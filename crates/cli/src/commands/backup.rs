@@ -364,13 +364,9 @@ fn show(context: &Context<'_>, options: &BackupOptions, report: &BackupReport, t
         u64::try_from(u128::from(totals.bytes) * 1000 / began.elapsed().as_millis().max(1))
             .unwrap_or(u64::MAX),
     );
-    let files = if totals.files == 1 {
-        "1 file or stream".to_owned()
-    } else {
-        format!("{} files and streams", totals.files)
-    };
     crate::output::line!(
-        "{files}, {} in {seconds:.1} s ({rate}/s); {} new, {} stored",
+        "{}, {} in {seconds:.1} s ({rate}/s); {} new, {} stored",
+        render::files(totals.files),
         render::bytes(totals.bytes),
         render::bytes(totals.new_bytes),
         render::bytes(totals.stored_bytes)

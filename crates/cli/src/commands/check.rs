@@ -113,7 +113,7 @@ fn without_key(context: &Context<'_>, arguments: &Check) -> anyhow::Result<Outco
             report.log_objects
         );
         line!(
-            "{}; what should be there, and what is in it, only a check with a key can tell",
+            "{}; whether anything is missing, and what it contains, only a check with a key can tell",
             if clean { "no damage found" } else { "DAMAGE: see above" }
         );
     }
@@ -152,12 +152,14 @@ pub(crate) fn show(context: &Context<'_>, report: &CheckReport) {
         looked_at = format!("{looked_at}, {} objects of logs ({} read)", c.log_objects, c.log_objects_read);
     }
     line!("checked {looked_at}");
-    let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+    let count =
+        |severity| report.findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     match (count(Severity::Damage), count(Severity::Suspicious)) {
         (0, 0) => line!("no damage found"),
-        (0, suspicious) => line!("no damage found, but {suspicious} suspicious thing(s)"),
+        (0, suspicious) => line!("no damage found, but {suspicious} suspicious"),
         (damage, suspicious) => line!(
-            "DAMAGE: {damage} finding(s), and {suspicious} suspicious; snapshots that are not named above are whole"
+            "DAMAGE: {}, and {suspicious} suspicious; all other snapshots are intact",
+            render::count(damage, "finding")
         ),
     }
 }
@@ -193,7 +195,7 @@ pub(crate) fn to_json(finding: &Finding) -> serde_json::Value {
         .map(|(snapshot, path)| json!({ "snapshot": snapshot.to_hex(), "path": render::path_json(path) }))
         .collect();
     json!({
-        "type": "finding", "severity": word(finding.severity), "kind": format!("{:?}", finding.kind), "object": finding.object, "detail": finding.detail,
+        "type": "finding", "severity": word(finding.severity), "kind": finding.kind.name(), "object": finding.object, "detail": finding.detail,
         "snapshots": finding.snapshots.iter().map(|id| id.to_hex()).collect::<Vec<_>>(), "paths": paths, "more_paths": finding.more_paths,
     })
 }

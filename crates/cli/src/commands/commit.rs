@@ -109,8 +109,8 @@ fn show(context: &Context<'_>, repository: &Repository, group: &str, committed: 
         return;
     }
     line!(
-        "{} files and streams, {}; {} new, {} stored",
-        totals.files,
+        "{}, {}; {} new, {} stored",
+        render::files(totals.files),
         render::bytes(totals.bytes),
         render::bytes(totals.new_bytes),
         render::bytes(totals.stored_bytes)

@@ -13,6 +13,7 @@ use crate::arguments::JournalAction;
 use crate::context::Context;
 use crate::exit::{DAMAGE, Outcome};
 use crate::output::line;
+use crate::render;
 
 pub(crate) fn run(context: &Context<'_>, action: &JournalAction) -> anyhow::Result<Outcome> {
     match action {
@@ -78,7 +79,7 @@ fn show(context: &Context<'_>, report: &JournalReport, expected: Option<JournalH
         return;
     }
     line!("{head}");
-    let wrong = report.findings.iter().filter(|finding| finding.severity != Severity::Info).count();
+    let wrong = report.findings.iter().filter(|finding| finding.severity != Severity::Info).count() as u64;
     let looked_at = format!("{} entries and {} checkpoints", checked.entries, checked.checkpoints);
     let goes_on = expected.map(|head| format!(", and it goes on from entry {} as noted", head.number));
     context.terminal.say(&match wrong {
@@ -86,6 +87,9 @@ fn show(context: &Context<'_>, report: &JournalReport, expected: Option<JournalH
             "verified {looked_at}: each is signed and follows the one before{}",
             goes_on.unwrap_or_default()
         ),
-        wrong => format!("{wrong} finding(s) in {looked_at}: the journal is NOT what it should be"),
+        wrong => format!(
+            "{} in {looked_at}: the journal is NOT what it should be",
+            render::count(wrong, "finding")
+        ),
     });
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Mount) -> anyhow::Result<Ou
     let global = context.global.clone();
     let say = move |error: &RepositoryError| {
         let text = with_causes(error);
-        Context::of(&global).terminal.warn(&format!("a program was told of an input/output error: {text}"));
+        Context::of(&global).terminal.warn(&format!("a read failed with an I/O error: {text}"));
     };
     let mounted =
         mount(reader, snapshots, folder, arguments.allow_other, Box::new(say)).with_context(|| {

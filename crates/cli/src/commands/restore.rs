@@ -216,8 +216,8 @@ fn carry_out(
         }));
     } else {
         crate::output::line!(
-            "restored {} files and streams ({}) of snapshot {} into {}",
-            report.files,
+            "restored {} ({}) of snapshot {} into {}",
+            render::files(report.files),
             render::bytes(report.bytes),
             snapshot.id().short(),
             into.display()
@@ -229,8 +229,9 @@ fn carry_out(
         };
         let delta = render::delta(arguments.delta, report.written, report.deleted);
         context.terminal.say(&format!(
-            "{} folders, {} links and others{skipped}{delta}, in {seconds:.1} s",
-            report.directories, report.others
+            "{}, {} links and others{skipped}{delta}, in {seconds:.1} s",
+            render::count(report.directories, "folder"),
+            report.others
         ));
     }
     if report.files + report.directories + report.others + report.skipped == 0 && options.filter.is_some() {
@@ -239,7 +240,8 @@ fn carry_out(
     }
     if is_damaged {
         eprintln!(
-            "error: the snapshot is damaged: {troubles} parts were not restored, all else was and is verified; `strongroom check --read-data` tells more"
+            "error: the snapshot is damaged: {} not restored, all else was and is verified; `strongroom check --read-data` tells more",
+            if troubles == 1 { "1 part was".to_owned() } else { format!("{troubles} parts were") }
         );
         return Ok(Outcome::Code(DAMAGE));
     }

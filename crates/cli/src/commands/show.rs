@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Show) -> anyhow::Result<Out
     let streams: Vec<_> = manifest
         .streams
         .iter()
-        .map(|s| json!({ "name": String::from_utf8_lossy(&s.name), "chunker": format!("{:?}", s.chunker), "parameters": s.parameters, "bytes": s.bytes }))
+        .map(|s| json!({ "name": String::from_utf8_lossy(&s.name), "chunker": s.chunker.name(), "parameters": s.parameters, "bytes": s.bytes }))
         .collect();
     if context.global.json {
         let mut value = to_json(snapshot);
@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Show) -> anyhow::Result<Out
         ("finished", render::time_ms(manifest.finished_ns / 1_000_000)),
         ("parent", manifest.parent.map_or("none".into(), |parent| parent.short())),
         ("generation", manifest.generation.to_string()),
-        ("entries", format!("{} ({} files and streams)", totals.entries, totals.files)),
+        ("entries", format!("{} ({})", totals.entries, render::files(totals.files))),
         ("size", format!("{} ({} bytes)", render::bytes(totals.bytes), totals.bytes)),
         ("new", render::bytes(totals.new_bytes)),
         ("stored", render::bytes(totals.stored_bytes)),

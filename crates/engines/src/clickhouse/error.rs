@@ -94,7 +94,7 @@ pub enum ClickHouseError {
         stored: u64,
     },
     /// A snapshot of something else.
-    #[error("snapshot {snapshot} is none of `backup clickhouse`")]
+    #[error("snapshot {snapshot} was not made by `backup clickhouse`")]
     NotClickHouse {
         /// The snapshot.
         snapshot: SnapshotId,

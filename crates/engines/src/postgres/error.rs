@@ -189,7 +189,7 @@ pub enum PostgresError {
         more: usize,
     },
     /// A snapshot of something else.
-    #[error("snapshot {snapshot} is none of `backup postgres` that this restores")]
+    #[error("snapshot {snapshot} was not made by `backup postgres`")]
     NotPostgres {
         /// The snapshot.
         snapshot: SnapshotId,

@@ -127,7 +127,7 @@ pub enum RedisError {
         what: String,
     },
     /// A snapshot of something else.
-    #[error("snapshot {snapshot} is none of `backup redis` that this restores")]
+    #[error("snapshot {snapshot} was not made by `backup redis`")]
     NotRedis {
         /// The snapshot.
         snapshot: SnapshotId,

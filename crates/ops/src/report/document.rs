@@ -289,7 +289,7 @@ fn audit(report: &Report, zone: &TimeZone) -> Vec<Section> {
         match (audit.unreadable, audit.verify_findings, audit.void) {
             (0, 0, 0) => "It was verified for this report: no finding.".into(),
             (unreadable, findings, void) => format!(
-                "It was verified for this report: {findings} finding(s), {unreadable} entries cannot be read, {void} of the period do not count."
+                "It was verified for this report: findings: {findings}; {unreadable} entries cannot be read, {void} of the period do not count."
             ),
         },
         format!(

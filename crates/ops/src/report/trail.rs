@@ -120,7 +120,7 @@ impl AuditSummary {
             missed.push(format!("{} entries of the audit trail cannot be read", self.unreadable));
         }
         if self.verify_findings > 0 {
-            missed.push(format!("`journal verify` has {} finding(s)", self.verify_findings));
+            missed.push(format!("`journal verify` has findings: {}", self.verify_findings));
         }
         if self.void > 0 {
             missed.push(format!("{} entries were signed by somebody who may not do that", self.void));

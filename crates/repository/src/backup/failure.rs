@@ -29,16 +29,38 @@ impl Failure {
         first.1 = None;
     }
 
-    /// Runs a thread's work; its error trips.
+    /// Runs a thread's work; its error trips, and so does its panic, for which nobody else may wait for ever.
     pub(crate) fn guard(&self, work: impl FnOnce() -> Result<(), RepositoryError>) {
+        struct Unwinding<'f>(&'f Failure);
+        impl Drop for Unwinding<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.trip(RepositoryError::Cancelled);
+                }
+            }
+        }
+        let _unwinding = Unwinding(self);
         if let Err(error) = work() {
             self.trip(error);
         }
     }
 
-    /// The first error.
+    /// The first error; none where a run was only told to stop.
     pub(crate) fn take(&self) -> Option<RepositoryError> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    /// That nothing has failed.
+    ///
+    /// # Errors
+    /// The first error, or that it was told to stop.
+    pub(crate) fn end(&self) -> Result<(), RepositoryError> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match (first.0.take(), &first.1) {
+            (Some(error), _) => Err(error),
+            (None, None) => Err(RepositoryError::Cancelled),
+            (None, Some(_)) => Ok(()),
+        }
     }
 
     /// Sends, unless the run has failed.
@@ -60,5 +82,23 @@ impl Failure {
     /// Becomes ready when the run has failed.
     pub(crate) fn tripped(&self) -> &Receiver<()> {
         &self.tripped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_panics_trips_and_nothing_ends_well_after_that() {
+        let failure = Failure::default();
+        assert!(failure.end().is_ok());
+        let (_waits_for_ever, channel) = bounded::<()>(0);
+        std::thread::scope(|scope| {
+            let panics = scope.spawn(|| failure.guard(|| panic!("of the test")));
+            assert!(matches!(failure.receive(&channel), Err(RepositoryError::Cancelled)));
+            assert!(panics.join().is_err());
+        });
+        assert!(matches!(failure.end(), Err(RepositoryError::Cancelled)));
     }
 }

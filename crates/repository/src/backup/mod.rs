@@ -274,7 +274,9 @@ impl Repository {
             let Sink { work, frames, sealed, collectors, .. } = sink;
             drop(work);
             for collector in collectors.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                let _ = collector.join();
+                if let Err(panic) = collector.join() {
+                    std::panic::resume_unwind(panic);
+                }
             }
             drop(frames);
             let mut roots = None;
@@ -284,9 +286,7 @@ impl Repository {
             });
             Ok(roots)
         })?;
-        if let Some(error) = run.failure.take() {
-            return Err(error.into());
-        }
+        run.failure.end()?;
         let (tree_ref, facts) = roots.ok_or(RepositoryError::Cancelled)?;
         let stored = stored.into_inner().unwrap_or_else(PoisonError::into_inner);
         let indexes = stored.index.finish()?;
@@ -458,7 +458,7 @@ impl Repository {
     ) -> Result<BackupReport, RepositoryError> {
         let encoded = manifest.encode();
         if Manifest::decode(&encoded).as_ref() != Ok(manifest) {
-            return Err(RepositoryError::Inconsistent {
+            return Err(RepositoryError::Defect {
                 object: "the manifest, before it was written,".into(),
                 reason: "it does not decode to itself".into(),
             });
@@ -527,10 +527,7 @@ fn finish_tree(
     let mut streams = std::mem::take(&mut tree.streams);
     streams.sort_by(|a, b| a.path.cmp(&b.path));
     if let Some(pair) = streams.windows(2).find(|pair| pair[0].path == pair[1].path) {
-        return Err(RepositoryError::Inconsistent {
-            object: format!("stream `{}`", pair[0].path),
-            reason: "two streams have this name".into(),
-        });
+        return Err(RepositoryError::DuplicateStream { name: pair[0].path.to_string() });
     }
     for entry in streams {
         tree.push(entry, run.identity, &mut nodes)?;

@@ -166,12 +166,7 @@ impl<'scope, 'env> Sink<'scope, 'env> {
         take: impl FnMut(TreeEntry, &mut NodeWriter<'_, '_>) -> Result<(), RepositoryError> + Send + 'scope,
     ) -> Result<Lane<'env>, RepositoryError> {
         let run = self.run;
-        let chunker = Chunker::new(parameters, Arc::clone(&run.gear)).map_err(|error| {
-            RepositoryError::Inconsistent {
-                object: "the chunker's parameters".into(),
-                reason: error.to_string(),
-            }
-        })?;
+        let chunker = Chunker::new(parameters, Arc::clone(&run.gear))?;
         run.add_buffers(BUFFERS_A_LANE);
         let (sender, results) = unbounded();
         let lane = Lane::new(run, chunker, self.work.clone(), sender);

@@ -63,6 +63,33 @@ pub enum FindingKind {
     Leftover,
 }
 
+impl FindingKind {
+    /// As machines are told it: `hash-mismatch`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+            Self::Frozen => "frozen",
+            Self::WrongLength => "wrong-length",
+            Self::HashMismatch => "hash-mismatch",
+            Self::Undecodable => "undecodable",
+            Self::SignatureInvalid => "signature-invalid",
+            Self::Contradiction => "contradiction",
+            Self::NotIndexed => "not-indexed",
+            Self::ChunkMissing => "chunk-missing",
+            Self::FrameDamaged => "frame-damaged",
+            Self::NodeUnreadable => "node-unreadable",
+            Self::KeyMissing => "key-missing",
+            Self::KeyDamaged => "key-damaged",
+            Self::KeyUnopened => "key-unopened",
+            Self::Void => "void",
+            Self::Stray => "stray",
+            Self::Leftover => "leftover",
+        }
+    }
+}
+
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::Postgres;
-
-/// What has not come to hold by then will not.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::patience::PATIENCE;
 
 /// Of one client; dropped, it is closed, and what it held is free again.
 #[derive(Debug)]

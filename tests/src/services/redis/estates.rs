@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::super::process::Process;
 use super::{Redis, answers};
+use crate::patience::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 /// How far below its port the port of its bus, or that of TLS, lies: where no system takes ports by itself.
 const BELOW: u16 = 20_000;

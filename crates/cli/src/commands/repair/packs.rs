@@ -55,7 +55,7 @@ fn print(report: &PacksReport, options: &PacksOptions) {
     let done = if options.dry_run { "would be" } else { "are" };
     if report.retired > 0 {
         line!(
-            "what is whole of {} packs {done} copied, and {} chunks lie nowhere any more",
+            "what is intact of {} packs {done} copied, and {} chunks are lost",
             report.retired,
             report.lost_chunks
         );

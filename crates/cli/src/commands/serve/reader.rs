@@ -239,7 +239,7 @@ impl Open {
         };
         let streams = manifest.streams.iter().map(|stream| StreamView {
             name: text(&stream.name),
-            chunker: format!("{:?}", stream.chunker),
+            chunker: stream.chunker.name().to_owned(),
             bytes: stream.bytes,
         });
         let nanoseconds = manifest.finished_ns.saturating_sub(manifest.started_ns).max(0);

@@ -76,7 +76,7 @@ pub enum GroupError {
     },
     /// A part of that number is stored, of another backup.
     #[error(
-        "a part {number} of it is stored already, and that is of {what} {found}, not {expected}: a group's name is used once, take another"
+        "part {number} of it is already stored, with another {what}: {found}, not {expected}; group names cannot be reused, choose another"
     )]
     Other {
         /// The part.
@@ -115,7 +115,7 @@ pub enum GroupError {
         number: u32,
     },
     /// Its snapshot was forgotten.
-    #[error("it was committed, and its snapshot forgotten: a group's name is used once, take another")]
+    #[error("it was committed, and its snapshot was forgotten; group names cannot be reused, choose another")]
     Forgotten,
     /// Its snapshot is there.
     #[error("it is snapshot {snapshot} already")]
