@@ -1,13 +1,6 @@
 //! Sizes, times and errors as people read them: on a terminal, on a page, in a report.
 
-/// What went wrong, and each cause that the text before it does not already end with.
-#[must_use]
-pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.map(ToString::to_string).fold(error.to_string(), |message, cause| {
-        if message.ends_with(&cause) { message } else { format!("{message}: {cause}") }
-    })
-}
+pub use strongroom_store::with_causes;
 
 /// Bytes in the largest fitting unit of 1024.
 #[must_use]

@@ -69,3 +69,4 @@ pub const STAGE_TARGET: &str = "strongroom::stage";
 
 pub use init::{InitOptions, Made, init};
 pub use repository::{OpenOptions, Repository};
+pub use strongroom_store::with_causes;

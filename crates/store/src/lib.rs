@@ -20,6 +20,7 @@
 
 #[cfg(feature = "clouds")]
 pub mod aws;
+mod backoff;
 #[cfg(feature = "clouds")]
 mod billing;
 mod capability;
@@ -38,6 +39,7 @@ mod store;
 #[cfg(feature = "clouds")]
 mod url;
 
+pub use backoff::Backoff;
 pub use capability::{Archive, History, LockMode, ObjectLock, Retention, ThawState, Version};
 #[cfg(feature = "clouds")]
 pub use cloud::CloudStore;
@@ -45,7 +47,7 @@ pub use decorators::{
     CacheOptions, CacheStore, Call, Damage, Fault, FaultStore, HotStore, LimitStore, Limits, ManualTimer,
     RecordStore, RetryPolicy, RetryStore, SystemTimer, Timer, When,
 };
-pub use error::{CredentialsReason, NotAStoreReason, Operation, StoreError, UrlReason};
+pub use error::{CredentialsReason, NotAStoreReason, Operation, StoreError, UrlReason, with_causes};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use name::{NameReason, OBJECT_NAME_MAX_BYTES, ObjectName};

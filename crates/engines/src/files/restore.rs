@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use strongroom_format::path::EntryPath;
 use strongroom_format::tree_entry::{Content, EntryKind, TreeEntry};
-use strongroom_repository::RepositoryError;
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::restore::{ContentQueue, ContentTarget, restore_contents};
 use strongroom_repository::state::Snapshot;
 use strongroom_repository::tree::EntryCursor;
+use strongroom_repository::{RepositoryError, with_causes};
 
 use super::{Created, DirectoryTarget, TargetError, TargetFile};
 
@@ -339,16 +339,6 @@ fn strip(entry: &TreeEntry, subtree: &EntryPath) -> Option<EntryPath> {
         };
     }
     EntryPath::new(&bytes[subtree.as_bytes().len() + 1..]).ok()
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl ContentTarget for Job<'_> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_store::{SystemTimer, Timer};
+use strongroom_store::{Backoff, SystemTimer, Timer};
 
 use super::KmsTrouble;
 use crate::random::{self, OsRandom, Random};
@@ -106,14 +106,11 @@ impl Retry {
         }
     }
 
-    /// Anything from nothing to the longest wait after so many failures.
     fn delay(&self, failures: u32) -> Duration {
-        let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        let longest = self.policy.first_delay.saturating_mul(doubled).min(self.policy.longest_delay);
+        let backoff = Backoff { first: self.policy.first_delay, longest: self.policy.longest_delay };
         // Without randomness hosts may come back together: a pity, and no reason to fail.
         let drawn = random::array(self.random.as_ref()).map_or(u64::MAX / 2, u64::from_le_bytes);
-        let longest_ns = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(longest_ns.checked_add(1).map_or(longest_ns, |range| drawn % range))
+        backoff.delay(failures, drawn)
     }
 }
 

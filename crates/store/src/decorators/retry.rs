@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::capability::{Archive, History, ObjectLock, Retention, ThawState, Version};
 use crate::decorators::lacking;
 use crate::decorators::timer::{SystemTimer, Timer};
-use crate::error::{Operation, StoreError};
+use crate::error::{Operation, StoreError, with_causes};
 use crate::name::ObjectName;
 use crate::store::{ObjectInfo, PutOutcome, Store};
 
@@ -159,15 +160,9 @@ impl Tries<'_> {
         Ok(())
     }
 
-    /// Anything from nothing to the longest wait after so many failures.
     fn delay(&self) -> Duration {
-        let doubled = 1_u32.checked_shl(self.failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        let longest = self.policy.first_delay.saturating_mul(doubled).min(self.policy.longest_delay);
-        let longest_ns = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
-        match longest_ns.checked_add(1) {
-            Some(range) => Duration::from_nanos((self.random)() % range),
-            None => longest,
-        }
+        let backoff = Backoff { first: self.policy.first_delay, longest: self.policy.longest_delay };
+        backoff.delay(self.failures, (self.random)())
     }
 }
 
@@ -191,16 +186,6 @@ struct GaveUp {
     attempts: u32,
     spent_s: u64,
     source: Box<dyn Error + Send + Sync>,
-}
-
-fn with_causes(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl<S: Store> Store for RetryStore<S> {
