@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 use strongroom_tests::noise::noise;

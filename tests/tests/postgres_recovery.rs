@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use strongroom_tests::archiving::{
-    archive_all, command_of_server, give_to_server, moment, program_of_server, wait_for, wait_until_promoted,
+    archive_all, command_of_server, give_to_server, moment, program_of_server, wait_until_promoted,
 };
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of, run};
 use strongroom_tests::services::postgres::{Postgres, installations};
 

@@ -404,8 +404,8 @@ impl StoreError {
 
 /// What went wrong, and each cause that the text before it does not already end with.
 #[must_use]
-pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.map(ToString::to_string).fold(error.to_string(), |message, cause| {
         if message.ends_with(&cause) { message } else { format!("{message}: {cause}") }
     })
