@@ -82,23 +82,42 @@ pub fn command_of_server(sandbox: &Sandbox, arguments: &str) -> String {
 /// Without the program.
 pub fn service_of_server(sandbox: &Sandbox) -> PathBuf {
     let binary = program_of_server(sandbox);
+    let variables: String =
+        variables_of_server(sandbox).iter().map(|line| format!("export {line}\n")).collect();
+    let script = format!("#!/bin/sh\n{variables}exec {} \"$@\"\n", word(&binary));
+    let service = sandbox.write("service", script);
+    std::fs::set_permissions(&service, std::fs::Permissions::from_mode(0o755)).unwrap();
+    give_to_server(&sandbox.path(""));
+    service
+}
+
+/// The examples' script for the server's user, with the sandbox's own variables in the file that it reads; as a shell takes it.
+///
+/// # Panics
+/// Without the program.
+pub fn script_of_server(sandbox: &Sandbox) -> String {
+    let script = sandbox.path("strongroom-as-postgres");
+    let of_examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/strongroom-as-postgres");
+    std::fs::copy(of_examples, &script).unwrap();
+    let mut lines = variables_of_server(sandbox);
+    lines.push(format!("STRONGROOM_PROGRAM={}", word(&program_of_server(sandbox))));
+    let environment = sandbox.write("environment-of-server", lines.join("\n"));
+    give_to_server(&sandbox.path(""));
+    format!("env STRONGROOM_ENVIRONMENT={} {}", word(&environment), word(&script))
+}
+
+/// As a shell takes them, a line each.
+fn variables_of_server(sandbox: &Sandbox) -> Vec<String> {
     let own = [("STRONGROOM_CACHE_DIR", "cache-of-server"), ("STRONGROOM_STATE_DIR", "state-of-server")];
     let mut command = sandbox.command([""; 0]);
     for (name, folder) in own {
         std::fs::create_dir(sandbox.path(folder)).unwrap();
         command.env(name, sandbox.path(folder));
     }
-    let mut script = String::from("#!/bin/sh\n");
-    for (name, value) in command.get_envs() {
-        let Some(value) = value else { continue };
-        let value = value.to_str().unwrap().replace('\'', "'\\''");
-        script.push_str(&format!("export {}='{value}'\n", name.to_str().unwrap()));
-    }
-    script.push_str(&format!("exec {} \"$@\"\n", word(&binary)));
-    let service = sandbox.write("service", script);
-    std::fs::set_permissions(&service, std::fs::Permissions::from_mode(0o755)).unwrap();
-    give_to_server(&sandbox.path(""));
-    service
+    let line = |name: &std::ffi::OsStr, value: &std::ffi::OsStr| {
+        format!("{}='{}'", name.to_str().unwrap(), value.to_str().unwrap().replace('\'', "'\\''"))
+    };
+    command.get_envs().filter_map(|(name, value)| Some(line(name, value?))).collect()
 }
 
 /// A moment between what is done before and what is done after.

@@ -6,6 +6,8 @@
 mod manifests;
 #[path = "deploy/metrics.rs"]
 mod metrics;
+#[path = "deploy/restore_jobs.rs"]
+mod restore_jobs;
 #[path = "deploy/schedules.rs"]
 mod schedules;
 #[path = "deploy/units.rs"]

@@ -62,21 +62,22 @@ fn commands(page: &str, text: &str) -> Vec<Documented> {
     found
 }
 
-/// What follows the program's name in a line, wherever a shell would take it for a program: at its beginning, behind a prompt, a pipe,
-/// or `&&`, in quotes.
+/// What follows the program's name in a line, or that of the examples' script that runs it, wherever a shell would take it for a program:
+/// at its beginning, behind a prompt, a pipe, or `&&`, in quotes; in a pod or a container, as another user.
 fn parts(line: &str) -> Vec<&str> {
-    const NAME: &str = "strongroom ";
+    const NAMES: [&str; 2] = ["strongroom ", "strongroom-as-postgres "];
+    const BEFORE: [&str; 9] = ["$", "|", "&&", ";", "'", "do", " --", "run --rm", "sudo -u postgres"];
     let mut found = Vec::new();
-    for (at, _) in line.match_indices(NAME) {
-        let before = line[..at].trim_end();
-        let is_first =
-            before.is_empty() || ["$", "|", "&&", ";", "'", "do"].iter().any(|end| before.ends_with(end));
-        if !is_first {
-            continue;
+    for name in NAMES {
+        for (at, _) in line.match_indices(name) {
+            let before = line[..at].trim_end().trim_end_matches("/usr/local/bin/");
+            if !before.is_empty() && !BEFORE.iter().any(|end| before.ends_with(end)) {
+                continue;
+            }
+            let rest = &line[at + name.len()..];
+            let in_quotes = before.ends_with('\'').then(|| rest.find('\'')).flatten();
+            found.push(&rest[..in_quotes.unwrap_or(rest.len())]);
         }
-        let rest = &line[at + NAME.len()..];
-        let in_quotes = before.ends_with('\'').then(|| rest.find('\'')).flatten();
-        found.push(&rest[..in_quotes.unwrap_or(rest.len())]);
     }
     found
 }
@@ -175,7 +176,8 @@ fn commands_of_the_documents_are_taken() {
 #[test]
 fn commands_are_found_where_shells_find_them() {
     let page = "text strongroom no\n```sh\n$ pg_dump x | strongroom backup stdin --name 'a b'   # comment\nstrongroom run \\\n  a\n\
-                helm upgrade strongroom x\narchive_command = 'strongroom wal-push %p'\n```\n```toml\nstrongroom no\n```\nstrongroom no\n";
+                helm upgrade strongroom x\narchive_command = '/usr/local/bin/strongroom-as-postgres wal-push %p'\n\
+                kubectl exec pod -- strongroom ls\n```\n```toml\nstrongroom no\n```\nstrongroom no\n";
     let found: Vec<String> = commands("page", page)
         .iter()
         .map(|command| format!("{} {:?}", command.place, command.words))
@@ -185,7 +187,8 @@ fn commands_are_found_where_shells_find_them() {
         [
             r#"page:3 ["backup", "stdin", "--name", "a b"]"#,
             r#"page:4 ["run", "a"]"#,
-            r#"page:7 ["wal-push", "%p"]"#
+            r#"page:7 ["wal-push", "%p"]"#,
+            r#"page:8 ["ls"]"#
         ]
     );
 }

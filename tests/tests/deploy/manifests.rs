@@ -91,7 +91,11 @@ fn overlays(kustomize: &Path) -> Vec<Rendered> {
         Rendered { name, yaml }
     };
     let mut all: Vec<Rendered> = folders.into_iter().map(build).collect();
-    for plain in ["deploy/kubernetes/restore/job.yaml", "examples/save-it/kubernetes/log.yaml"] {
+    for plain in [
+        "deploy/kubernetes/restore/job.yaml",
+        "examples/aivo/kubernetes/log.yaml",
+        "examples/save-it/kubernetes/log.yaml",
+    ] {
         all.push(Rendered { name: plain.into(), yaml: read(plain) });
     }
     // Each component by itself, in a copy: an overlay names what it is made of by relative paths.
@@ -202,6 +206,12 @@ fn pods_may_do_nothing_that_they_need_not_and_run_commands_that_there_are() {
             assert!(pod["securityContext"]["runAsNonRoot"] == true, "{what}");
             assert!(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "{what}");
             assert!(pod["automountServiceAccountToken"] == false, "{what}");
+            // The kubelet would give the files of another's claim to that group, those that nobody else may read, too.
+            let claims = pod["volumes"].as_array().into_iter().flatten();
+            let is_anothers = claims
+                .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
+                .any(|claim| claim.starts_with("data-"));
+            assert!(!is_anothers || pod["securityContext"]["fsGroup"].is_null(), "{what}");
             let containers = |of: &str| pod[of].as_array().cloned().unwrap_or_default();
             for container in containers("initContainers").iter().chain(&containers("containers")) {
                 let context = &container["securityContext"];

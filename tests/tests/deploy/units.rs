@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
 use strongroom_tests::sandbox::Sandbox;
 use strongroom_tests::services::deployment::SYSTEMD_ANALYZE;
 
@@ -70,28 +71,10 @@ fn units_run_commands_that_there_are() {
 }
 
 #[test]
-fn the_compose_file_names_what_there_is() {
-    let Some(compose) = document("deploy/compose/compose.yaml") else { return };
-    let services = compose["services"].as_object().unwrap();
-    for (name, service) in services {
-        for wanted in service["depends_on"].as_object().into_iter().flatten() {
-            assert!(services.contains_key(wanted.0), "{name} waits for {}", wanted.0);
-        }
-        for secret in service["secrets"].as_array().into_iter().flatten() {
-            assert!(compose["secrets"].get(secret.as_str().unwrap()).is_some(), "{name}: {secret}");
-        }
-        for volume in service["volumes"].as_array().into_iter().flatten() {
-            let from = volume.as_str().unwrap().split(':').next().unwrap();
-            match from.starts_with('.') {
-                true => assert!(at("deploy/compose").join(from).exists(), "{name}: {from}"),
-                false => assert!(compose["volumes"].get(from).is_some(), "{name}: {from}"),
-            }
-        }
-        let ports = service["ports"].as_array().into_iter().flatten();
-        assert!(
-            ports.into_iter().all(|port| port.as_str().unwrap().starts_with("127.0.0.1:")),
-            "{name} is open to all"
-        );
+fn compose_files_name_what_there_is() {
+    for folder in ["deploy/compose", "examples/save-it"] {
+        let Some(compose) = document(&format!("{folder}/compose.yaml")) else { return };
+        names_what_there_is(folder, &compose);
     }
     let sandbox = Sandbox::empty();
     sandbox.write("minio", "x");
@@ -101,6 +84,33 @@ fn the_compose_file_names_what_there_is() {
         read("deploy/compose/strongroom.toml").replace("/run/secrets/", &format!("{}/", secrets.display()));
     sandbox.write("strongroom.toml", config);
     let _good = sandbox.run(["config", "check", "--offline", "--repo", ""]).assert_code(0);
+}
+
+fn names_what_there_is(folder: &str, compose: &Value) {
+    let services = compose["services"].as_object().unwrap();
+    for (name, service) in services {
+        let name = format!("{folder}: {name}");
+        let of = |field: &str| service[field].as_array().cloned().unwrap_or_default();
+        for wanted in service["depends_on"].as_object().into_iter().flatten() {
+            assert!(services.contains_key(wanted.0), "{name} waits for {}", wanted.0);
+        }
+        for field in ["secrets", "networks"] {
+            for one in of(field) {
+                assert!(compose[field].get(one.as_str().unwrap()).is_some(), "{name}: {one}");
+            }
+        }
+        for volume in of("volumes") {
+            let from = volume.as_str().unwrap().split(':').next().unwrap();
+            match from.starts_with('.') {
+                true => assert!(at(folder).join(from).exists(), "{name}: {from}"),
+                false => assert!(compose["volumes"].get(from).is_some(), "{name}: {from}"),
+            }
+        }
+        assert!(
+            of("ports").iter().all(|port| port.as_str().unwrap().starts_with("127.0.0.1:")),
+            "{name} is open to all"
+        );
+    }
 }
 
 #[test]

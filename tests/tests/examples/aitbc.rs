@@ -93,6 +93,11 @@ fn aitbc_is_backed_up_watched_and_brought_back() {
     let made = stage.done(&["--json", "key", "generate-recovery", "recovery.key"]);
     let public = text(&made.one("recovery_key")["public"]);
     let _made = stage.done(&["init", "--recipient", "aws-kms:alias/aitbc-backup", "--recipient", &public]);
+    // Hosts are no administrators.
+    let roles = ["--role", "write", "--role", "maintain", "--role", "verify", "--source", "*"];
+    let writer = ["key", "add-writer", "aitbc", "--recipient", "aws-kms:alias/aitbc-backup"];
+    let _added = stage.done(&[&writer[..], &roles].concat());
+    stage.sandbox.set("STRONGROOM_WRITER", "aitbc");
     let _in_order = stage.done(&["config", "check"]);
 
     // Every day at 2; one of the first day is kept by its name.
@@ -200,6 +205,19 @@ fn brings_back(
     assert_eq!(site.ask_redis(&["MGET", "session:1", "rate:1"]), "1");
     restore("latest:redis", &["--to", &url, "--drop-existing"]);
     assert_eq!(site.contents(), *second);
+
+    // For a server that is stopped, and has `appendonly yes`: what was there stays beside.
+    let files = stage.sandbox.path("redis-data").display().to_string();
+    let aside = format!(
+        "test ! -e {files}/appendonlydir || mv -T {files}/appendonlydir {files}/appendonlydir.before"
+    );
+    for _again in 0..2 {
+        restore("latest:redis", &["--target", &files, "--aof", "--pre", &aside]);
+    }
+    let folder = stage.sandbox.path("redis-data/appendonlydir");
+    let started = Redis::start_in(site.redis.program(), &folder, &["--enable-debug-command", "yes"]).unwrap();
+    assert_eq!(started.digest().unwrap(), second[2]);
+    assert!(stage.sandbox.path("redis-data/appendonlydir.before").is_dir());
 
     // No node runs where its ledger is put back.
     let data = stage.sandbox.path("node").display().to_string();

@@ -1,8 +1,11 @@
-//! PostgreSQL, its cluster, Redis and its append-only files; by a timer that runs what is due.
+//! PostgreSQL, its cluster and its log, Redis and its append-only files; by a timer that runs what is due.
 
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 
-use strongroom_tests::archiving::give_to_server;
+use strongroom_tests::archiving::{
+    archive_all, give_to_server, moment, script_of_server, wait_until_promoted,
+};
 use strongroom_tests::services::postgres::Postgres;
 use strongroom_tests::services::redis::{Redis, find_program};
 
@@ -17,7 +20,7 @@ fn counts(server: &Postgres, database: &str) -> [String; 3] {
 
 #[test]
 fn chatcard_is_backed_up_watched_and_brought_back() {
-    let Some(server) = Postgres::start_with(&[("wal_keep_size", "256MB")]).unwrap() else { return };
+    let Some(server) = Postgres::start_with(&[("archive_mode", "on")]).unwrap() else { return };
     let Ok(program) = find_program() else {
         assert!(Redis::start().unwrap().is_none());
         return;
@@ -25,12 +28,28 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     let append_only =
         ["--appendonly", "yes", "--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"];
     let redis = Redis::start_of(&program, None, &append_only).unwrap();
-    let Some(mut stage) = Stage::new("chatcard", &[]) else { return };
+    let configuration = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(configuration.path().join("15/main")).unwrap();
+    std::fs::write(configuration.path().join("15/main/pg_hba.conf"), "local all all peer\n").unwrap();
+    let places = [("/etc/postgresql", configuration.path().to_str().unwrap())];
+    let Some(mut stage) = Stage::new("chatcard", &places) else { return };
+    // Roles that may do what the page grants them.
+    server
+        .psql(
+            "CREATE ROLE backup LOGIN; GRANT pg_read_all_data TO backup;
+            CREATE ROLE replication LOGIN REPLICATION; GRANT pg_monitor TO replication",
+        )
+        .unwrap();
+    let as_role = |role: &str, database: &str| {
+        let url = server.url(database);
+        let (before, after) = url.split_once("//postgres@").unwrap();
+        format!("{before}//{role}@{after}")
+    };
     for (name, value) in [
         ("STRONGROOM_PG_BIN", server.binaries().display().to_string()),
         ("STRONGROOM_REDIS_BIN", redis.binaries().display().to_string()),
-        ("DATABASE_URL", server.url("chatcard")),
-        ("REPLICATION_URL", server.url("postgres")),
+        ("DATABASE_URL", as_role("backup", "chatcard")),
+        ("REPLICATION_URL", as_role("replication", "postgres")),
         ("REDIS_URL", redis.url()),
     ] {
         stage.sandbox.set(name, value);
@@ -50,19 +69,26 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     let _made = stage.done(&[&["init"], &recipients[..]].concat());
     stage.sandbox.set("STRONGROOM_PASSPHRASE", "");
     let _in_order = stage.done(&["config", "check"]);
+    let script = script_of_server(&stage.sandbox);
+    let mut settings =
+        OpenOptions::new().append(true).open(server.data_directory().join("postgresql.conf")).unwrap();
+    writeln!(settings, "archive_command = '{script} wal-push %p --source cluster'").unwrap();
+    server.psql("SELECT pg_reload_conf()").unwrap();
 
     // What the timer finds due: all of it at first, and then what has a date; at 4 the restore tests of all.
     stage.at("2026-03-02T02:25:00Z");
-    archive(&stage, &server);
+    archive_all(&server);
     stage.at("2026-03-02T02:35:00Z");
-    let backups = ["database", "cluster", "redis", "redis-aof"].map(|source| format!("backup {source} done"));
+    let backups = ["database", "cluster", "postgresql-conf", "redis", "redis-aof"]
+        .map(|source| format!("backup {source} done"));
     assert_eq!(stage.due("backup"), backups);
     let held = stage.latest("redis");
     let _held = stage.done(&["hold", "add", &held, "--name", "case-7", "--reason", "evidence"]);
     assert_eq!(stage.due("backup"), [""; 0]);
     // The log goes on, and no more than an hour would be lost.
     stage.at("2026-03-02T03:20:00Z");
-    archive(&stage, &server);
+    let _written = server.psql("SELECT pg_create_restore_point('on')").unwrap();
+    archive_all(&server);
     stage.at("2026-03-02T04:00:00Z");
     let report = stage.report();
     let reached = &report.source("cluster")["rpo"];
@@ -73,11 +99,13 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
         [
             "verify database done",
             "verify cluster done",
+            "verify postgresql-conf done",
             "backup redis done",
             "verify redis done",
             "backup redis-aof done",
             "verify redis-aof done",
             "forget - done",
+            "wal-expire - done",
             "prune - done",
             "check - done",
         ]
@@ -90,11 +118,12 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     let failed = stage.sandbox.run(["run", "--due", "--only", "backup", "--json"]).assert_code(1);
     assert_eq!(told(&failed), ["backup database failed", "backup redis done", "backup redis-aof done"]);
     stage.alert().assert_tells("database", "backup-failed");
-    stage.sandbox.set("DATABASE_URL", server.url("chatcard"));
+    stage.sandbox.set("DATABASE_URL", as_role("backup", "chatcard"));
     let _well = stage.done(&["run", "database", "--only", "backup"]);
     stage.alert().assert_is_over("database", "backup-failed");
 
     brings_back(&stage, &server, &redis);
+    to_a_moment(&stage, &server, &script);
 
     // A restore test that finds what no backup notices: nothing is left of a table.
     server.psql_in("chatcard", "DELETE FROM \"Anchor\"").unwrap();
@@ -137,23 +166,39 @@ fn chatcard_is_backed_up_watched_and_brought_back() {
     host.set("STRONGROOM_REPO", format!("s3://{}/strongroom", stage.bucket));
     let _list = host.run(["snapshots", "--latest", "--region", "eu-west-1"]).assert_code(0);
     assert_eq!(host.snapshots(), left);
+    // The configuration of a server, over what its package has made.
+    let root = host.path("root");
+    let there = root.join(configuration.path().strip_prefix("/").unwrap()).join("15/main/pg_hba.conf");
+    std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+    std::fs::write(&there, "of the package\n").unwrap();
+    let over = ["--target", root.to_str().unwrap(), "--overwrite", "always", "--region", "eu-west-1"];
+    let _restored = host.run([&["restore", "latest:postgresql-conf"][..], &over].concat()).assert_code(0);
+    assert_eq!(std::fs::read_to_string(there).unwrap(), "local all all peer\n");
 }
 
-/// As `archive_command` does it, for all segments that are whole.
-fn archive(stage: &Stage, server: &Postgres) {
-    let last = server.psql("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
-    let folder = server.data_directory().join("pg_wal");
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let mut whole: Vec<_> = files.filter(|path| is_segment_up_to(path, &last)).collect();
-    whole.sort();
-    for segment in whole {
-        let _pushed = stage.done(&["wal-push", segment.to_str().unwrap(), "--source", "cluster"]);
-    }
-}
-
-/// Those behind the last are empty ones that wait.
-fn is_segment_up_to(path: &Path, last: &str) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.len() == 24 && name <= last)
+/// The cluster and its log, as its server's user restores and recovers them.
+fn to_a_moment(stage: &Stage, server: &Postgres, script: &str) {
+    let wanted = moment(server);
+    server.psql_in("chatcard", "DELETE FROM \"User\"").unwrap();
+    archive_all(server);
+    let snapshot = format!("latest:cluster@{wanted}");
+    let get = format!("{script} wal-get %f %p --source cluster");
+    // Over the cluster that a package made.
+    let mut recovered = Postgres::start().unwrap().unwrap();
+    let restarted = recovered.restart(|data| {
+        let into = ["--target", data.to_str().unwrap(), "--delta", "--target-time", &wanted];
+        let from = ["--wal-source", "cluster", "--restore-command", &get];
+        let _restored = stage.done(&[&["restore", &snapshot][..], &into, &from].concat());
+        // Its log is not the other's.
+        let mut settings = OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        writeln!(settings, "archive_mode = off").unwrap();
+        give_to_server(data);
+    });
+    restarted.unwrap();
+    wait_until_promoted(&recovered);
+    assert_eq!(counts(&recovered, "chatcard"), ["500", "500", "500"]);
+    let users = "INSERT INTO \"User\" SELECT n, md5(n::text) FROM generate_series(1, 500) AS n";
+    server.psql_in("chatcard", users).unwrap();
 }
 
 /// A table, a database, keys, all keys, files.
@@ -184,11 +229,16 @@ fn brings_back(stage: &Stage, server: &Postgres, redis: &Redis) {
     assert_eq!(empty.ask(&["DBSIZE"]).unwrap(), "111");
     let _all = stage.done(&["restore", "latest:redis", "--to", &empty.url(), "--drop-existing"]);
     assert_eq!(empty.digest().unwrap(), redis.digest().unwrap());
+    // For a server that is stopped, and has `appendonly yes`: it would be empty with a dump.rdb.
+    let files = stage.sandbox.path("redis-stopped");
+    let _files = stage.done(&["restore", "latest:redis", "--target", files.to_str().unwrap(), "--aof"]);
+    let debug = ["--enable-debug-command", "yes"];
+    let started = Redis::start_in(redis.program(), &files.join("appendonlydir"), &debug).unwrap();
+    assert_eq!(started.digest().unwrap(), redis.digest().unwrap());
     // Files of a snapshot that has no entries of their folders: again, over what is there.
     let folder = stage.sandbox.path("redis").display().to_string();
     let _files = stage.done(&["restore", "latest:redis-aof", "--target", &folder]);
     let _again = stage.done(&["restore", "latest:redis-aof", "--target", &folder, "--delta"]);
-    let debug = ["--enable-debug-command", "yes"];
     let restored =
         Redis::start_in(redis.program(), &stage.sandbox.path("redis/appendonlydir"), &debug).unwrap();
     assert_eq!(restored.digest().unwrap(), redis.digest().unwrap());

@@ -1,5 +1,7 @@
 //! PostgreSQL, ClickHouse and Redis; from a `backup-config.json`, with snapshots that are kept for compliance.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use strongroom_tests::sandbox::Sandbox;
 use strongroom_tests::services::azurite::{self, Azurite};
@@ -11,6 +13,7 @@ use strongroom_tests::sinks::HttpSink;
 use crate::stage::{MAIL_PASSWORD, Stage, told};
 
 const REDIS_PASSWORD: &str = "r3dis-secret";
+const PASSPHRASE: &str = "correct horse battery staple";
 
 struct Site {
     postgres: Postgres,
@@ -91,8 +94,9 @@ fn stage(site: &Site, slack: &HttpSink) -> Option<Stage> {
                 &site.database(),
             ),
             (&format!("http://clickhouse-service.{namespace}:8123"), &site.events()),
+            (&format!("http://clickhouse-restore.{namespace}:8123"), &site.events()),
             (&format!("redis://redis-service.{namespace}:6379"), &site.redis.url()),
-            ("smtp://backup-monitor@smtp.company.com:587", "smtp://backup-monitor@{mail}?tls=none"),
+            ("@smtp.company.com:587", "@{mail}?tls=none"),
             ("https://monitoring.company.com/webhook", "{hook}/webhook"),
         ],
     )?;
@@ -118,7 +122,11 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     let Some(site) = Site::start() else { return };
     let slack = HttpSink::start();
     let Some(mut stage) = stage(&site, &slack) else { return };
-    let _made = stage.done(&["init", "--recipient", "aws-kms:alias/comply-ai-backup"]);
+    stage.sandbox.set("STRONGROOM_PASSPHRASE", PASSPHRASE);
+    let key = ["--recipient", "aws-kms:alias/comply-ai-backup"];
+    let _made = stage.done(&[&["init", "--recipient", "passphrase"][..], &key].concat());
+    // From here on the role is what opens it.
+    stage.sandbox.set("STRONGROOM_PASSPHRASE", "");
     let _in_order = stage.done(&["config", "check"]);
 
     // Every day at 2. What is tagged is kept for seven years, what is held until it is let go.
@@ -153,6 +161,7 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     stage.alert().assert_is_over("postgresql", "backup-failed");
     assert!(slack.next().json()["text"].as_str().unwrap().contains("over"));
     let second = site.contents();
+    let of_march = ["postgresql", "clickhouse", "redis"].map(|source| stage.latest(source));
 
     brings_back(&stage, &site, &first, &second);
 
@@ -189,6 +198,7 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
     let imported = stage.done(&["config", "import", "backup-config.json"]);
     let imported = imported.assert_says(["POSTGRESQL_PASSWORD", "REDIS_PASSWORD"]);
     stage.sandbox.write("imported.toml", &imported.stdout);
+    tells_the_same_people(&String::from_utf8(imported.stdout).unwrap());
     let by_imported = ["--config", "imported.toml"];
     let _in_order = stage.done(&[&["config", "check"], &by_imported[..]].concat());
     let ran = stage.done(&[&["run", "--due", "--only", "backup", "--json"], &by_imported[..]].concat());
@@ -198,8 +208,44 @@ fn comply_ai_is_backed_up_watched_and_brought_back() {
         2
     );
     let left = stage.sandbox.snapshots();
-    assert!(left.len() == 5 && kept.iter().all(|id| left.contains(id)) && !left.contains(&old), "{left:?}");
+    // Of the first day what is held or tagged, of each month the newest.
+    assert!(left.len() == 8 && kept.iter().all(|id| left.contains(id)) && !left.contains(&old), "{left:?}");
     stage.sandbox.assert_clean();
+    // Two years on, that is what there is of March.
+    stage.at("2028-04-12T05:05:00Z");
+    stage.assert_kept(&of_march, "monthly");
+    comes_back(&stage, &site);
+}
+
+/// Who is told by what the older configuration becomes is told by the example.
+fn tells_the_same_people(imported: &str) {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/comply-ai/strongroom.toml");
+    let [example, imported]: [toml::Table; 2] =
+        [&std::fs::read_to_string(example).unwrap(), imported].map(|text| text.parse().unwrap());
+    assert_eq!(example["notify"], imported["notify"]);
+}
+
+/// The servers are empty, and the key of KMS is gone.
+fn comes_back(stage: &Stage, site: &Site) {
+    let mut host = stage.sandbox.other_host();
+    host.set("STRONGROOM_CONFIG", "");
+    host.set("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1");
+    host.set("STRONGROOM_PASSPHRASE", PASSPHRASE);
+    let before = site.contents();
+    site.postgres.psql("DROP DATABASE llama_mapper").unwrap();
+    site.postgres.psql("DROP ROLE complyai; CREATE ROLE complyai LOGIN").unwrap();
+    site.clickhouse.run("DROP DATABASE llama_mapper;\n").unwrap();
+    let _empty = site.ask_redis(&["FLUSHALL"]);
+    let restore = |source: &str, to: &str, more: &[&str]| {
+        let words = ["restore", source, "--to", to];
+        let of = ["--repo", "s3://comply-ai-backups/strongroom", "--region", "us-east-1"];
+        let _restored = host.run([&of[..], &words, more].concat()).assert_code(0);
+    };
+    let server = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", site.postgres.port());
+    restore("latest:postgresql", &server, &["--create"]);
+    restore("latest:clickhouse", &site.events(), &[]);
+    restore("latest:redis", &site.redis.url(), &[]);
+    assert_eq!(site.contents(), before);
 }
 
 /// The configuration of `backup-databases.py`, as the runbook has it, for these servers.
@@ -217,7 +263,14 @@ fn older(site: &Site) -> Value {
         },
         "redis": { "host": "127.0.0.1", "port": site.redis.port(), "password": "from_kubernetes_secret" },
         "retention": { "days": 30, "compliance_days": 2555 },
-        "alerts": { "email_recipients": ["admin@company.com"], "enabled": true }
+        "alerts": { "email_recipients": ["admin@company.com"], "enabled": true },
+        "smtp": {
+            "enabled": true, "smtp_server": "smtp.company.com", "smtp_port": 587,
+            "username": "backup-monitor@company.com", "password": "password",
+            "from_email": "backup-monitor@company.com"
+        },
+        "slack": { "enabled": true, "webhook_url": "https://hooks.slack.com/services/..." },
+        "webhook": { "enabled": true, "url": "https://monitoring.company.com/webhook" }
     })
 }
 

@@ -6,11 +6,14 @@ use strongroom_tests::archiving::{moment, service_of_server, wait_until_promoted
 use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::Running;
 use strongroom_tests::served::Served;
+use strongroom_tests::services::minio::Minio;
 use strongroom_tests::services::postgres::Postgres;
 
 use crate::stage::{Report, Stage, told};
 
 const REPOSITORY: &str = "s3://saveit-backups/strongroom";
+/// Of another region; here another bucket of the same service.
+const COPY: &str = "s3://saveit-backups-copy/strongroom";
 const TABLES: [&str; 4] = ["organizations", "users", "sites", "meters"];
 
 /// The platform's database, and what receives its log.
@@ -60,7 +63,9 @@ impl SaveIt {
     fn start() -> Option<Self> {
         let postgres = Postgres::start().unwrap()?;
         let here = format!("host=127.0.0.1 port={} ", postgres.port());
-        let mut stage = Stage::new("save-it", &[("host=postgres ", &here)])?;
+        let copy = ("gs://saveit-backups-copy/strongroom", COPY);
+        let mut stage = Stage::new("save-it", &[("host=postgres ", &here), copy])?;
+        Minio::shared().unwrap()?.client().create_bucket("saveit-backups-copy").unwrap();
         let passphrase = stage.sandbox.write("passphrase", "correct horse battery staple\n");
         for (name, value) in [
             ("STRONGROOM_PG_BIN", postgres.binaries().display().to_string()),
@@ -71,7 +76,9 @@ impl SaveIt {
             stage.sandbox.set(name, value);
         }
         let key = ["--recipient", "aws-kms:alias/save-it-backup"];
-        let _made = stage.done(&[&["init", "--recipient", "passphrase"][..], &key].concat());
+        let init = [&["init", "--recipient", "passphrase"][..], &key].concat();
+        let _made = stage.done(&init);
+        let _made = stage.done(&[&["--repo", COPY], &init[..]].concat());
         // From here on the role is what opens it.
         stage.sandbox.set("STRONGROOM_PASSPHRASE_FILE", "");
         let _in_order = stage.done(&["config", "check"]).assert_prints(["is in order"]);
@@ -151,19 +158,25 @@ impl SaveIt {
             ("backup", json!("cluster")),
             ("verify", json!("database")),
             ("verify", json!("cluster")),
+            ("wal-expire", Value::Null),
             ("prune", Value::Null),
             ("check", Value::Null),
         ] {
             let _done = run(work, source, "done", &Value::Null);
         }
         let forgotten = run("forget", Value::Null, "done", &Value::Null);
+        let copied = run("sync", Value::Null, "done", &Value::Null);
+        stage.at("2026-03-20T02:20:00Z");
+        let _copied = run("sync", Value::Null, "done", &copied);
 
         // Nobody lets it in at three.
         self.of_database("ALTER ROLE saveit NOLOGIN");
         stage.at("2026-03-20T03:00:00Z");
         let failed = run("backup", json!("database"), "failed", &Value::Null);
         assert!(failed["error"].as_str().unwrap().contains("not permitted to log in"), "{failed}");
-        let _told = stage.alert().assert_tells("database", "backup-failed");
+        // Nothing of the log came for an hour, and that is told as well; nothing else is wrong.
+        let _told =
+            stage.alert().assert_tells_only(&[("cluster", "wal-late"), ("database", "backup-failed")]);
         self.of_database("ALTER ROLE saveit LOGIN");
         stage.at("2026-03-20T03:30:00Z");
         let _forgotten = run("forget", Value::Null, "done", &forgotten);
@@ -187,7 +200,7 @@ impl SaveIt {
     fn to_a_moment(&self) {
         let Self { stage, postgres, service, .. } = self;
         stage.at("2026-03-20T04:30:00Z");
-        let lag = ["wal", "list", "--max-lag", "10m"];
+        let lag = ["wal", "list", "--max-lag", "15m"];
         let _late =
             stage.sandbox.run(lag).assert_code(3).assert_says(["nothing was archived for 2 h 30 min"]);
         self.of_database("INSERT INTO meters VALUES (1001, 1, 5)");
@@ -212,7 +225,7 @@ impl SaveIt {
         wait_until_promoted(&beside);
         assert_eq!(beside.text_of("saveit").unwrap(), before);
         self.of_database("INSERT INTO meters VALUES (501, 2, 7)");
-        let _expired = stage.done(&["wal", "expire", "--source", "cluster", "--keep-within", "7d"]);
+        let _expired = stage.done(&["run", "--only", "wal-expire"]);
     }
 
     /// "Restore" and "Parts".
@@ -290,8 +303,9 @@ impl SaveIt {
         let _told = stage.alert().assert_is_over("database", "restore-test-failed");
     }
 
-    /// What is left is the bucket and the passphrase.
+    /// What is left is the bucket and the passphrase; then not even that bucket, but the copy.
     fn disaster(&self) {
+        assert_eq!(told(&self.stage.done(&["run", "--only", "sync", "--json"])), ["sync - done"]);
         let mut host = self.stage.sandbox.other_host();
         for (name, value) in [
             ("STRONGROOM_CONFIG", String::new()),
@@ -301,18 +315,21 @@ impl SaveIt {
             host.set(name, value);
         }
         let before = self.text();
-        for database in ["saveit", "saveit_parts", "saveit_restore"] {
+        for database in ["saveit_parts", "saveit_restore"] {
             self.postgres.psql(&format!("DROP DATABASE {database}")).unwrap();
         }
-        // Roles are the server's, and not the database's.
-        self.postgres.psql("DROP ROLE saveit; CREATE ROLE saveit LOGIN").unwrap();
-        let of_repository =
-            |words: &[&str]| host.run([&["--repo", REPOSITORY], words].concat()).assert_code(0);
-        let _listed = of_repository(&["snapshots", "--latest"]).assert_prints(["database", "cluster"]);
-        let to = self.server("user=postgres dbname=postgres");
-        let restore = ["restore", "latest:database", "--to", &to, "--database", "saveit", "--create"];
-        let _restored = of_repository(&restore);
-        assert_eq!(self.text(), before);
+        for repository in [REPOSITORY, COPY] {
+            // Roles are the server's, and not the database's.
+            self.postgres.psql("DROP DATABASE saveit").unwrap();
+            self.postgres.psql("DROP ROLE saveit; CREATE ROLE saveit LOGIN").unwrap();
+            let of_repository =
+                |words: &[&str]| host.run([&["--repo", repository], words].concat()).assert_code(0);
+            let _listed = of_repository(&["snapshots", "--latest"]).assert_prints(["database", "cluster"]);
+            let to = self.server("user=postgres dbname=postgres");
+            let restore = ["restore", "latest:database", "--to", &to, "--database", "saveit", "--create"];
+            let _restored = of_repository(&restore);
+            assert_eq!(self.text(), before, "{repository}");
+        }
     }
 
     fn report(&self) {

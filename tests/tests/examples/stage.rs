@@ -121,6 +121,17 @@ impl Stage {
         assert!(self.hook.another().is_none());
     }
 
+    /// That the retention keeps these now, and that this is why.
+    #[track_caller]
+    pub(crate) fn assert_kept(&self, snapshots: &[String], reason: &str) {
+        let judged = self.done(&["forget", "--dry-run", "--json"]).json_lines();
+        for id in snapshots {
+            let one = judged.iter().find(|one| one["snapshot"] == id.as_str()).unwrap();
+            let reasons = one["reasons"].to_string();
+            assert!(one["type"] == "keep" && reasons.contains(reason), "{id}: {one}");
+        }
+    }
+
     /// The report, as programs read it: of the 30 days up to now.
     #[track_caller]
     pub(crate) fn report(&self) -> Report {
@@ -145,6 +156,18 @@ impl Alert {
         let finding = findings.iter().find(|one| one["source"] == source && one["kind"] == kind);
         let Some(finding) = finding else { panic!("{source} {kind} is not in {}", self.posted) };
         assert!(self.mailed.contains(finding["what"].as_str().unwrap()), "{}", self.mailed);
+        self
+    }
+
+    /// That these are all: of what is backed up, and what.
+    #[track_caller]
+    pub(crate) fn assert_tells_only(&self, wanted: &[(&str, &str)]) -> &Self {
+        let findings = self.posted["findings"].as_array().unwrap().iter();
+        let mut told: Vec<_> = findings
+            .map(|one| (one["source"].as_str().unwrap_or("-"), one["kind"].as_str().unwrap()))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, wanted, "{}", self.posted);
         self
     }
 

@@ -133,6 +133,10 @@ fn retention_can_be_asked_for_and_not_abused() {
             .with("x-amz-object-lock-retain-until-date", &until.to_string())
     };
     assert_eq!(allowed(Role::Backup, |name| lock(name, 30)), "journal keys packs meta parity index wal");
+    // `object-lock extend` lengthens the locks of all that counts.
+    let extend = |name: &str| Request::new("PUT", &format!("/bucket/backups/{name}?retention"));
+    let counts = "config journal checkpoints keys packs meta parity index wal";
+    assert_eq!(allowed(Role::Prune, extend), counts);
     assert_eq!(allowed(Role::Backup, |name| lock(name, 4000)), "");
     for role in Role::ALL {
         let bypass = Request::new("DELETE", "/bucket/backups/packs/aa/x?versionId=1")
