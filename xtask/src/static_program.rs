@@ -77,5 +77,8 @@ mod tests {
             assert_eq!(segments(&program(2)[..cut]), None, "{cut}");
         }
         assert_eq!(segments(b"#!/bin/sh\n"), None);
+        // This test itself, as it was built.
+        let this = std::env::current_exe().unwrap();
+        assert_eq!(is_dynamic(&this).unwrap(), cfg!(target_env = "gnu"));
     }
 }
