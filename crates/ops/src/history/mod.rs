@@ -251,12 +251,6 @@ impl History {
         self.backups.entry(source.into()).or_default().push(attempt);
     }
 
-    /// Something that began, for tests.
-    #[cfg(test)]
-    pub(crate) fn runs(&mut self, began: Began, since: Timestamp) {
-        self.began(0, since, began);
-    }
-
     /// When it was last begun, of what has ended since; by hand or not, well or not.
     #[must_use]
     pub fn last(&self, work: Work, source: Option<&str>) -> Option<Timestamp> {
@@ -309,6 +303,12 @@ impl History {
     #[must_use]
     pub(crate) fn first_backup(&self) -> Option<Timestamp> {
         self.backups.values().filter_map(|attempts| Some(attempts.first()?.time)).min()
+    }
+
+    /// Something that began, for tests.
+    #[cfg(test)]
+    pub(crate) fn runs(&mut self, began: Began, since: Timestamp) {
+        self.began(0, since, began);
     }
 
     /// Sources that anything is known of.

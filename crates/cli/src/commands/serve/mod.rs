@@ -23,7 +23,7 @@ use strongroom_web::{Listening, Server, ServerOptions};
 
 use self::reader::{Reader, Shared};
 use self::settings::Settings;
-use super::run::{Step, lock_domain, tell};
+use super::run::{Step, tell};
 use crate::arguments::{Global, Serve};
 use crate::context::{Context, host_of_run};
 use crate::exit::Outcome;
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Serve) -> anyhow::Result<Ou
     };
     let wake = reader.start()?;
     let (done, ended) = channel();
-    let domain = if schedules { Some(lock_domain(context)?) } else { None };
+    let domain = if schedules { Some(super::run::lock_domain(context)?) } else { None };
     let scheduler = Scheduler::new(&host_of_run(), domain, settings.parallel);
     let mut serving = Serving {
         context,
