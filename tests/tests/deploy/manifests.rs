@@ -358,6 +358,28 @@ fn notes_name_jobs_that_there_are() {
 }
 
 #[test]
+fn the_restore_of_the_page_is_a_job() {
+    let Some([helm, python]) = tools([HELM, SCHEMAS]) else { return };
+    let page = read("deploy/README.md");
+    let block =
+        page.split("```sh\n").find(|block| block.contains("--show-only templates/restore.yaml")).unwrap();
+    let command = block.split("| kubectl").next().unwrap();
+    let command = command
+        .replace("helm template", &format!("{} template", helm.display()))
+        .replace("--values values.yaml", &format!("--values {CHART}/ci/kms-values.yaml"))
+        .replace("config=strongroom.toml", "config=deploy/kubernetes/base/strongroom.toml");
+    let rendered =
+        run(Command::new("sh").args(["-c", &command]).envs(home_of_helm()).current_dir(at("")), "");
+    let [job] = &documents(&python, &rendered)[..] else { panic!("one Job: {rendered}") };
+    assert!(job["metadata"]["name"].as_str().unwrap().starts_with("backup-strongroom-restore-1"), "{job}");
+    let args = &pod_of(job).unwrap()["containers"][0]["args"];
+    assert!(
+        args[0] == "restore" && args[1] == "latest:coordinator-db" && args[4] == "--drop-existing",
+        "{args}"
+    );
+}
+
+#[test]
 fn wrong_values_are_told() {
     let Some([helm]) = tools([HELM]) else { return };
     let template = |set: &str| {
