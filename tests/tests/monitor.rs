@@ -241,6 +241,9 @@ fn metrics_reach_a_file_and_a_gateway() {
         ("PUT", "/metrics/job/strongroom")
     );
     assert!(pushed.body.contains("backup_success{component=\"shop\"} 1"), "{}", pushed.body);
+    let own = "/metrics/job/strongroom/cluster/eu-1";
+    let _pushed = sandbox.run(["monitor", "--push", &format!("{}{own}", gateway.url())]).assert_code(0);
+    assert_eq!(gateway.next().request.target, own);
 
     // Nothing that was well is said once more when nobody can look.
     let key = sandbox.home().join(".config/strongroom");

@@ -161,12 +161,20 @@ fn a_source_that_is_running_elsewhere_is_left_alone() {
     let _begun = std::fs::read(&wait).unwrap();
     let here = sandbox.run(["run", "slow", "--json"]).assert_code(3);
     assert_eq!(told(&here), ["backup slow skipped"], "{here}");
-    // Another host has another state, and another name: the journal tells it.
+    // Another pod has a state of its own, and the same name: the journal tells it.
+    let domain = sandbox.home().join(".local/state/strongroom/run/domain");
+    let domain = std::fs::read_to_string(domain).unwrap();
     sandbox.set("STRONGROOM_STATE_DIR", sandbox.path("other-state"));
-    sandbox.set("STRONGROOM_HOST", "other");
     let there = sandbox.run(["run", "slow", "documents", "--json"]).assert_code(3);
     assert_eq!(told(&there), ["backup documents done", "backup slow skipped"], "{there}");
-    let _there = there.assert_prints(["it is running already on "]);
+    let _there =
+        there.assert_prints(["it is running already on ", "if it was killed there, it can begin after "]);
+    // One of the same Job is begun only when the other is gone.
+    let quick = slow.replace(&format!("echo > {} && cat {}", wait.display(), go.display()), "echo quick");
+    sandbox.write("strongroom.toml", format!("{text}\n{quick}"));
+    sandbox.set("STRONGROOM_LOCK_DOMAIN", domain);
+    let again = sandbox.run(["run", "slow", "--json"]).assert_code(0);
+    assert_eq!(told(&again), ["backup slow done"], "{again}");
     std::fs::write(&go, "done").unwrap();
     let first = first.wait().assert_code(0);
     assert_eq!(told(&first), ["backup slow done"], "{first}");
@@ -182,6 +190,17 @@ fn what_takes_too_long_is_ended() {
     let ran = sandbox.run(["run", "slow"]).assert_code(1);
     let _ran = ran.assert_prints(["backup of slow failed", "ended after 1 s (timeout)"]);
     assert!(sandbox.snapshots().is_empty());
+    // What is done of the repository has a time of its own: nobody ever writes into this pipe.
+    let key = sandbox.path("key");
+    assert!(std::process::Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let sync = format!(
+        "[sync]\ntimeout = \"1s\"\nto_repo = \"{}\"\nto_passphrase_file = \"{}\"\n",
+        sandbox.repository().display(),
+        key.display()
+    );
+    sandbox.write("strongroom.toml", format!("{text}\n{sync}"));
+    let ran = sandbox.run(["run", "--only", "sync"]).assert_code(1);
+    let _ran = ran.assert_prints(["sync failed", "ended after 1 s (timeout)"]);
 }
 
 #[test]

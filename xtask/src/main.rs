@@ -14,6 +14,7 @@ mod install;
 mod race;
 mod services;
 mod simulate;
+mod static_program;
 mod test;
 mod thrash;
 mod tidy;
@@ -59,6 +60,8 @@ enum Command {
     Vectors(vectors::Arguments),
     /// Write a repository with today's build, to be kept in tests/fixtures
     Fixture(fixture::Arguments),
+    /// Build the static program of the image, look that it is one, and try it
+    Static,
     /// Fuzz the decoders (needs a nightly toolchain)
     Fuzz(fuzz::Arguments),
 }
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::WalRate(arguments) => wal_rate::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),
         Command::Fixture(arguments) => fixture::run(&arguments),
+        Command::Static => static_program::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
     };
     result.unwrap_or_else(|error| {

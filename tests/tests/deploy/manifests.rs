@@ -212,6 +212,8 @@ fn pods_may_do_nothing_that_they_need_not_and_run_commands_that_there_are() {
                 .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
                 .any(|claim| claim.starts_with("data-"));
             assert!(!is_anothers || pod["securityContext"]["fsGroup"].is_null(), "{what}");
+            // What is told to stop may take a minute, for its hooks, and then says how it ended: Kubernetes would wait for half of one.
+            assert!(pod["terminationGracePeriodSeconds"] == 120, "{what}");
             let containers = |of: &str| pod[of].as_array().cloned().unwrap_or_default();
             for container in containers("initContainers").iter().chain(&containers("containers")) {
                 let context = &container["securityContext"];
@@ -266,6 +268,127 @@ pub(super) fn pod_of(object: &Value) -> Option<&Value> {
     }
 }
 
+/// A CronJob of the chart, rendered with these values.
+fn job<'o>(objects: &'o [Value], name: &str) -> &'o Value {
+    let is_it = |object: &&Value| object["kind"] == "CronJob" && object["metadata"]["name"] == name;
+    pod_of(objects.iter().find(is_it).unwrap_or_else(|| panic!("no {name}"))).unwrap()
+}
+
+#[test]
+fn runs_know_what_runs_beside_them_and_the_watch_remembers_what_it_told() {
+    let Some([helm, kustomize, python]) = tools([HELM, KUSTOMIZE, SCHEMAS]) else { return };
+    let state = |pod: &Value| {
+        let volumes = pod["volumes"].as_array().unwrap();
+        volumes.iter().find(|volume| volume["name"] == "state").unwrap().clone()
+    };
+    let domain = |pod: &Value| {
+        let variables = pod["containers"][0]["env"].as_array().unwrap();
+        let is_it = |variable: &&Value| variable["name"] == "STRONGROOM_LOCK_DOMAIN";
+        variables.iter().find(is_it).unwrap()["valueFrom"]["fieldRef"]["fieldPath"].clone()
+    };
+    let of = |rendered: &[Rendered], name: &str| {
+        documents(&python, &rendered.iter().find(|rendered| rendered.name == name).unwrap().yaml)
+    };
+    let claims = |objects: &[Value]| {
+        let claims = objects.iter().filter(|object| object["kind"] == "PersistentVolumeClaim");
+        claims.map(|claim| claim["metadata"]["name"].clone()).collect::<Vec<_>>()
+    };
+    let charts = charts(&helm);
+    let everything = of(charts, &format!("{CHART}/ci/everything-values.yaml"));
+    let kms = of(charts, &format!("{CHART}/ci/kms-values.yaml"));
+    let plain = of(charts, "the chart");
+    let overlays = overlays(&kustomize);
+    let overlay = of(&overlays, "deploy/kubernetes/overlays/everything");
+    let label = "metadata.labels['batch.kubernetes.io/job-name']";
+    for (objects, name, claim) in [
+        (&everything, "backup-vault", Some("backup-vault-monitor")),
+        (&kms, "backup-strongroom", Some("strongroom-state")),
+        (&plain, "backup-strongroom", None),
+        (&overlay, "strongroom", Some("strongroom-monitor")),
+    ] {
+        let (backup, monitor) =
+            (job(objects, &format!("{name}-backup")), job(objects, &format!("{name}-monitor")));
+        assert!(domain(backup) == label && state(backup)["emptyDir"].is_object(), "{name}");
+        let own = state(monitor)["persistentVolumeClaim"]["claimName"].clone();
+        assert_eq!(own.as_str(), claim, "{name}");
+        // One that is named is there already.
+        let made = if claim == Some("strongroom-state") { None } else { claim };
+        assert_eq!(claims(objects), made.into_iter().collect::<Vec<_>>(), "{name}");
+    }
+    assert_eq!(job(&everything, "backup-vault-prune")["serviceAccountName"], "vault-prune");
+    assert_eq!(job(&everything, "backup-vault-backup")["serviceAccountName"], "backup-vault");
+    let restore =
+        everything.iter().find(|object| object["metadata"]["name"] == "backup-vault-restore-drill-2026");
+    assert_eq!(pod_of(restore.unwrap()).unwrap()["serviceAccountName"], "vault-restore");
+}
+
+#[test]
+fn notes_name_jobs_that_there_are() {
+    let Some([helm, python]) = tools([HELM, SCHEMAS]) else { return };
+    // What helm prints after an installation, as an object: that is rendered without a cluster.
+    let chart = tempfile::tempdir().unwrap();
+    let _copied = run(Command::new("cp").arg("-r").arg(at(CHART)).arg(chart.path()), "");
+    let chart = chart.path().join("strongroom");
+    let told = "kind: Notes\ntold: {{ include (print $.Template.BasePath \"/NOTES.txt\") . | quote }}\n";
+    std::fs::write(chart.join("templates/told.yaml"), told).unwrap();
+    let none = ["backup", "check", "monitor", "prune", "verify"].map(|job| format!(",jobs.{job}=null"));
+    let none = format!("config=x{}", none.concat());
+    for (set, values, said) in [
+        ("config=x", None, "A backup now:\n\n  JOB=backup-strongroom-backup "),
+        (
+            "config=x",
+            Some("examples/aitbc/kubernetes/values.yaml"),
+            "A backup now:\n\n  JOB=aitbc-backup-ledger ",
+        ),
+        ("config=x,jobs.backup=null", None, "One of them now:\n\n  JOB=backup-strongroom-check "),
+        (&none[..], None, "nothing runs by itself"),
+        (
+            "config=x,serve.enabled=true,serve.schedule=true,serve.token.secret=s",
+            None,
+            "exec deployment/backup-strongroom-serve -- /usr/local/bin/strongroom run\n",
+        ),
+    ] {
+        let mut template = Command::new(&helm);
+        template.arg("template").arg("backup").arg(&chart).args([
+            "--kube-version",
+            VERSIONS[1],
+            "--set",
+            set,
+        ]);
+        template.args(values.iter().flat_map(|values| ["--values".into(), at(values)])).envs(home_of_helm());
+        let objects = documents(&python, &run(&mut template, ""));
+        let notes =
+            objects.iter().find(|object| object["kind"] == "Notes").unwrap()["told"].as_str().unwrap();
+        assert!(notes.contains(said), "{set}: {notes}");
+        if let Some((_, rest)) = notes.split_once("JOB=") {
+            let _there = job(&objects, rest.split(' ').next().unwrap());
+        }
+        assert_eq!(notes.contains("cronjob/"), notes.contains("JOB="), "{notes}");
+    }
+}
+
+#[test]
+fn the_restore_of_the_page_is_a_job() {
+    let Some([helm, python]) = tools([HELM, SCHEMAS]) else { return };
+    let page = read("deploy/README.md");
+    let block =
+        page.split("```sh\n").find(|block| block.contains("--show-only templates/restore.yaml")).unwrap();
+    let command = block.split("| kubectl").next().unwrap();
+    let command = command
+        .replace("helm template", &format!("{} template", helm.display()))
+        .replace("--values values.yaml", &format!("--values {CHART}/ci/kms-values.yaml"))
+        .replace("config=strongroom.toml", "config=deploy/kubernetes/base/strongroom.toml");
+    let rendered =
+        run(Command::new("sh").args(["-c", &command]).envs(home_of_helm()).current_dir(at("")), "");
+    let [job] = &documents(&python, &rendered)[..] else { panic!("one Job: {rendered}") };
+    assert!(job["metadata"]["name"].as_str().unwrap().starts_with("backup-strongroom-restore-1"), "{job}");
+    let args = &pod_of(job).unwrap()["containers"][0]["args"];
+    assert!(
+        args[0] == "restore" && args[1] == "latest:coordinator-db" && args[4] == "--drop-existing",
+        "{args}"
+    );
+}
+
 #[test]
 fn wrong_values_are_told() {
     let Some([helm]) = tools([HELM]) else { return };
@@ -282,6 +405,7 @@ fn wrong_values_are_told() {
         ("config=", "--set-file config=strongroom.toml"),
         ("config=x,jobs.backup.schedule=hourly", "schedule"),
         ("config=x,cahce.sizeLimit=1Gi", "cahce"),
+        ("config=x,jobs.prune.serviceAccount=pruner", "serviceAccount"),
         ("config=x,serve.enabled=true", "serve.token.secret"),
         ("config=x,serviceMonitor.enabled=true", "serve.enabled"),
         ("config=x,restore.enabled=true", "restore.name"),

@@ -71,6 +71,20 @@ fn every_rule_is_tested() {
 }
 
 #[test]
+fn rules_name_findings_that_there_are() {
+    let (rules, documented) = (read(RULES), read("docs/monitoring.md"));
+    let quoted = rules.split("kind").skip(1).filter_map(|rest| {
+        let rest = rest.strip_prefix("=\"").or_else(|| rest.strip_prefix("!~\""))?;
+        rest.split('"').next()
+    });
+    let kinds: Vec<&str> = quoted.flat_map(|kinds| kinds.split('|')).collect();
+    assert!(kinds.len() > 6, "{kinds:?}");
+    for kind in kinds {
+        assert!(documented.contains(&format!("`{kind}`")), "there is no finding {kind}");
+    }
+}
+
+#[test]
 fn queries_name_metrics_that_there_are() {
     let page = metrics();
     let mut known = BTreeSet::new();

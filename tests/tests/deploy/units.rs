@@ -61,13 +61,26 @@ fn units_run_commands_that_there_are() {
     for name in names() {
         let text = read(format!("{UNITS}/{name}"));
         for line in text.lines().filter_map(|line| line.strip_prefix("ExecStart=")) {
-            let words = line.strip_prefix(PROGRAM).unwrap().replace("%i", "5").replace("%I", "5");
-            commands += 1;
-            let ran = sandbox.run(words.split_whitespace().chain(["--help"]));
-            assert!(ran.status.success(), "{name}: {ran}");
+            let words = line.strip_prefix(PROGRAM).unwrap();
+            // Options that a host adds: as the unit has them, and as the documents say.
+            let (words, more) = words.split_once('$').unwrap_or((words, ""));
+            let after =
+                |what: String, end: char| text.split(&what).nth(1).unwrap().split(end).next().unwrap();
+            let mut options = vec![""];
+            if !more.is_empty() {
+                let said = after(format!("{more}=\""), '"');
+                assert!(read("deploy/README.md").contains(&format!("{more}=\"{said}\"")), "{name}: {said}");
+                options = vec![after(format!("\nEnvironment={more}="), '\n'), said];
+            }
+            for options in options {
+                let words = format!("{words} {options}").replace("%i", "5").replace("%I", "5");
+                commands += 1;
+                let ran = sandbox.run(words.split_whitespace().chain(["--help"]));
+                assert!(ran.status.success(), "{name}: {ran}");
+            }
         }
     }
-    assert!(commands >= 6);
+    assert!(commands >= 8);
 }
 
 #[test]

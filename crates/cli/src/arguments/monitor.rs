@@ -24,7 +24,8 @@ pub(crate) struct Monitor {
     /// Write metrics to a file of the node exporter's textfile collector: FOLDER/strongroom.prom
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(crate) textfile: Option<PathBuf>,
-    /// Push metrics to a Pushgateway: http://HOST:9091
+    /// Push metrics to a Pushgateway: http://HOST:9091; of several clusters each has a group of its own,
+    /// http://HOST:9091/metrics/job/strongroom/cluster/NAME
     #[arg(long, value_name = "URL")]
     pub(crate) push: Option<String>,
 }

@@ -335,10 +335,16 @@ impl Config {
         self.term(source, |terms| terms.schedule.as_ref()).map(schedule::Cron::text)
     }
 
-    /// After how long a backup is ended, and has failed.
+    /// After how long something is ended, and has failed: what its own table says; of a backup, and of a restore test that says nothing
+    /// itself, what is said of the source.
     #[must_use]
-    pub fn timeout(&self, source: &str) -> Option<Duration> {
-        self.term(source, |terms| terms.timeout)
+    pub fn timeout(&self, work: Work, source: Option<&str>) -> Option<Duration> {
+        let of_source = || self.term(source?, |terms| terms.timeout);
+        match work {
+            Work::Backup => of_source(),
+            Work::Verify => self.verify(source?).and_then(Task::timeout).or_else(of_source),
+            work => self.task(work)?.timeout(),
+        }
     }
 
     fn term<'c, T>(&'c self, source: &str, of: impl Fn(&'c Terms) -> Option<T>) -> Option<T> {
@@ -397,6 +403,24 @@ mod tests {
         let next = |source| config.schedule(source).unwrap().next("2026-07-01T01:30:00Z".parse().unwrap());
         assert_eq!(next("ledger"), Some("2026-07-02T00:00:00Z".parse().unwrap()));
         assert_eq!(next("scratch"), Some("2026-07-01T02:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn each_thing_that_is_done_has_a_timeout_of_its_own() {
+        let (config, problems) = parse(
+            "timeout = \"6h\"\n[verify]\ntimeout = \"2h\"\n[check]\ntimeout = \"1d\"\nsample = 10\n[sync]\nto_repo = \"x\"\n\
+             timeout = \"5h\"\n[sources.a]\ntimeout = \"1h\"\n[sources.b.verify]\nevery = \"1d\"\n",
+        );
+        assert_eq!(problems, []);
+        let hours = |work, source| config.timeout(work, source).map(|timeout| timeout.as_secs() / 3600);
+        assert_eq!([hours(Work::Backup, Some("a")), hours(Work::Backup, Some("b"))], [Some(1), Some(6)]);
+        assert_eq!([hours(Work::Verify, Some("a")), hours(Work::Verify, Some("b"))], [Some(2), Some(6)]);
+        assert_eq!([hours(Work::Check, None), hours(Work::Sync, None)], [Some(24), Some(5)]);
+        // A check of all there is may well take longer than any backup.
+        assert_eq!([hours(Work::Prune, None), hours(Work::WalExpire, None)], [None, None]);
+        assert_eq!(config.check.options.len(), 1);
+        let (_, problems) = parse("[prune]\ntimeout = \"3 moons\"");
+        assert_eq!((problems.len(), problems[0].line), (1, 2), "{problems:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Task {
     pub options: Vec<Setting>,
 }
 
-/// When something is due; by neither, only by hand.
+/// When something is due (by neither, only by hand), and how long it may take.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Due {
@@ -30,6 +30,10 @@ pub(super) struct Due {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "super::schema::Span")]
     pub(super) every: Option<Duration>,
+    /// What takes longer is ended, and has failed.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "super::schema::Span")]
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Due {
@@ -42,7 +46,7 @@ impl Due {
 }
 
 impl Task {
-    pub(super) const OWN: [&str; 2] = ["schedule", "every"];
+    pub(super) const OWN: [&str; 3] = ["schedule", "every", "timeout"];
 
     pub(super) fn read(node: Node, problems: &mut Vec<Problem>) -> Self {
         let line = node.line;
@@ -58,5 +62,11 @@ impl Task {
     #[must_use]
     pub fn when(&self, zone: &Zone) -> Option<When> {
         self.due.when(zone)
+    }
+
+    /// After how long it is ended, and has failed.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.due.timeout
     }
 }

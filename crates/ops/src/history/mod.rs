@@ -17,7 +17,7 @@ use crate::Cause;
 use crate::audit::{DRILL, Drill};
 use crate::backup::{FAILED_EVENT, FailedNote};
 use crate::notify::{SENT, Sent};
-use crate::run::{BEGAN, Began, ENDED, Ended, LEASE, RunResult, Work};
+use crate::run::{BEGAN, Began, ENDED, Ended, RunResult, Work};
 
 /// By how much a host's clock may be ahead of the store's before its dates are not believed.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
@@ -37,8 +37,15 @@ pub struct Running {
 
 impl Running {
     fn is_alive(&self, now: Timestamp) -> bool {
-        let lease = SignedDuration::try_from(LEASE).unwrap_or_default();
-        now.duration_since(self.last) < lease
+        now < self.until()
+    }
+
+    /// Until when it counts as running, unless it says once more that it does.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.last
+            .saturating_add(SignedDuration::try_from(self.began.lease()).unwrap_or_default())
+            .unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -179,7 +186,10 @@ impl History {
 
     fn began(&mut self, number: u64, time: Timestamp, began: Began) {
         match self.running.iter_mut().find(|known| known.began.run == began.run) {
-            Some(known) => known.last = time,
+            Some(known) => {
+                known.last = time;
+                known.began.lease_seconds = began.lease_seconds;
+            }
             None => self.running.push(Running { began, number, since: time, last: time }),
         }
     }
@@ -295,17 +305,25 @@ impl History {
         self.backups.values().filter_map(|attempts| Some(attempts.first()?.time)).min()
     }
 
+    /// Something that began, for tests.
+    #[cfg(test)]
+    pub(crate) fn runs(&mut self, began: Began, since: Timestamp) {
+        self.began(0, since, began);
+    }
+
     /// Sources that anything is known of.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.backups.keys().map(String::as_str)
     }
 
-    /// Who does the same at this moment, and came first. What its own host began before and did not end was killed: `own` holds the
-    /// lock of that.
+    /// Who did the same when `own` was noted under this number, and came first: by the store's clock, as of all notes. What began
+    /// before in its own lock domain and did not end was killed: `own` holds the lock of that.
     #[must_use]
-    pub fn running_before(&self, own: &Began, number: u64, now: Timestamp) -> Option<&Running> {
+    pub fn running_before(&self, own: &Began, number: u64) -> Option<&Running> {
+        let now = self.running.iter().find(|known| known.began.run == own.run)?.last;
+        let is_own = |known: &Running| known.began.is_of(&own.host, own.domain.as_deref());
         self.running_of(own.work, own.source.as_deref())
-            .find(|known| known.number < number && known.began.host != own.host && known.is_alive(now))
+            .find(|known| known.number < number && !is_own(known) && known.is_alive(now))
     }
 
     /// Who does it at this moment.
@@ -340,10 +358,18 @@ mod tests {
         }
     }
 
-    /// The first letter is the host.
+    /// All of one host, as pods are: the first letter is the lock domain.
     fn began(run: &str) -> Began {
-        let host = run.chars().take(1).collect();
-        Began { run: run.into(), work: Work::Backup, source: Some("db".into()), host, pid: 1, date: None }
+        Began {
+            run: run.into(),
+            work: Work::Backup,
+            source: Some("db".into()),
+            host: "kubernetes".into(),
+            pid: 1,
+            date: None,
+            domain: Some(run.chars().take(1).collect()),
+            lease_seconds: 600,
+        }
     }
 
     fn ended(run: &str, result: RunResult) -> Ended {
@@ -368,24 +394,31 @@ mod tests {
         history.take(&note(3, 0, began("two, killed").to_note()));
         history.take(&note(4, 0, began("one").to_note()));
         history.take(&note(5, 1, began("two").to_note()));
-        let before = |history: &History, number, minute| {
-            let running = history.running_before(&began("two"), number, at(minute));
-            running.map(|running| running.began.run.clone())
+        // Who runs for somebody who begins at this minute.
+        let before = |history: &History, own: &Began, minute| {
+            let mut history = history.clone();
+            history.take(&note(99, minute, own.to_note()));
+            history.running_before(own, 99).map(|running| running.began.run.clone())
         };
-        // What was killed on the same host hides nobody else.
-        assert_eq!(before(&history, 5, 1).as_deref(), Some("one"));
-        assert_eq!(before(&history, 4, 1), None);
-        let other = Began { work: Work::Verify, ..began("two") };
-        assert!(history.running_before(&other, 9, at(1)).is_none());
-        // It says once more that it goes on.
-        history.take(&note(6, 50, began("one").to_note()));
-        history.take(&note(7, 51, ended("two", RunResult::Skipped).to_note()));
-        assert_eq!(before(&history, 9, 109).as_deref(), Some("one"));
-        assert_eq!(before(&history, 9, 111), None);
+        let own = began("two, again");
+        // What was killed where this begins hides nobody else.
+        assert_eq!(before(&history, &own, 1).as_deref(), Some("one"));
+        assert_eq!(history.running_before(&began("two"), 5).unwrap().began.run, "one");
+        assert!(history.running_before(&began("two"), 4).is_none());
+        assert_eq!(before(&history, &Began { work: Work::Verify, ..own.clone() }, 1), None);
+        // The same domain on another host is a copy of it.
+        let copy = Began { host: "other".into(), ..own.clone() };
+        assert_eq!(before(&history, &copy, 1).as_deref(), Some("two, killed"));
+        // It says once more that it goes on, and for longer.
+        history.take(&note(6, 9, Began { lease_seconds: 1200, ..began("one") }.to_note()));
+        history.take(&note(7, 10, ended("two", RunResult::Skipped).to_note()));
+        assert_eq!(before(&history, &own, 28).as_deref(), Some("one"));
+        assert_eq!(before(&history, &own, 29), None);
+        assert_eq!(history.running(Work::Backup, Some("db"), at(28)).unwrap().until(), at(29));
         assert_eq!(history.last(Work::Backup, Some("db")), None);
-        history.take(&note(8, 112, ended("one", RunResult::Failed).to_note()));
+        history.take(&note(8, 30, ended("one", RunResult::Failed).to_note()));
         assert_eq!(history.last(Work::Backup, Some("db")), Some(at(0)));
-        assert_eq!(before(&history, 9, 60), None);
+        assert_eq!(before(&history, &own, 11), None);
     }
 
     #[test]

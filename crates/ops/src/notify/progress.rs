@@ -170,6 +170,8 @@ mod tests {
             host: "db1".into(),
             pid: 1,
             date: None,
+            domain: None,
+            lease_seconds: 600,
         };
         let backup = began(Work::Backup, Some("database"));
         let line = json!({ "type": "status", "what": "backing up", "bytes": 42_u64 << 30, "stored_bytes": 3_u64 << 30 });

@@ -12,8 +12,10 @@ pub(crate) const BEGAN: &str = "run-began";
 /// The event of its last.
 pub(crate) const ENDED: &str = "run-ended";
 
-/// For how long a run counts as running after its last note: what takes longer leaves another one.
-pub const LEASE: Duration = Duration::from_secs(60 * 60);
+/// For how long a run counts as running after a note of it, at least and at most.
+const LEASES: (Duration, Duration) = (Duration::from_secs(10 * 60), Duration::from_secs(30 * 60));
+/// The same of notes that do not say it: runs left one each half an hour.
+const LEASE_OF_OLD_NOTES: Duration = Duration::from_secs(60 * 60);
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,6 +88,12 @@ pub struct Began {
     /// The date that it is done for, where a schedule asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<Timestamp>,
+    /// Within which bounds a lock keeps a second from beginning: random, made once for a folder of state; `None` in old notes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// For how long after this note it counts as running.
+    #[serde(default = "lease_of_old_notes")]
+    pub lease_seconds: u64,
 }
 
 /// A run ended.
@@ -152,6 +160,26 @@ impl RunResult {
 }
 
 impl Began {
+    /// The lease that a note gives which is left so long after the run began. It grows, so that what takes hours leaves few notes (34
+    /// in six hours), and what was killed soon is not waited for long.
+    #[must_use]
+    pub fn lease_after(elapsed: Duration) -> Duration {
+        (elapsed / 4).clamp(LEASES.0, LEASES.1)
+    }
+
+    /// For how long after this note it counts as running; however much it asks for, not longer than any ever did.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds).min(LEASE_OF_OLD_NOTES)
+    }
+
+    /// Whether it began where a lock of this host and domain would tell that it still runs. Hosts may be copies of each other, and
+    /// pods all have the same name: only both together say it.
+    #[must_use]
+    pub fn is_of(&self, host: &str, domain: Option<&str>) -> bool {
+        domain.is_some() && self.domain.as_deref() == domain && self.host == host
+    }
+
     /// The event and details of the note.
     #[must_use]
     pub fn to_note(&self) -> (&'static str, serde_json::Value) {
@@ -159,10 +187,46 @@ impl Began {
     }
 }
 
+fn lease_of_old_notes() -> u64 {
+    LEASE_OF_OLD_NOTES.as_secs()
+}
+
 impl Ended {
     /// The event and details of the note.
     #[must_use]
     pub fn to_note(&self) -> (&'static str, serde_json::Value) {
         (ENDED, serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_notes_are_read_and_belong_to_no_domain() {
+        let old = r#"{"run":"a","work":"backup","source":"db","host":"kubernetes","pid":1}"#;
+        let old: Began = serde_json::from_str(old).unwrap();
+        assert_eq!(old.lease(), LEASE_OF_OLD_NOTES);
+        assert!(!old.is_of("kubernetes", None) && !old.is_of("kubernetes", Some("")));
+        let new = Began { domain: Some("d".into()), lease_seconds: u64::MAX, ..old };
+        assert!(new.is_of("kubernetes", Some("d")) && !new.is_of("db1", Some("d")));
+        assert!(!new.is_of("kubernetes", Some("e")) && !new.is_of("kubernetes", None));
+        assert_eq!(new.lease(), LEASE_OF_OLD_NOTES);
+        assert_eq!(serde_json::from_value::<Began>(new.to_note().1).unwrap(), new);
+    }
+
+    #[test]
+    fn what_takes_long_leaves_few_notes() {
+        // Each when half of the lease is over.
+        let notes_of = |hours: u64| {
+            let (mut elapsed, mut notes) = (Duration::ZERO, 0);
+            while elapsed < Duration::from_secs(hours * 60 * 60) {
+                elapsed += Began::lease_after(elapsed) / 2;
+                notes += 1;
+            }
+            notes
+        };
+        assert_eq!((notes_of(1), notes_of(6), notes_of(24)), (12, 34, 106));
     }
 }

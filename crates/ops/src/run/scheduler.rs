@@ -43,6 +43,7 @@ impl Due {
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     host: String,
+    domain: Option<String>,
     parallel: usize,
     running: BTreeSet<Job>,
     begun: BTreeMap<Job, Timestamp>,
@@ -50,12 +51,13 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// One that has begun nothing yet, and begins so many runs at once at most.
+    /// One that has begun nothing yet, and begins so many runs at once at most. What was begun on this host in this lock domain and
+    /// runs no more was killed; without a domain nothing is of this process's own.
     #[must_use]
-    pub fn new(host: &str, parallel: usize) -> Self {
+    pub fn new(host: &str, domain: Option<String>, parallel: usize) -> Self {
         let parallel = parallel.max(1);
         let (running, begun, put_off) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { host: host.to_owned(), parallel, running, begun, put_off }
+        Self { host: host.to_owned(), domain, parallel, running, begun, put_off }
     }
 
     /// What is to be begun now, what is due longest first. Of a source one thing at a time, and of the repository; nothing that
@@ -71,7 +73,7 @@ impl Scheduler {
             let Some((date, begins)) = self.next(&job, config, history, now) else { continue };
             let runs_elsewhere = || {
                 let running = history.running(job.work, job.source.as_deref(), now);
-                running.is_some_and(|running| running.began.host != self.host)
+                running.is_some_and(|running| !running.began.is_of(&self.host, self.domain.as_deref()))
             };
             if begins <= now && !runs_elsewhere() {
                 due.push(Due { job, date });
@@ -158,6 +160,7 @@ impl Scheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Began;
 
     fn at(text: &str) -> Timestamp {
         format!("2026-11-22T{text}Z").parse().unwrap()
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn what_is_due_is_begun_once() {
         let config = hourly("");
-        let mut scheduler = Scheduler::new("a", 2);
+        let mut scheduler = Scheduler::new("a", None, 2);
         let never = History::default();
         assert_eq!(scheduler.due(&config, &never, at("01:30:00")), [Due { job: db(), date: None }]);
         scheduler.began(db(), at("01:30:00"));
@@ -214,7 +217,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_has_nothing_done_twice_and_what_was_missed_once() {
         let config = hourly("");
-        let mut scheduler = Scheduler::new("a", 2);
+        let mut scheduler = Scheduler::new("a", None, 2);
         // The store's clock is ten seconds behind.
         scheduler.began(db(), at("02:00:00"));
         scheduler.ended(&db(), &config, at("02:00:05"));
@@ -238,7 +241,7 @@ mod tests {
     #[test]
     fn a_date_that_comes_while_it_runs_is_left_out() {
         let config = hourly("");
-        let mut scheduler = Scheduler::new("a", 2);
+        let mut scheduler = Scheduler::new("a", None, 2);
         let history = done("02:00:01");
         scheduler.began(db(), at("03:00:00"));
         assert_eq!(scheduler.due(&config, &history, at("04:00:00")), []);
@@ -250,12 +253,36 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_in_another_pod_of_the_same_name_is_waited_for_and_what_was_killed_here_is_not() {
+        let config = hourly("");
+        let mut history = done("01:00:01");
+        let began = Began {
+            run: "r".into(),
+            work: Work::Backup,
+            source: Some("db".into()),
+            host: "kubernetes".into(),
+            pid: 1,
+            date: None,
+            domain: Some("a".into()),
+            lease_seconds: 600,
+        };
+        history.runs(began, at("02:00:00"));
+        let due = |domain: &str, time| {
+            let scheduler = Scheduler::new("kubernetes", Some(domain.into()), 2);
+            names(&scheduler.due(&config, &history, at(time)))
+        };
+        assert_eq!(due("b", "02:05:00"), [""; 0]);
+        assert_eq!(due("b", "02:10:00"), ["backup of db"]);
+        assert_eq!(due("a", "02:05:00"), ["backup of db"]);
+    }
+
+    #[test]
     fn jitter_is_the_same_for_a_date_and_differs_between_hosts() {
         let config = hourly("jitter = \"10m\"");
         let history = done("01:00:01");
         let begins = |host: &str, history: &History| {
             let (date, begins) =
-                Scheduler::new(host, 2).next(&db(), &config, history, at("01:30:00")).unwrap();
+                Scheduler::new(host, None, 2).next(&db(), &config, history, at("01:30:00")).unwrap();
             begins.duration_since(date.unwrap())
         };
         let hosts: BTreeSet<_> = (0..20).map(|host| begins(&format!("host{host}"), &history)).collect();
@@ -263,7 +290,7 @@ mod tests {
         assert!(hosts.iter().all(|offset| (0..600).contains(&offset.as_secs())), "{hosts:?}");
         assert_eq!(begins("a", &history), begins("a", &done("01:20:00")));
         assert_ne!(begins("a", &history), begins("a", &done("02:00:00")));
-        let scheduler = Scheduler::new("a", 2);
+        let scheduler = Scheduler::new("a", None, 2);
         let begins = at("02:00:00") + begins("a", &history);
         assert_eq!(scheduler.due(&config, &history, begins - SignedDuration::from_millis(1)), []);
         assert_eq!(scheduler.due(&config, &history, begins).len(), 1);
@@ -279,7 +306,7 @@ mod tests {
             "schedule = \"@hourly\"\n[verify]\nevery = \"1d\"\n[check]\nevery = \"1d\"\n[prune]\nevery = \"1d\"\n\
              [sources.a]\nengine = \"files\"\n[sources.b]\nengine = \"files\"\n[sources.c]\nengine = \"files\"\n",
         );
-        let mut scheduler = Scheduler::new("a", 3);
+        let mut scheduler = Scheduler::new("a", None, 3);
         let never = History::default();
         let now = at("02:00:00");
         assert_eq!(

@@ -31,6 +31,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (printf "%s-config" (include "strongroom.fullname" .)) .Values.existingConfigMap }}
 {{- end }}
 
+{{/* The claim in which `monitor` remembers what it told; nothing where there is none. */}}
+{{- define "strongroom.monitorState" -}}
+{{- with .Values.monitor.state }}
+{{- if .existingClaim }}{{ .existingClaim }}
+{{- else if .enabled }}{{ include "strongroom.fullname" $ }}-monitor
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "strongroom.image" -}}
 {{- if .digest }}{{ .repository }}@{{ .digest }}
 {{- else }}{{ .repository }}:{{ .tag }}

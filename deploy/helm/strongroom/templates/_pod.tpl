@@ -1,10 +1,16 @@
-{{/* A pod's specification. root: the context; job: what this pod says for itself; args; first: what is run before that. */}}
+{{/*
+A pod's specification. root: the context; job: what this pod says for itself; args; first: what is run before that; state: a claim of
+what outlives the pod.
+*/}}
 {{- define "strongroom.pod" -}}
 {{- $values := .root.Values -}}
-serviceAccountName: {{ include "strongroom.serviceAccount" .root }}
+serviceAccountName: {{ .job.serviceAccountName | default (include "strongroom.serviceAccount" .root) }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 restartPolicy: {{ .restartPolicy | default "Never" }}
+# What runs is told to stop, has a minute for its hooks (the node that `pre` stopped is started again), and says in the journal how it
+# ended.
+terminationGracePeriodSeconds: 120
 {{- with $values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -51,7 +57,11 @@ volumes:
     emptyDir: {sizeLimit: {{ $values.scratch.sizeLimit }}}
     {{- end }}
   - name: state
+    {{- if .state }}
+    persistentVolumeClaim: {claimName: {{ .state }}}
+    {{- else }}
     emptyDir: {sizeLimit: 1Gi}
+    {{- end }}
   - name: tmp
     emptyDir: {sizeLimit: 1Gi}
   {{- range $name, $of := dict "passphrase" $values.repository.passphrase "key-file" $values.repository.keyFile }}

@@ -2,6 +2,7 @@
 //! along.
 
 mod child;
+mod lock;
 mod progress;
 mod step;
 
@@ -12,6 +13,7 @@ use strongroom_ops::run::{Chosen, Ended, Plan, RunResult, Work};
 use strongroom_repository::monitor::Monitor as _;
 
 pub(crate) use self::child::kill_all as kill_children;
+pub(super) use self::lock::domain as lock_domain;
 pub(super) use self::step::Step;
 use crate::arguments::Run;
 use crate::configured;

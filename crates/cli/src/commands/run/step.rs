@@ -1,20 +1,18 @@
 //! One command of a run: begun and ended by a note in the journal, so that it is done once and all know of it.
 
-use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
 use strongroom_keys::random::{OsRandom, Random as _};
 use strongroom_ops::Cause;
 use strongroom_ops::config::{Config, Task, Text, Variable};
 use strongroom_ops::history::History;
-use strongroom_ops::run::{Began, Due, Ended, Job, LEASE, RunResult, Work};
+use strongroom_ops::run::{Began, Due, Ended, Job, RunResult, Work};
 use strongroom_repository::Repository;
 
 use super::child::{self, Said};
+use super::lock;
 use super::progress::Teller;
 use crate::audit;
 use crate::configured::{self, Words};
@@ -59,17 +57,20 @@ impl Step<'_, '_> {
         };
         let mut teller = Teller::new(self, &began, history, since)?;
         // Held until it has ended.
-        let _lock = match self.lock() {
-            Ok(Some(lock)) => lock,
-            Ok(None) => {
+        let locked = lock::take(self.context, self.work, self.source)
+            .and_then(|lock| Ok((lock, lock::domain(self.context)?)));
+        let (_lock, domain) = match locked {
+            Ok((Some(lock), domain)) => (lock, domain),
+            Ok((None, _)) => {
                 let why = "it is running already on this host".into();
                 return Ok(ended(RunResult::Skipped, Some(why)));
             }
             Err(error) => return Ok(ended(RunResult::Failed, Some(format!("{error:#}")))),
         };
-        let end = match self.running_before(repository, history, &began) {
+        let noted = Began { domain: Some(domain), ..began.clone() };
+        let end = match self.running_before(repository, history, &noted) {
             Ok(None) => match self.words() {
-                Ok(words) => self.go(repository, &began, words, &mut teller, ended),
+                Ok(words) => self.go(repository, &noted, words, &mut teller, ended),
                 Err(why) => ended(RunResult::Failed, Some(why)),
             },
             Ok(Some(who)) => ended(RunResult::Skipped, Some(who)),
@@ -92,6 +93,8 @@ impl Step<'_, '_> {
             host: host_of_run(),
             pid: std::process::id(),
             date: self.due.and_then(|due| due.date),
+            domain: None,
+            lease_seconds: Began::lease_after(Duration::ZERO).as_secs(),
         })
     }
 
@@ -100,20 +103,6 @@ impl Step<'_, '_> {
         let did_run = matches!(end.result, RunResult::Done | RunResult::Partly | RunResult::Failed);
         let job = Job { work: self.work, source: self.source.map(str::to_owned) };
         job.left_out(self.config, begun, clock::now()).filter(|_| did_run)
-    }
-
-    /// A file of this host's, locked while this runs: a lock ends with its process, a note does not. `None` where another has it.
-    fn lock(&self) -> anyhow::Result<Option<File>> {
-        let folder = self.context.state_folder()?.join("run");
-        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        let of = format!("{} {} {}", self.context.url()?, self.work.name(), self.source.unwrap_or_default());
-        let path = folder.join(&blake3::hash(of.as_bytes()).to_hex()[..32]);
-        let lock = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(lock)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
-        }
     }
 
     /// Says in the journal that it begins; gives who does the same elsewhere, and came first.
@@ -130,9 +119,9 @@ impl Step<'_, '_> {
         if self.due.is_some_and(|due| due.is_done(history)) {
             return Ok(Some("it was done elsewhere meanwhile".into()));
         }
-        let running = history.running_before(own, number, clock::now());
-        Ok(running.map(|running| {
-            format!("it is running already on {}, since {}", running.began.host, running.since)
+        Ok(history.running_before(own, number).map(|running| {
+            let (host, since, until) = (&running.began.host, running.since, running.until());
+            format!("it is running already on {host}, since {since}; if it was killed there, it can begin after {until}")
         }))
     }
 
@@ -149,13 +138,16 @@ impl Step<'_, '_> {
             words.arguments.push("--progress=always".into());
         }
         let (arguments, variables) = words.into_arguments();
-        let timeout = self.source.and_then(|source| self.config.timeout(source));
-        let mut last = Instant::now();
+        let timeout = self.config.timeout(self.work, self.source);
+        let since = Instant::now();
+        let (mut last, mut lease) = (since, began.lease());
         let goes_on = |figures| {
             teller.look(figures);
-            if last.elapsed() > LEASE / 2 {
+            if last.elapsed() > lease / 2 {
                 last = Instant::now();
-                let (event, detail) = began.to_note();
+                lease = Began::lease_after(since.elapsed());
+                let again = Began { lease_seconds: lease.as_secs(), ..began.clone() };
+                let (event, detail) = again.to_note();
                 self.context.note(repository, event, None, &detail);
             }
         };

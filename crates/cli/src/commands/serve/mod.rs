@@ -59,7 +59,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Serve) -> anyhow::Result<Ou
     };
     let wake = reader.start()?;
     let (done, ended) = channel();
-    let scheduler = Scheduler::new(&host_of_run(), settings.parallel);
+    let domain = if schedules { Some(super::run::lock_domain(context)?) } else { None };
+    let scheduler = Scheduler::new(&host_of_run(), domain, settings.parallel);
     let mut serving = Serving {
         context,
         arguments,

@@ -151,7 +151,7 @@ impl Reader {
 
 /// What is done next, by the journal alone.
 fn next(config: &Config, history: &History, now: Timestamp) -> Vec<(Job, Timestamp)> {
-    let scheduler = Scheduler::new(&host_of_run(), 1);
+    let scheduler = Scheduler::new(&host_of_run(), None, 1);
     let of = |job: Job| scheduler.next(&job, config, history, now).map(|(_, at)| (job, at));
     let mut next: Vec<_> = Job::all(config).into_iter().filter_map(of).collect();
     next.sort_by_key(|(_, at)| *at);
