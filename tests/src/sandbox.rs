@@ -6,7 +6,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails here")]
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
@@ -247,7 +247,7 @@ pub fn start(command: &mut Command) -> Running {
     let what = words(command);
     let mut child = command.spawn().expect("cannot start the binary");
     let input = child.stdin.take();
-    Running { what, child, input }
+    Running { what, child, input, said: Vec::new() }
 }
 
 fn words(command: &Command) -> String {
@@ -260,6 +260,8 @@ pub struct Running {
     what: String,
     child: Child,
     input: Option<ChildStdin>,
+    /// What was read of its standard error.
+    said: Vec<u8>,
 }
 
 impl Running {
@@ -280,6 +282,16 @@ impl Running {
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("cannot send a signal");
+    }
+
+    /// Waits until it has said this, or is gone.
+    #[track_caller]
+    pub fn wait_until_it_says(&mut self, what: &str) {
+        let stderr = self.child.stderr.as_mut().expect("standard error is taken already");
+        let mut byte = [0];
+        while !self.said.ends_with(what.as_bytes()) && stderr.read(&mut byte).expect("cannot hear it") > 0 {
+            self.said.extend_from_slice(&byte);
+        }
     }
 
     /// Ends it as a crash does.
@@ -312,8 +324,9 @@ impl Running {
     pub fn wait(mut self) -> Ran {
         // `wait_with_output` would close it.
         let held = self.input.take();
-        let output = self.child.wait_with_output().expect("cannot wait for the binary");
+        let mut output = self.child.wait_with_output().expect("cannot wait for the binary");
         drop(held);
+        output.stderr.splice(..0, self.said);
         Ran::new(self.what, output)
     }
 }

@@ -9,7 +9,7 @@ const SHOP: &str = "
 CREATE DATABASE shop;
 CREATE TABLE shop.orders (day Date, id UInt64, name String, amount Nullable(Int32), tags Array(String), state Enum8('open' = 1, 'paid, \\'all\\'' = 2),
     price Decimal(18, 2), raw FixedString(3), pair Tuple(UInt8, Nullable(String)), maybe Array(Nullable(Int16)), key UUID,
-    twice UInt64 MATERIALIZED id * 2, thrice UInt64 ALIAS id * 3, kind String DEFAULT concat('k', name))
+    twice UInt64 MATERIALIZED id * 2, drawn UInt64 MATERIALIZED rand64(), thrice UInt64 ALIAS id * 3, kind String DEFAULT concat('k', name))
     ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, id);
 INSERT INTO shop.orders SELECT toDate('2024-01-15') + number % 60, number, concat('Customer\\t', toString(number)), if(number % 3 = 0, NULL, number),
     if(number % 5 = 0, emptyArrayString(), [toString(number), 'a']), if(number % 2 = 0, 'open', 'paid, \\'all\\''), toDecimal64(number, 2) / 4, 'abc',
@@ -77,12 +77,16 @@ fn comes_back_as_it_was(version: Version) {
     let sandbox = Sandbox::new();
     let url = server.url().unwrap();
     let first = sandbox.backup(["clickhouse", "--url", &url]);
-    let before = server.text_of("shop").unwrap();
+    // What was worked out when it was inserted, and is not shown by itself.
+    let drawn_in = |server: &ClickHouse, database: &str| {
+        server.query(&format!("SELECT sum(twice), sum(drawn) FROM {database}.orders")).unwrap()
+    };
+    let before = (server.text_of("shop").unwrap(), drawn_in(&server, "shop"));
     server
         .query("INSERT INTO shop.orders (day, id, name) SELECT toDate('2024-02-20'), number * 11, 'new' FROM system.numbers LIMIT 600")
         .unwrap();
     let second = sandbox.backup(["clickhouse", "--url", &url]);
-    let after = server.text_of("shop").unwrap();
+    let after = (server.text_of("shop").unwrap(), drawn_in(&server, "shop"));
     assert!(before != after);
 
     // An entry a partition, and what is known of each.
@@ -101,11 +105,12 @@ fn comes_back_as_it_was(version: Version) {
     let partitions = orders["partitions"].as_array().unwrap();
     assert!(partitions.len() == 3 && partitions.iter().all(|one| one["fingerprint"].is_string()), "{orders}");
 
-    for (day, text) in [(&first, &before), (&second, &after)] {
+    for (day, (text, drawn)) in [(&first, &before), (&second, &after)] {
         let (id, into) = (id_of(day), format!("restored_{}", &id_of(day)[..6]));
         let said = sandbox.run(["restore", &id, "--to", &url, "--into", &into]).assert_code(0);
         let _said = said.assert_prints(["tables and views"]);
         assert_same(&server.text_of(&into).unwrap(), text);
+        assert_eq!(drawn_in(&server, &into), *drawn);
         server.query(&format!("DROP DATABASE {into}")).unwrap();
     }
     // Over what is there, by its own name.
@@ -114,10 +119,10 @@ fn comes_back_as_it_was(version: Version) {
         "nothing was changed",
         "--drop-existing",
     ]);
-    assert_same(&server.text_of("shop").unwrap(), &after);
+    assert_same(&server.text_of("shop").unwrap(), &after.0);
     let restored = sandbox.run(["restore", &id_of(&first), "--to", &url, "--drop-existing"]);
     let _restored = restored.assert_code(0);
-    assert_same(&server.text_of("shop").unwrap(), &before);
+    assert_same(&server.text_of("shop").unwrap(), &before.0);
 
     // The next server start changes nothing, and so nothing is read.
     let third = sandbox.backup(["clickhouse", "--url", &url]);
@@ -255,4 +260,39 @@ fn what_was_merged_gives_the_same_bytes() {
         assert_eq!(apart["bytes"], merged["bytes"], "{version:?}");
         assert_eq!(merged["new_bytes"], 0, "{version:?} {merged}");
     }
+}
+
+#[test]
+fn what_a_server_does_by_itself_changes_nothing_of_what_is_restored() {
+    let Some(server) = ClickHouse::start(Version::Current).unwrap() else { return };
+    server
+        .run(
+            "
+CREATE DATABASE old;
+CREATE TABLE old.events (day Date, id UInt64) ENGINE = MergeTree ORDER BY id TTL day + INTERVAL 1 DAY;
+SYSTEM STOP MERGES old.events;
+INSERT INTO old.events SELECT toDate('2020-01-01'), number FROM numbers(1000);
+CREATE MATERIALIZED VIEW old.hourly REFRESH EVERY 1 HOUR ENGINE = MergeTree ORDER BY n EMPTY AS SELECT count() AS n FROM old.events;
+SYSTEM REFRESH VIEW old.hourly;
+SYSTEM WAIT VIEW old.hourly;
+SYSTEM STOP VIEW old.hourly;
+INSERT INTO old.events SELECT toDate('2020-01-01'), number FROM numbers(1000);
+CREATE TABLE old.`.tmp.inner_id.x` (n UInt64) ENGINE = MergeTree ORDER BY n;
+",
+        )
+        .unwrap();
+    let sandbox = Sandbox::new();
+    let url = server.url().unwrap();
+    let id = id_of(&sandbox.backup(["clickhouse", "--url", &url]));
+    let listed = sandbox.run(["ls", &id]).assert_code(0).text();
+    assert!(listed.contains("old/hourly/") && !listed.contains(".tmp"), "{listed}");
+    let restored = sandbox.run(["restore", &id, "--to", &url, "--into", "again"]).assert_code(0);
+    let _told = restored.assert_says(["again.events has a TTL", "SYSTEM START TTL MERGES `again`.`events`"]);
+    server.query("OPTIMIZE TABLE again.events FINAL").unwrap();
+    assert_eq!(server.query("SELECT count() FROM again.events").unwrap(), "2000\n");
+    // As it was when its time came the last time.
+    assert_eq!(server.query("SELECT n FROM again.hourly").unwrap(), "1000\n");
+    let shown = server.query("SELECT status FROM system.view_refreshes WHERE database = 'again'").unwrap();
+    assert_eq!(shown, "Scheduled\n");
+    let _tested = sandbox.run(["verify", &id, "--scratch-url", &url]).assert_code(0);
 }

@@ -3,8 +3,10 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex};
 
+use rustix::process::Signal;
 use strongroom_tests::http::percent_encoded;
 use strongroom_tests::http::server::{Exchange, Next, Server};
 use strongroom_tests::http::tls::TlsServer;
@@ -172,6 +174,194 @@ fn merges_and_inserts_go_on_meanwhile() {
         assert_eq!(count("again.orders"), count("shop.orders"));
         let tested = sandbox.run(["verify", &id, "--scratch-url", &to]).assert_code(0);
         let _tested = tested.assert_prints(["as it was"]);
+    }
+}
+
+/// Has the count of a table be done before its rows are read, and something happen in between.
+#[derive(Default)]
+struct Between {
+    is_counted: Mutex<bool>,
+    counted: Condvar,
+}
+
+impl Between {
+    /// Passes on what is asked of `table`; `act` happens before its rows are read.
+    fn pass(&self, exchange: &mut Exchange<'_>, asked: &str, act: impl FnOnce()) -> io::Result<Next> {
+        if asked.contains("count() AS rows") {
+            let passed = exchange.forward();
+            *self.is_counted.lock().unwrap() = true;
+            self.counted.notify_all();
+            return passed;
+        }
+        let is_counted = self.is_counted.lock().unwrap();
+        let mut is_counted = self.counted.wait_while(is_counted, |is_counted| !*is_counted).unwrap();
+        // The next time it is counted again.
+        *is_counted = false;
+        drop(is_counted);
+        act();
+        exchange.forward()
+    }
+}
+
+#[test]
+fn what_changes_while_it_is_read_is_whole_or_said_not_to_be() {
+    for server in &each() {
+        let sandbox = Sandbox::new();
+        server.query("SYSTEM STOP MERGES").unwrap();
+        // The rows of this cannot be followed: what is counted says nothing of what is sent.
+        server
+            .query("CREATE TABLE shop.states (id UInt64, users AggregateFunction(uniq, UInt64)) ENGINE = MergeTree ORDER BY id")
+            .unwrap();
+        for rows in [1000, 500] {
+            server.query(&format!("INSERT INTO shop.states SELECT number % 100 AS id, uniqState(number) FROM (SELECT number FROM system.numbers LIMIT {rows}) GROUP BY id")).unwrap();
+        }
+        let (address, states, times) = (server.address().unwrap(), Between::default(), AtomicU32::new(0));
+        let (_proxy, url) =
+            before(server, move |exchange, asked| match asked.contains("`states` WHERE _part IN") {
+                true => states.pass(exchange, asked, || {
+                    if times.fetch_add(1, Ordering::SeqCst) == 0 {
+                        run(address, "SYSTEM START MERGES");
+                        run(address, "OPTIMIZE TABLE shop.states FINAL");
+                    }
+                }),
+                false => exchange.forward(),
+            });
+        let id = id_of(&sandbox.backup(["clickhouse", "--url", &url]));
+        let to = server.url().unwrap();
+        let _restored = sandbox.run(["restore", &id, "--to", &to, "--into", "again"]).assert_code(0);
+        let sum = |database: &str| {
+            server.query(&format!("SELECT count(), uniqMerge(users) FROM {database}.states")).unwrap()
+        };
+        assert_eq!((&*sum("again"), &*sum("shop")), ("200\t1000\n", "200\t1000\n"));
+        // A table without parts, into which somebody inserts whenever it was counted.
+        let remembered = Between::default();
+        let (_proxy, url) =
+            before(server, move |exchange, asked| match asked.contains("FROM `shop`.`remembered`") {
+                true => remembered
+                    .pass(exchange, asked, || run(address, "INSERT INTO shop.remembered VALUES (1)")),
+                false => exchange.forward(),
+            });
+        let changing = sandbox.run(["backup", "clickhouse", "--url", &url]).assert_code(3);
+        let _told = changing.assert_says(["shop.remembered changes all the time"]);
+        assert_eq!(sandbox.snapshots().len(), 2);
+    }
+}
+
+#[test]
+fn what_is_hidden_or_left_out_is_told() {
+    for server in &each() {
+        let sandbox = Sandbox::new();
+        server.query("CREATE TABLE shop.seen (id UInt64) ENGINE = Set").unwrap();
+        server.query("CREATE TABLE shop.file (id UInt64) ENGINE = File(TabSeparated)").unwrap();
+        // A replica that is behind: what the server answers is changed on its way.
+        let (_proxy, url) = before(server, |exchange, asked| {
+            let mut answer = match asked {
+                asked if asked.contains("create_table_query") || asked.contains("FROM system.replicas") => {
+                    exchange.fetch()?
+                }
+                _ => return exchange.forward(),
+            };
+            assert_eq!(answer.head.status, 200, "{asked}: {}", answer.text());
+            answer.body = match asked.contains("create_table_query") {
+                true => answer
+                    .text()
+                    .replace(r#""engine":"MergeTree""#, r#""engine":"ReplicatedMergeTree""#)
+                    .into(),
+                false => {
+                    br#"{"database":"shop","table":"orders","is_readonly":0,"delay_seconds":7,"inserts":2}"#
+                        .to_vec()
+                }
+            };
+            exchange.answer(&answer)
+        });
+        let _named = sandbox.run(["backup", "clickhouse", "--url", &url]).assert_code(0).assert_says([
+            "the rows of shop.seen (Set) are not backed up",
+            "the rows of shop.file (File) are not backed up",
+            "shop.orders is backed up as this replica has it, which has 2 inserts of others still to fetch, is 7 seconds behind",
+        ]);
+        // Rows that are marked as deleted are no rows any more; rows that a policy hides are.
+        let is_current = server.version() == Version::Current;
+        if is_current {
+            server.query("DELETE FROM shop.orders WHERE id = 5").unwrap();
+            let _deleted = sandbox.backup(["clickhouse", "--url", &server.url().unwrap()]);
+        }
+        let (_proxy, url) = before(server, move |exchange, asked| {
+            if asked.contains("`orders` WHERE _part IN") {
+                assert_eq!(exchange.request.parameter("final").as_deref(), is_current.then_some("0"));
+                let query = asked.replace("WHERE _part IN", "WHERE id != 50 AND _part IN");
+                exchange.replace_body(query.into_bytes());
+            }
+            exchange.forward()
+        });
+        let hidden = sandbox.run(["backup", "clickhouse", "--url", &url, "--force"]).assert_code(1);
+        let _told = hidden.assert_says([
+            "rows of partition 20240",
+            "of shop.orders",
+            "a row policy",
+            "no snapshot was made",
+        ]);
+        if is_current {
+            what_makes_a_database_is_told_by_the_server(server, &sandbox);
+        }
+    }
+}
+
+/// It is not guessed.
+fn what_makes_a_database_is_told_by_the_server(server: &ClickHouse, sandbox: &Sandbox) {
+    let answering = |status: u16, body: &'static str| {
+        before(server, move |exchange, asked| match asked.starts_with("SHOW CREATE DATABASE `shop`") {
+            true => {
+                let mut answer = exchange.fetch()?;
+                answer.head.status = status;
+                answer.body = body.into();
+                exchange.answer(&answer)
+            }
+            false => exchange.forward(),
+        })
+    };
+    let (_proxy, url) = answering(500, "Code: 497. DB::Exception: not enough privileges");
+    let refused = sandbox.run(["backup", "clickhouse", "--url", &url]).assert_code(1);
+    let _told = refused.assert_says(["what makes database shop", "Code: 497", "no snapshot was made"]);
+    let (_proxy, url) =
+        answering(200, r#"{"statement":"CREATE DATABASE shop ENGINE = MySQL('h', 'd', 'u', '[HIDDEN]')"}"#);
+    let hidden = sandbox.run(["backup", "clickhouse", "--url", &url]).assert_code(0);
+    let _told = hidden.assert_says(["hides a secret in what makes database shop"]);
+}
+
+#[test]
+fn a_restore_that_is_interrupted_says_that_it_is_partial() {
+    let Some(server) = ClickHouse::start(Version::Old).unwrap() else { return };
+    server.run(SHOP).unwrap();
+    let sandbox = Sandbox::new();
+    let id = id_of(&sandbox.backup(["clickhouse", "--url", &server.url().unwrap()]));
+    // The server breaks off, or says nothing any more: then the run ends all the same, and says what there is.
+    for is_stuck in [false, true] {
+        let ((come, came), (go_on, goes_on)) = (channel(), channel());
+        let (inserts, ends) = (AtomicU32::new(0), Mutex::new((come, goes_on)));
+        let (_proxy, url) = before(&server, move |exchange, asked| {
+            if asked.starts_with("INSERT") && inserts.fetch_add(1, Ordering::SeqCst) == 1 {
+                let ends = ends.lock().unwrap();
+                ends.0.send(()).unwrap();
+                let _until_then: Result<(), _> = ends.1.recv();
+                return Ok(Next::Reset);
+            }
+            exchange.forward()
+        });
+        let into = if is_stuck { "stuck" } else { "partly" };
+        let mut running = sandbox.start(["restore", &id, "--to", &url, "--into", into]);
+        came.recv().unwrap();
+        running.signal(Signal::INT);
+        running.wait_until_it_says("interrupted, stopping");
+        if !is_stuck {
+            go_on.send(()).unwrap();
+        }
+        let ran = running.wait();
+        drop(go_on);
+        let mut ran = ran.assert_code(130).assert_says(["--drop-existing"]);
+        if !is_stuck {
+            ran = ran.assert_says(["the restore stopped at partly.orders; 1 of 3 partitions"]);
+        }
+        assert!(!ran.stderr.contains("nothing was committed"), "{ran}");
     }
 }
 

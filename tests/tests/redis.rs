@@ -220,6 +220,10 @@ fn large_values_are_sorted_outside_of_memory() {
     let second = backup(&sandbox, &restarted);
     assert_eq!(second["new_bytes"], 0, "{second}");
     let target = empty_of(&server);
-    let _restored = sandbox.run(["restore", &id_of(&first), "--to", &target.url()]).assert_code(0);
+    let restore = ["restore", &id_of(&first), "--to", &target.url(), "--drop-existing"].map(str::to_owned);
+    let nowhere = ["--scratch-dir", "/nonexistent"].map(str::to_owned);
+    let _nowhere =
+        sandbox.run([&restore[..], &nowhere].concat()).assert_code(1).assert_says(["/nonexistent"]);
+    let _restored = sandbox.run(restore).assert_code(0);
     assert_eq!(target.digest().unwrap(), server.digest().unwrap());
 }

@@ -39,6 +39,13 @@ fn all_masters_of_a_cluster_are_one_snapshot_and_come_back_to_theirs() {
         .run(["restore", &id, "--to", &nodes[1].url(), "--include", "{t7}*", "--drop-existing"])
         .assert_code(0)
         .assert_prints(["300 keys"]);
+    // One master was emptied, and the other refuses it.
+    nodes[1].ask(&["ACL", "SETUSER", "default", "-flushdb"]).unwrap();
+    let torn = sandbox.run(["restore", &id, "--to", &nodes[0].url(), "--drop-existing"]).assert_code(1);
+    let _told = torn.assert_says(["NOPERM", "0 keys were written", "PARTIAL"]);
+    nodes[0].ask(&["ACL", "SETUSER", "default", "-flushdb"]).unwrap();
+    let refused = sandbox.run(["restore", &id, "--to", &nodes[0].url(), "--drop-existing"]).assert_code(1);
+    assert!(!refused.stderr.contains("PARTIAL"), "{refused}");
     // It fits a server that is alone as well, which is how it is tested.
     let mut alone = sandbox.command(["verify", &id]);
     alone.env("STRONGROOM_REDIS_BIN", nodes[0].binaries());
@@ -65,6 +72,10 @@ fn sentinels_say_who_is_the_master() {
         assert_eq!(server.ask(&["GET", "a"]).unwrap(), "1");
         let unknown = sandbox.run(["backup", "redis", "--url", &url("other")]).assert_code(1);
         let _told = unknown.assert_says(["the master `other`", "does not know it"]);
+        // One that is none any more, which the sentinel has not heard.
+        server.ask(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+        let past = sandbox.run(["backup", "redis", "--url", &url("main")]).assert_code(1);
+        let _told = past.assert_says(["which is a replica now", "no snapshot was made"]);
     }
 }
 

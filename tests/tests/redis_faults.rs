@@ -2,10 +2,14 @@
 //! what was restored into is untouched, or said to be partial.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of};
 use strongroom_tests::services::redis::{FakeRedis, Redis, programs};
 
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
 const INFO: &str = "redis_version:7.0.0\r\nredis_mode:standalone\r\nrole:master\r\nloading:0\r\n";
 
 fn fill(server: &Redis) {
@@ -114,6 +118,18 @@ fn a_dump_that_is_wrong_or_breaks_off_makes_no_snapshot() {
     let loading = FakeRedis::start(&INFO.replace("loading:0", "loading:1"), Vec::new()).unwrap();
     let _loading = fails(&sandbox, &loading.url(), &[]).assert_says(["loading a dump"]);
 
+    // The only master of a cluster, from which slots begin to move, or have moved, while it is read.
+    let cluster = INFO.replace("standalone", "cluster");
+    let moving = |before: &str, after: &str| {
+        let dump = [format!("+FULLRESYNC x 0\r\n\n${}\r\n", dump.len()).as_bytes(), &dump[..]].concat();
+        FakeRedis::start_cluster(&cluster, dump, before, after).unwrap()
+    };
+    let _still = Sandbox::new().backup(["redis", "--url", &moving("0-16383", "0-16383").url()]);
+    for after in ["0-16383 [5->-b]", "0-4 6-16383", "0-16383 [5-<-b]"] {
+        let moved = fails(&sandbox, &moving("0-16383", after).url(), &[]);
+        let _told = moved.assert_says(["slots are being moved", "run it again", "no snapshot was made"]);
+    }
+
     // Killed, and interrupted, while the dump comes.
     for is_kill in [true, false] {
         let silent =
@@ -159,6 +175,25 @@ fn a_restore_that_cannot_be_leaves_the_server_as_it_was_or_says_partial() {
         let full = sandbox.run(["restore", &ids[0], "--to", &small.url()]).assert_code(1);
         let written = small.ask(&["DBSIZE"]).unwrap();
         let _told = full.assert_says(["PARTIAL", &format!("{written} keys were written"), "OOM"]);
+        // One that drops keys in place of refusing them says OK.
+        let cache = ["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru"];
+        let cache = Redis::start_of(server.program(), None, &cache).unwrap();
+        let dropped = sandbox.run(["restore", &ids[0], "--to", &cache.url()]).assert_code(1);
+        let _told = dropped.assert_says(["PARTIAL", "evicted", "maxmemory-policy to noeviction"]);
+        // Interrupted while it waits for what it was answered last.
+        let paused = Redis::start_of(server.program(), None, &[]).unwrap();
+        paused.ask(&["CLIENT", "PAUSE", "600000", "WRITE"]).unwrap();
+        let running = sandbox.start(["restore", &ids[0], "--to", &paused.url()]);
+        let deadline = Instant::now() + PATIENCE;
+        while !paused.ask(&["INFO", "clients"]).unwrap().contains("blocked_clients:1") {
+            assert!(Instant::now() < deadline, "nothing is loaded");
+            std::thread::sleep(POLL);
+        }
+        running.signal(Signal::INT);
+        let interrupted = running.wait().assert_code(130);
+        let interrupted =
+            interrupted.assert_says(["0 keys were written", "PARTIAL", "interrupted", "--drop-existing"]);
+        assert!(!interrupted.stderr.contains("nothing was committed"), "{interrupted}");
         let replica = Redis::start_of(server.program(), None, &["--replicaof", "127.0.0.1 1"]).unwrap();
         let _replica = sandbox
             .run(["restore", &ids[0], "--to", &replica.url()])

@@ -50,6 +50,9 @@ pub(crate) fn hint(error: &ClickHouseError) -> Option<&'static str> {
         ClickHouseError::InTheWay { .. } => Some(
             "--drop-existing drops it first; --into and --rename restore under other names; --partition restores parts of it",
         ),
+        ClickHouseError::Hidden { .. } => Some(
+            "give the user a policy that shows all rows (CREATE ROW POLICY ... USING 1 TO user), or back up as one who has none",
+        ),
         ClickHouseError::Older { .. } => Some(
             "restore into a server of that version or a newer one; `restore --target DIR` writes SQL and Native files for any",
         ),

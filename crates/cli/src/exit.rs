@@ -160,9 +160,11 @@ pub(crate) fn cause(error: &anyhow::Error) -> Cause {
 
 fn repository_error(error: &anyhow::Error) -> Option<&RepositoryError> {
     error.chain().find_map(|cause| {
+        // Of a restore that is partial, it is inside.
+        let engine = || cause.downcast_ref().or(cause.downcast_ref::<Box<EngineError>>().map(Box::as_ref));
         cause
             .downcast_ref::<RepositoryError>()
-            .or_else(|| match cause.downcast_ref::<EngineError>() {
+            .or_else(|| match engine() {
                 Some(EngineError::Repository(error)) => Some(error),
                 _ => None,
             })
@@ -367,7 +369,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         Some(RepositoryError::TooLittleMemory { .. }) => {
             "give more with --memory (STRONGROOM_MEMORY); nothing was begun"
         }
-        Some(RepositoryError::Interrupted) => "nothing was committed; run it again",
+        Some(RepositoryError::Interrupted) => {
+            crate::signals::left().unwrap_or("nothing was committed; run it again")
+        }
         _ => match store_error(error) {
             Some(StoreError::NoSpace { .. }) => {
                 "nothing was committed and no snapshot was harmed; free some space and run again"
@@ -392,4 +396,22 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         },
     };
     Some(hint.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_restore_is_told_with_what_stopped_it() {
+        let partial = |source: EngineError| {
+            let (server, source) = ("h:6379".into(), Box::new(source));
+            anyhow::Error::from(EngineError::from(RedisError::Partial { server, written: 1, source }))
+        };
+        let interrupted = partial(RepositoryError::Interrupted.into());
+        assert_eq!(cause(&interrupted), Cause::Interrupted);
+        assert_eq!(hint(&interrupted).unwrap(), "run it again with --drop-existing");
+        let full = RedisError::Evicted { server: "h:6379".into(), keys: 2 };
+        assert!(hint(&partial(full.into())).unwrap().contains("maxmemory-policy"));
+    }
 }

@@ -1,5 +1,6 @@
 //! What to do next when Redis refused.
 
+use strongroom_engines::EngineError;
 use strongroom_engines::redis::RedisError;
 
 /// By what servers say.
@@ -53,7 +54,14 @@ pub(crate) fn hint(error: &RedisError) -> Option<&'static str> {
         RedisError::TooOld { .. } => {
             Some("restore into a server of the version that was backed up, or a newer one")
         }
-        RedisError::Partial { source, .. } => hint(source).or(Some("run it again with --drop-existing")),
+        RedisError::Evicted { .. } => Some(
+            "raise its maxmemory, or set maxmemory-policy to noeviction, and restore again with --drop-existing",
+        ),
+        RedisError::Partial { source, .. } => match source.as_ref() {
+            EngineError::Redis(inner) => hint(inner),
+            _ => None,
+        }
+        .or(Some("run it again with --drop-existing")),
         RedisError::Temporary { .. } => {
             Some("free some space, or choose another folder with --scratch-dir or TMPDIR")
         }

@@ -15,6 +15,8 @@ const GRACE: Duration = Duration::from_secs(5);
 static AT_ONCE: AtomicBool = AtomicBool::new(false);
 /// Whether whoever is asked to stop sees to its end itself.
 static PATIENT: AtomicBool = AtomicBool::new(false);
+/// What is there of the run when it is interrupted, and what to do then.
+static LEFT: OnceLock<&'static str> = OnceLock::new();
 static RELOAD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 static RECEIVED: OnceLock<Arc<AtomicI32>> = OnceLock::new();
 
@@ -41,11 +43,25 @@ pub(crate) fn listen() -> std::io::Result<()> {
             std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
                 crate::hooks::finish_interrupted();
+                // Who would say it does not come to it.
+                if let Some(left) = left() {
+                    eprintln!("error: interrupted\nhint: {left}");
+                }
                 std::process::exit(128 + signal);
             });
         }
     });
     Ok(())
+}
+
+/// From now on an interrupted run leaves something behind: what, and what to do about it.
+pub(crate) fn leaves(what: &'static str) {
+    LEFT.get_or_init(|| what);
+}
+
+/// What an interrupted run leaves behind, if it does.
+pub(crate) fn left() -> Option<&'static str> {
+    LEFT.get().copied()
 }
 
 /// From now on whoever is asked to stop sees to its end itself, in whatever time; a second signal still ends it. SIGHUP asks to read

@@ -200,6 +200,10 @@ pub(crate) struct RestoreToServer {
     /// PEM file with the CA certificates to trust instead of the system's (PostgreSQL: `sslrootcert` in the URL)
     #[arg(long, value_name = "FILE", requires = "to", value_parser = super::parsers::path_parser())]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Redis, with --to: folder of the sealed temporary file of values that do not fit in memory (default: the system's for
+    /// temporary files)
+    #[arg(long, env = "STRONGROOM_SCRATCH_DIR", value_name = "DIR")]
+    pub(crate) scratch_dir: Option<PathBuf>,
     /// PostgreSQL: folder of pg_restore (default: that of the server's version)
     #[arg(long, env = "STRONGROOM_PG_BIN", value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,

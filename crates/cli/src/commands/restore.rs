@@ -23,7 +23,7 @@ use crate::arguments::{OverwritePolicy, Restore};
 use crate::audit::{Reading, place};
 use crate::context::{Context, tell_healed};
 use crate::exit::{DAMAGE, Outcome, PARTLY, Usage};
-use crate::{hooks, render, thawing};
+use crate::{hooks, render, signals, thawing};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> anyhow::Result<Outcome> {
     if arguments.dry_run {
@@ -136,6 +136,13 @@ fn carry_out(
     let is_redis = snapshot.manifest.engine == REDIS;
     let is_bucket = snapshot.manifest.engine == S3;
     let is_everything = options.filter.is_none() && options.subtree.is_none();
+    if arguments.server.to.is_some() {
+        signals::leaves(
+            "what was restored up to then, if anything, is still in the server: restore again with --drop-existing",
+        );
+    } else if arguments.target.is_some() {
+        signals::leaves("what was written up to then, if anything, is still there: restore again");
+    }
     if let Some(to) = &arguments.server.to {
         return restore_server::run(context, repository, snapshot, to, arguments);
     }

@@ -75,7 +75,7 @@ fn chosen(dumps: &Dumps<'_>, target: Target, arguments: &Restore) -> anyhow::Res
         into,
         wanted: Wanted { include: arguments.include.clone(), exclude: arguments.exclude.clone() },
         drop_existing: arguments.server.drop_existing,
-        temporary: std::env::temp_dir(),
+        temporary: arguments.server.scratch_dir.clone().unwrap_or_else(std::env::temp_dir),
     })
 }
 

@@ -58,7 +58,7 @@ impl ClickHouse {
             session: &session,
             sink,
             parent: parent.as_ref(),
-            tells_hashes: catalog::tells_hashes(&session)?,
+            part_columns: catalog::part_columns(&session)?,
             fingerprints: self.fingerprints,
             share: self.share,
         };
@@ -134,8 +134,8 @@ fn units(dump: &Dump<'_, '_, '_>, catalog: &Catalog) -> Result<VecDeque<Unit>, C
     for (number, table) in catalog.tables.iter().enumerate() {
         match &table.storage {
             Some(storage) if catalog::has_parts(&storage.engine) => {
-                let (session, hashes) = (dump.session, dump.tells_hashes);
-                let found = catalog::parts_of(session, &table.database, &storage.table, None, hashes)?;
+                let (session, columns) = (dump.session, dump.part_columns);
+                let found = catalog::parts_of(session, &table.database, &storage.table, None, columns)?;
                 let units_of = |partition| Unit { table: number, partition: Some(partition) };
                 units.extend(found.into_iter().map(units_of));
             }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use strongroom_repository::monitor::Monitor;
 
+use super::caveats;
 use super::error::ClickHouseError;
 use super::facts::{Column, Database, Function, Part, Storage, Table};
 use super::session::{Session, literal, quoted};
@@ -77,6 +78,8 @@ struct PartRow {
     part: Part,
     plain_bytes: u64,
     listed: u64,
+    #[serde(default)]
+    has_lightweight_delete: u8,
 }
 
 /// The parts of a partition, as they are now.
@@ -89,6 +92,15 @@ pub(super) struct Parts {
     /// Uncompressed.
     pub(super) plain_bytes: u64,
     pub(super) listed: u64,
+    /// Whether rows of them are marked as deleted.
+    pub(super) has_deletions: bool,
+}
+
+/// What a server tells of parts in its version.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PartColumns {
+    hashes: bool,
+    deletions: bool,
 }
 
 impl Parts {
@@ -140,7 +152,10 @@ impl Catalog {
                     row.name, row.engine
                 ));
             }
-            let create = create_of(session, &row);
+            let create = create_of(session, &row)?;
+            if create.contains(HIDDEN) {
+                monitor.warn(&format!("the server hides a secret in what makes database {}: it is not backed up, and has to be given again before a restore", row.name));
+            }
             local.push(Database { name: row.name, engine: row.engine, create });
         }
         let mut tables = tables_of(session, &local, monitor)?;
@@ -163,19 +178,23 @@ impl Catalog {
         for table in tables.iter().filter(|table| table.create.contains(HIDDEN)) {
             monitor.warn(&format!("the server hides a secret in what makes {}: it is not backed up, and has to be given again after a restore", table.full_name()));
         }
+        caveats::tell(session, &tables, monitor)?;
         Ok(Self { databases: local, functions, tables })
     }
 }
 
-/// Old servers do not tell.
-fn create_of(session: &Session, row: &DatabaseRow) -> String {
+/// Old servers do not know the question, and no engine that takes arguments.
+fn create_of(session: &Session, row: &DatabaseRow) -> Result<String, ClickHouseError> {
     let what = format!("what makes database {}", row.name);
     let told: Result<Statement, _> =
         session.ask_one(&what, &format!("SHOW CREATE DATABASE {}", quoted(&row.name)));
-    told.map_or_else(
-        |_| format!("CREATE DATABASE {} ENGINE = {}", quoted(&row.name), row.engine),
-        |told| told.statement,
-    )
+    match told {
+        Ok(told) => Ok(told.statement),
+        Err(error) if error.is_of_syntax() => {
+            Ok(format!("CREATE DATABASE {} ENGINE = {}", quoted(&row.name), row.engine))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn functions_of(session: &Session) -> Result<Vec<Function>, ClickHouseError> {
@@ -189,8 +208,11 @@ fn functions_of(session: &Session) -> Result<Vec<Function>, ClickHouseError> {
     )
 }
 
-/// Those that a table of the server's own has in this version.
-fn columns_of_system(session: &Session, table: &str) -> Result<BTreeSet<String>, ClickHouseError> {
+/// Those that a table of the server's own has in this version: none, if there is no such table.
+///
+/// # Errors
+/// What the server says.
+pub(super) fn columns_of_system(session: &Session, table: &str) -> Result<BTreeSet<String>, ClickHouseError> {
     #[derive(Deserialize)]
     struct Row {
         name: String,
@@ -221,6 +243,8 @@ fn tables_of(
         FROM system.tables WHERE database IN ({names}) AND NOT is_temporary ORDER BY database, name"
     );
     let mut rows: Vec<TableRow> = session.ask("its tables", &sql)?;
+    // What a refreshable view is filled into anew, until it takes the place of what it had.
+    rows.retain(|row| !row.name.starts_with(".tmp.inner"));
     let sql = format!(
         "SELECT database, table, name, type, default_kind AS default FROM system.columns WHERE database IN ({names})"
     );
@@ -252,8 +276,10 @@ fn tables_of(
                 key = found;
             }
         }
+        let columns = columns.remove(&key).unwrap_or_default();
         tables.push(Table {
-            columns: columns.remove(&key).unwrap_or_default(),
+            has_materialized: columns.iter().any(Column::is_materialized),
+            columns,
             database: row.database,
             name: row.name,
             engine: row.engine,
@@ -283,9 +309,10 @@ pub(super) fn parts_of(
     database: &str,
     table: &str,
     only: Option<&str>,
-    with_hash: bool,
+    columns: PartColumns,
 ) -> Result<BTreeMap<String, Parts>, ClickHouseError> {
-    let hash = if with_hash { ", hash_of_all_files AS hash" } else { "" };
+    let hash = if columns.hashes { ", hash_of_all_files AS hash" } else { "" };
+    let deletions = if columns.deletions { ", has_lightweight_delete" } else { "" };
     let only = only.map_or_else(String::new, |id| {
         let (id, of_patch) = (literal(id), literal(&format!("%-{id}")));
         format!(
@@ -294,7 +321,7 @@ pub(super) fn parts_of(
     });
     let sql = format!(
         "SELECT partition_id, name, rows, bytes, toUInt64(toUInt32(modification_time)) AS modified, data_uncompressed_bytes AS plain_bytes, \
-        toUInt64(toUInt32(now())) AS listed{hash} FROM system.parts WHERE active AND database = {} AND table = {}{only} ORDER BY min_block_number, name",
+        toUInt64(toUInt32(now())) AS listed{hash}{deletions} FROM system.parts WHERE active AND database = {} AND table = {}{only} ORDER BY min_block_number, name",
         literal(database),
         literal(table),
     );
@@ -306,23 +333,30 @@ pub(super) fn parts_of(
         let parts = found.entry(row.partition_id).or_default();
         parts.plain_bytes += row.plain_bytes;
         parts.listed = row.listed;
+        parts.has_deletions |= row.has_lightweight_delete != 0;
         parts.parts.push(row.part);
     }
     for row in patches {
         let is_of = |id: &str| row.partition_id.strip_suffix(id).is_some_and(|front| front.ends_with('-'));
         if let Some((_, parts)) = found.iter_mut().find(|(id, _)| is_of(id)) {
+            // They may delete, too.
+            parts.has_deletions = true;
             parts.patches.push(row.part);
         }
     }
     Ok(found)
 }
 
-/// Whether parts come with a hash in this version.
+/// What is told of parts in this version.
 ///
 /// # Errors
 /// What the server says.
-pub(super) fn tells_hashes(session: &Session) -> Result<bool, ClickHouseError> {
-    Ok(columns_of_system(session, "parts")?.contains("hash_of_all_files"))
+pub(super) fn part_columns(session: &Session) -> Result<PartColumns, ClickHouseError> {
+    let columns = columns_of_system(session, "parts")?;
+    Ok(PartColumns {
+        hashes: columns.contains("hash_of_all_files"),
+        deletions: columns.contains("has_lightweight_delete"),
+    })
 }
 
 /// The table that holds the rows of a materialized view.

@@ -116,6 +116,52 @@ pub(super) fn unreplicated(sql: &str) -> String {
     out
 }
 
+/// Whether rows expire, or values of a column.
+pub(super) fn has_ttl(sql: &str) -> bool {
+    tokens(sql).iter().any(|token| plain(sql, token) == "TTL")
+}
+
+/// Whether a materialized view is filled by a schedule: `REFRESH EVERY 1 HOUR`.
+pub(super) fn is_refreshable(sql: &str) -> bool {
+    let tokens = tokens(sql);
+    tokens
+        .windows(2)
+        .any(|pair| plain(sql, &pair[0]) == "REFRESH" && ["EVERY", "AFTER"].contains(&plain(sql, &pair[1])))
+}
+
+/// The same materialized view, which is not filled when it is made.
+pub(super) fn unfilled(sql: &str) -> String {
+    let tokens = tokens(sql);
+    let mut depth = 0_usize;
+    let mut last = "";
+    for (at, token) in tokens.iter().enumerate() {
+        let word = plain(sql, token);
+        let next = tokens.get(at + 1).map(|next| plain(sql, next)).unwrap_or_default();
+        match word {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_place = match word {
+            "DEFINER" => next == "=",
+            "SQL" => next == "SECURITY",
+            "AS" => ["SELECT", "WITH", "("].contains(&next),
+            _ => false,
+        };
+        if depth == 0 && is_place {
+            let (before, behind) = sql.split_at(token.start);
+            return if last == "EMPTY" { sql.to_owned() } else { format!("{before}EMPTY {behind}") };
+        }
+        last = word;
+    }
+    sql.to_owned()
+}
+
+/// As it stands there, with its quotes: a keyword has none.
+fn plain<'s>(sql: &'s str, token: &Token) -> &'s str {
+    sql.get(token.start..token.end).unwrap_or_default()
+}
+
 fn find(sql: &str, is_wanted: &dyn Fn(&Name) -> bool) -> Vec<Reference> {
     let tokens = tokens(sql);
     let mut found = Vec::new();
@@ -295,6 +341,37 @@ mod tests {
         let known = BTreeSet::from([name("shop", "t"), name("shop", "v")]);
         let sql = "CREATE MATERIALIZED VIEW shop.v TO shop.`t` AS SELECT * FROM shop.w";
         assert_eq!(references(sql, &known), known);
+    }
+
+    #[test]
+    fn what_goes_by_itself_is_known_by_its_keywords() {
+        assert!(has_ttl(
+            "CREATE TABLE a.b (`d` Date) ENGINE = MergeTree ORDER BY d TTL d + toIntervalDay(30)"
+        ));
+        assert!(has_ttl(
+            "CREATE TABLE a.b (`d` Date, `x` UInt8 TTL d + toIntervalDay(1)) ENGINE = MergeTree"
+        ));
+        assert!(!has_ttl("CREATE TABLE a.b (`TTL` Date COMMENT 'TTL') ENGINE = MergeTree ORDER BY `TTL`"));
+        assert!(is_refreshable("CREATE MATERIALIZED VIEW a.b REFRESH EVERY 1 HOUR (`x` UInt8) AS SELECT 1"));
+        assert!(!is_refreshable("CREATE MATERIALIZED VIEW a.b TO a.c AS SELECT x AS REFRESH FROM a.d"));
+    }
+
+    #[test]
+    fn views_are_made_empty() {
+        let view =
+            "CREATE MATERIALIZED VIEW a.b REFRESH EVERY 1 HOUR (`x` UInt8 DEFAULT 1) ENGINE = MergeTree";
+        for (before, after) in [
+            ("AS SELECT 1 AS x", "EMPTY AS SELECT 1 AS x"),
+            ("AS WITH (SELECT 1) AS y SELECT y", "EMPTY AS WITH (SELECT 1) AS y SELECT y"),
+            (
+                "DEFINER = me SQL SECURITY DEFINER AS SELECT 1",
+                "EMPTY DEFINER = me SQL SECURITY DEFINER AS SELECT 1",
+            ),
+            ("SQL SECURITY NONE AS SELECT 1", "EMPTY SQL SECURITY NONE AS SELECT 1"),
+            ("EMPTY AS SELECT 1", "EMPTY AS SELECT 1"),
+        ] {
+            assert_eq!(unfilled(&format!("{view} {before}")), format!("{view} {after}"));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use strongroom_repository::backup::{Lane, Sink};
 use strongroom_repository::share::Share;
 use strongroom_repository::tree::EntryCursor;
 
-use super::catalog::{self, Parts};
+use super::catalog::{self, PartColumns, Parts};
 use super::error::ClickHouseError;
 use super::facts::{Column, Facts, Part, Partition, Storage, Table, name_of};
 use super::fingerprint::{self, Counted};
@@ -33,7 +33,7 @@ pub(super) struct Dump<'d, 'scope, 'env> {
     pub(super) sink: &'d Sink<'scope, 'env>,
     /// What the parent snapshot knows.
     pub(super) parent: Option<&'d Facts>,
-    pub(super) tells_hashes: bool,
+    pub(super) part_columns: PartColumns,
     pub(super) fingerprints: bool,
     pub(super) share: Option<Share>,
 }
@@ -42,7 +42,7 @@ impl Dump<'_, '_, '_> {
     /// All of a partition, that had these parts before. None if it is gone, and the table is not.
     ///
     /// # Errors
-    /// `NotWhole`, `Rows`; what the server says, what storing fails with.
+    /// `NotWhole`, `Rows`, `Hidden`; what the server says, what storing fails with.
     pub(super) fn partition(
         &self,
         lane: &mut Lane<'_>,
@@ -64,7 +64,7 @@ impl Dump<'_, '_, '_> {
                 self.require(table, storage)?;
                 return Ok(None);
             }
-            let rows = self.rows(
+            let (followed, counted, bytes) = self.rows(
                 lane,
                 table,
                 &from(table, storage, Some(&parts)),
@@ -73,10 +73,15 @@ impl Dump<'_, '_, '_> {
                 &path,
                 Some(&parts),
             )?;
-            let (sent, counted, bytes) = rows;
-            // Parts that were merged before they were read are missing; else there are fewer rows if some were deleted.
+            let sent = followed.unwrap_or(counted.rows);
+            // Parts that were merged before they were read are missing. Where the rows that were sent cannot be followed, the
+            // count says nothing of them: then only parts that are still there were read.
             let is_all = sent == counted.rows
-                && (sent == parts.rows() || self.has_still(table, storage, id, &parts)?);
+                && (followed == Some(parts.rows()) || self.has_still(table, storage, id, &parts)?);
+            if is_all && sent < parts.rows() && !parts.has_deletions {
+                let (shown, there) = (sent, parts.rows());
+                return Err(ClickHouseError::Hidden { what, shown, there }.into());
+            }
             if is_all {
                 lane.end(stream_entry(&path)?)?;
                 let partition = Partition {
@@ -109,18 +114,28 @@ impl Dump<'_, '_, '_> {
     ) -> Result<Partition, EngineError> {
         let what = table.full_name();
         let path = layout::of_share(self.share, layout::rows(&table.database, &table.name, None));
+        let from = from(table, storage, None);
         for attempt in 1..=ATTEMPTS {
-            let (sent, counted, bytes) =
-                self.rows(lane, table, &from(table, storage, None), "", &what, &path, None)?;
-            let is_settled = sent == counted.rows;
+            // What cannot be followed is counted before and behind what is read.
+            let before = match can_be_followed(table) {
+                true => None,
+                false => Some(self.count(table, &from, &what)?),
+            };
+            let (followed, counted, bytes) = self.rows(lane, table, &from, "", &what, &path, None)?;
+            let is_settled = match followed {
+                Some(sent) => sent == counted.rows,
+                None => before.as_ref() == Some(&counted) && self.count(table, &from, &what)? == counted,
+            };
             if !is_settled && attempt < ATTEMPTS {
                 lane.discard()?;
                 continue;
             }
             if !is_settled {
                 self.sink.monitor().warn(&format!("{what} changes all the time: its rows are those of one moment, and nothing else is known of them"));
+                self.sink.count_unreadable();
             }
             lane.end(stream_entry(&path)?)?;
+            let sent = followed.unwrap_or(counted.rows);
             let fingerprint = counted.fingerprint.filter(|_| is_settled);
             let (id, parts, more_paths) = (None, Vec::new(), Vec::new());
             return Ok(Partition { id, path, more_paths, rows: sent, bytes, fingerprint, parts, listed: 0 });
@@ -131,7 +146,7 @@ impl Dump<'_, '_, '_> {
     /// What is there of a partition, once more.
     fn parts(&self, table: &Table, storage: &Storage, id: &str) -> Result<Parts, ClickHouseError> {
         let (database, own) = (&table.database, &storage.table);
-        let mut found = catalog::parts_of(self.session, database, own, Some(id), self.tells_hashes)?;
+        let mut found = catalog::parts_of(self.session, database, own, Some(id), self.part_columns)?;
         Ok(found.remove(id).unwrap_or_default())
     }
 
@@ -166,6 +181,7 @@ impl Dump<'_, '_, '_> {
             (&then.database, &then.name) == (&table.database, &table.name)
                 && then.storage.as_ref() == Some(storage)
                 && (&then.create, &then.columns) == (&table.create, &table.columns)
+                && then.has_materialized == table.has_materialized
         };
         let then = facts.tables.iter().find(is_same_table);
         let Some(known) = then.and_then(|then| then.partitions.iter().find(|one| one.path == path)) else {
@@ -182,7 +198,13 @@ impl Dump<'_, '_, '_> {
         Ok(entry.filter(|entry| entry.bytes() == known.bytes).map(|entry| (known.clone(), entry)))
     }
 
-    /// Streams rows while the server counts them, both from the same parts. Gives rows sent, rows counted, and bytes.
+    fn count(&self, table: &Table, from: &str, what: &str) -> Result<Counted, ClickHouseError> {
+        let columns: Vec<&Column> = table.stored_columns().collect();
+        fingerprint::count(self.session, what, from, &columns, self.fingerprints)
+    }
+
+    /// Streams rows while the server counts them, both from the same parts. Gives rows sent, if they can be followed, what was
+    /// counted, and bytes.
     #[expect(clippy::too_many_arguments, reason = "a query and its names")]
     fn rows(
         &self,
@@ -193,10 +215,10 @@ impl Dump<'_, '_, '_> {
         what: &str,
         path: &str,
         parts: Option<&Parts>,
-    ) -> Result<(u64, Counted, u64), EngineError> {
+    ) -> Result<(Option<u64>, Counted, u64), EngineError> {
         let columns: Vec<&Column> = table.stored_columns().collect();
         let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-        let can_be_followed = columns.iter().all(|column| ColumnType::parse(&column.kind).can_be_followed());
+        let can_be_followed = can_be_followed(table);
         let block_rows = block_rows(parts).to_string();
         let mut settings = vec![
             ("max_threads", "1"),
@@ -220,9 +242,8 @@ impl Dump<'_, '_, '_> {
         let sql = format!("SELECT {} FROM {from}{order} FORMAT Native", names.join(", "));
         lane.against(self.sink.base(&stream_entry(path)?.path))?;
         thread::scope(|scope| {
-            let count = || fingerprint::count(self.session, what, from, &columns, self.fingerprints);
             // Before the rows are read, so that both begin with the same parts.
-            let counting = scope.spawn(count);
+            let counting = scope.spawn(|| self.count(table, from, what));
             let stream = self.session.read(&format!("the rows of {what}"), &sql, &settings)?;
             let mut followed = Followed::new(stream, can_be_followed.then_some(columns.len()));
             let read = lane.content(&what, &mut followed);
@@ -243,7 +264,7 @@ impl Dump<'_, '_, '_> {
                 what: format!("the count of {what}"),
                 why: "it was not counted".into(),
             }))?;
-            Ok((rows.unwrap_or(counted.rows), counted, bytes))
+            Ok((rows, counted, bytes))
         })
     }
 
@@ -269,6 +290,11 @@ impl Dump<'_, '_, '_> {
     fn numbers_rows(&self) -> bool {
         numbers_rows(self.session)
     }
+}
+
+/// Whether the rows of its blocks can be counted as they come.
+fn can_be_followed(table: &Table) -> bool {
+    table.stored_columns().all(|column| ColumnType::parse(&column.kind).can_be_followed())
 }
 
 fn numbers_rows(session: &Session) -> bool {

@@ -47,6 +47,18 @@ pub enum ClickHouseError {
         /// Rows that were counted.
         counted: u64,
     },
+    /// The server shows fewer rows than it has.
+    #[error(
+        "the server shows {shown} rows of {what}, whose parts have {there}, and none was deleted: a row policy, or a filter of the user's profile, hides the others"
+    )]
+    Hidden {
+        /// The partition.
+        what: String,
+        /// Rows of the stream, and of a count.
+        shown: u64,
+        /// Rows of its parts.
+        there: u64,
+    },
     /// A database, table or partition that was asked for is not there.
     #[error("there is no {what}{}", there_is(.there))]
     Missing {
@@ -119,6 +131,11 @@ impl ClickHouseError {
             Self::NotWhole { said, .. } => said.as_deref(),
             _ => None,
         }
+    }
+
+    /// Whether the server does not understand what it was asked.
+    pub(super) fn is_of_syntax(&self) -> bool {
+        self.said().is_some_and(|said| said.starts_with("Code: 62,") || said.starts_with("Code: 62."))
     }
 }
 

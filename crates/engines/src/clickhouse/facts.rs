@@ -58,6 +58,9 @@ pub(super) struct Table {
     /// What makes it.
     pub(super) create: String,
     pub(super) columns: Vec<Column>,
+    /// Whether its rows have the values of columns that are `MATERIALIZED`: snapshots of before have none of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) has_materialized: bool,
     /// Where its rows lie: in itself, or in a materialized view's inner table. Others have no rows of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) storage: Option<Storage>,
@@ -150,14 +153,20 @@ impl Table {
 
     /// Columns that are read and written.
     pub(super) fn stored_columns(&self) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(|column| column.is_stored())
+        let is_wanted = |column: &&Column| self.has_materialized || !column.is_materialized();
+        self.columns.iter().filter(|column| column.is_stored()).filter(is_wanted)
     }
 }
 
 impl Column {
-    /// Whether it holds values: the others are worked out.
+    /// Whether it holds values: the others are worked out when they are read. What was worked out when it was inserted need not
+    /// come out the same again.
     pub(super) fn is_stored(&self) -> bool {
-        matches!(self.default.as_str(), "" | "DEFAULT")
+        matches!(self.default.as_str(), "" | "DEFAULT") || self.is_materialized()
+    }
+
+    pub(super) fn is_materialized(&self) -> bool {
+        self.default == "MATERIALIZED"
     }
 }
 
@@ -193,6 +202,22 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn snapshots_of_before_have_no_values_of_materialized_columns() {
+        let column = |name: &str, default: &str| serde_json::json!({ "name": name, "type": "UInt8", "default": default });
+        let mut json = serde_json::json!({
+            "database": "d", "name": "t", "engine": "MergeTree", "create": "", "rows": 0, "partitions": [],
+            "columns": [column("a", ""), column("b", "DEFAULT"), column("c", "MATERIALIZED"), column("d", "ALIAS"), column("e", "EPHEMERAL")],
+        });
+        let stored = |json: &serde_json::Value| {
+            let table: Table = serde_json::from_value(json.clone()).unwrap();
+            table.stored_columns().map(|column| column.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(stored(&json), ["a", "b"]);
+        json["has_materialized"] = true.into();
+        assert_eq!(stored(&json), ["a", "b", "c"]);
+    }
 
     #[test]
     fn a_part_is_known_by_its_hash_or_its_time() {

@@ -56,7 +56,8 @@ fn add_table(tables: &mut Vec<Table>, number: usize, table: &Table) -> Result<()
         });
         return Ok(());
     };
-    if (&known.columns, &known.engine) != (&table.columns, &table.engine) {
+    let same = |table: &Table| (table.columns.clone(), table.has_materialized, table.engine.clone());
+    if same(known) != same(table) {
         let what = "a table of other columns or another engine:";
         return Err(differs(number, what, &table.full_name(), &known.full_name()));
     }
@@ -123,6 +124,7 @@ mod tests {
             engine: "MergeTree".into(),
             create: "CREATE".into(),
             columns: vec![column],
+            has_materialized: false,
             storage: Some(storage),
             rows,
             partitions: vec![partition],

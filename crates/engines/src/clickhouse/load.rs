@@ -18,12 +18,14 @@ use crate::engine::EngineError;
 use crate::stored;
 
 /// How rows are taken in: all of them as they are, and not yet merged with each other.
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("http_send_timeout", "3600"),
     ("http_receive_timeout", "3600"),
     ("optimize_on_insert", "0"),
     ("insert_deduplicate", "0"),
     ("async_insert", "0"),
+    // They come back as they were, and are not worked out again.
+    ("insert_allow_materialized_columns", "1"),
     ("max_partitions_per_insert_block", "0"),
     ("throw_on_max_partitions_per_insert_block", "0"),
     ("max_insert_threads", "1"),

@@ -12,6 +12,7 @@
 
 mod backup;
 mod catalog;
+mod caveats;
 mod conflict;
 mod ddl;
 mod dump;

@@ -53,7 +53,7 @@ pub struct Tables<'r> {
 }
 
 /// Lets a server make whatever another one had.
-const MAKING: [(&str, &str); 20] = [
+const MAKING: [(&str, &str); 21] = [
     ("allow_suspicious_low_cardinality_types", "1"),
     ("allow_suspicious_codecs", "1"),
     ("allow_suspicious_fixed_string_types", "1"),
@@ -68,6 +68,7 @@ const MAKING: [(&str, &str); 20] = [
     ("allow_experimental_dynamic_type", "1"),
     ("allow_experimental_live_view", "1"),
     ("allow_experimental_window_view", "1"),
+    ("allow_experimental_refreshable_materialized_view", "1"),
     ("allow_experimental_codecs", "1"),
     ("allow_deprecated_syntax_for_merge_tree", "1"),
     ("allow_deprecated_database_ordinary", "1"),
@@ -139,9 +140,11 @@ impl<'r> Tables<'r> {
             is_test: false,
         };
         match run.all(&chosen) {
+            Ok(()) => Ok(run.done),
+            // What is partly done is said whatever stopped it.
+            Err(error @ EngineError::ClickHouse(ClickHouseError::Partial { .. })) => Err(error),
             Err(_) if monitor.is_cancelled() => Err(RepositoryError::Interrupted.into()),
             Err(error) => Err(error),
-            Ok(()) => Ok(run.done),
         }
     }
 }
@@ -166,16 +169,16 @@ impl Run<'_> {
         self.there = self.tables_there(chosen)?;
         self.check(chosen)?;
         let mut at = "its tables".to_owned();
-        self.write(chosen, &mut at).map_err(|source| match source {
-            EngineError::Repository(RepositoryError::Interrupted) => source,
-            source => {
-                let done = format!(
-                    "{} of {} partitions were restored before it, and what was written of it is still there; --drop-existing starts over",
-                    self.done.partitions,
-                    chosen.iter().map(|one| one.partitions.len()).sum::<usize>()
-                );
-                ClickHouseError::Partial { at, done, source: Box::new(source) }.into()
-            }
+        self.write(chosen, &mut at).map_err(|source| {
+            let done = format!(
+                "{} of {} partitions were restored before it, and what was written of it is still there; --drop-existing starts over",
+                self.done.partitions,
+                chosen.iter().map(|one| one.partitions.len()).sum::<usize>()
+            );
+            // Whatever it looked like to those who were writing.
+            let source =
+                if self.monitor.is_cancelled() { RepositoryError::Interrupted.into() } else { source };
+            ClickHouseError::Partial { at, done, source: Box::new(source) }.into()
         })
     }
 
@@ -251,6 +254,12 @@ impl Run<'_> {
         for one in chosen.iter().filter(materialized) {
             *at = one.full_name();
             self.load(one)?;
+        }
+        for one in chosen.iter().filter(|one| is_refreshed(one) && !self.is_test) {
+            if let Err(error) = self.refreshes("START", one) {
+                self.monitor
+                    .warn(&format!("refreshes of {} cannot be started again: {error}", one.full_name()));
+            }
         }
         Ok(())
     }
@@ -352,6 +361,10 @@ impl Run<'_> {
 
     fn make_one(&self, one: &Chosen<'_>, names: &BTreeMap<Name, Name>) -> Result<(), ClickHouseError> {
         let mut sql = ddl::renamed(&one.table.create, names);
+        if is_refreshed(one) {
+            // What it would be filled with now is not what it had.
+            sql = ddl::unfilled(&sql);
+        }
         if self.is_test {
             sql = ddl::unreplicated(&sql);
         }
@@ -360,7 +373,17 @@ impl Run<'_> {
         if one.table.columns.iter().any(|column| column.kind.contains("Nested(")) {
             settings.push(("flatten_nested", "0"));
         }
-        self.session.run(&format!("{} cannot be made", one.full_name()), &sql, &settings)
+        self.session.run(&format!("{} cannot be made", one.full_name()), &sql, &settings)?;
+        if is_refreshed(one) && self.refreshes("STOP", one).is_err() {
+            self.monitor.note(&format!("refreshes of {} cannot be stopped", one.full_name()));
+        }
+        Ok(())
+    }
+
+    /// Whether a view is filled by its schedule from now on: `START`, `STOP`.
+    fn refreshes(&self, what: &str, one: &Chosen<'_>) -> Result<(), ClickHouseError> {
+        let name = format!("{}.{}", quoted(&one.to.0), quoted(&one.to.1));
+        self.session.run("its refreshes", &format!("SYSTEM {what} VIEW {name}"), &[])
     }
 
     /// All rows of a table, counted afterwards.
@@ -370,9 +393,13 @@ impl Run<'_> {
         }
         let to = load::storage_of(self.session, one.table, &one.to)?;
         let engine = one.table.storage.as_ref().map(|storage| storage.engine.as_str()).unwrap_or_default();
-        let is_merging = MERGING.iter().any(|kind| engine.contains(kind));
+        let has_ttl = catalog::has_parts(engine) && ddl::has_ttl(&one.table.create);
+        let is_merging = has_ttl || MERGING.iter().any(|kind| engine.contains(kind));
         let holds_still = self.is_test || is_merging;
         let name = format!("{}.{}", quoted(&to.0), quoted(&to.1));
+        if has_ttl && !self.is_test {
+            self.keep_expired(one, &name);
+        }
         if holds_still && catalog::has_parts(engine) {
             // Who may not say so has them merged: then there may be fewer.
             let stopped = self.session.run("merges", &format!("SYSTEM STOP MERGES {name}"), &[]);
@@ -386,6 +413,20 @@ impl Run<'_> {
             let _ = self.session.run("merges", &format!("SYSTEM START MERGES {name}"), &[]);
         }
         loaded
+    }
+
+    /// What has expired since it was backed up would go with the next merge.
+    fn keep_expired(&self, one: &Chosen<'_>, name: &str) {
+        let table = one.full_name();
+        let told = match self.session.run("its TTL", &format!("SYSTEM STOP TTL MERGES {name}"), &[]) {
+            Ok(()) => format!(
+                "{table} has a TTL: so that rows that have expired stay, its TTL merges are stopped; `SYSTEM START TTL MERGES {name}`, or a restart of the server, lets them go"
+            ),
+            Err(_) => format!(
+                "{table} has a TTL, and its TTL merges cannot be stopped: rows that have expired go with the next merges"
+            ),
+        };
+        self.monitor.warn(&told);
     }
 
     fn load_rows(&mut self, one: &Chosen<'_>, to: &Name, is_merging: bool) -> Result<(), EngineError> {
@@ -410,4 +451,9 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a schedule fills it anew.
+fn is_refreshed(one: &Chosen<'_>) -> bool {
+    one.is_materialized_view() && ddl::is_refreshable(&one.table.create)
 }

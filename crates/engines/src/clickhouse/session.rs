@@ -18,6 +18,25 @@ const MOST_ANSWER: u64 = 256 << 20;
 /// What a query may be long, bytes: one names all parts of a partition.
 const MOST_QUERY: &str = "16777216";
 
+/// What a profile may have otherwise, and a backup must not: all rows of a part, as they lie in it, or an error.
+const PLAINLY: [(&str, &str); 15] = [
+    ("final", "0"),
+    ("limit", "0"),
+    ("offset", "0"),
+    ("additional_table_filters", "{}"),
+    ("additional_result_filter", ""),
+    ("apply_deleted_mask", "1"),
+    ("apply_patch_parts", "1"),
+    ("apply_mutations_on_fly", "0"),
+    ("read_overflow_mode", "throw"),
+    ("read_overflow_mode_leaf", "throw"),
+    ("result_overflow_mode", "throw"),
+    ("group_by_overflow_mode", "throw"),
+    ("sort_overflow_mode", "throw"),
+    ("timeout_overflow_mode", "throw"),
+    ("timeout_overflow_mode_leaf", "throw"),
+];
+
 /// A server.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -203,6 +222,7 @@ impl Session {
 
     fn send(&self, what: &str, sql: &str, settings: &[(&str, &str)]) -> Result<Answer, ClickHouseError> {
         let mut query = self.known(&[("max_query_size", MOST_QUERY), ("max_ast_elements", "1000000")]);
+        query.extend(self.known(&PLAINLY));
         query.extend(self.known(settings));
         let question = Question { method: "POST", path: "/", query: &query, headers: &[] };
         let mut body = sql.as_bytes();

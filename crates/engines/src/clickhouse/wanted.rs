@@ -194,6 +194,7 @@ mod tests {
             engine: engine.into(),
             create: create.into(),
             columns: Vec::new(),
+            has_materialized: false,
             storage: holds_rows.then(|| Storage {
                 table: name.into(),
                 engine: engine.into(),

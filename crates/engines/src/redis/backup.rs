@@ -1,6 +1,6 @@
 //! `backup redis`: every database of a server, or of all masters of a cluster, an entry each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -72,15 +72,23 @@ pub(super) fn read(
         false => vec![Master { target, slots: Vec::new() }],
     };
     let all = match share {
-        Some(share) => divided(all, share).map_err(|why| RedisError::Divided { server, why })?,
+        Some(share) => {
+            divided(all, share).map_err(|why| RedisError::Divided { server: server.clone(), why })?
+        }
         None => all,
     };
     drop(connection);
+    let held = if is_cluster { cluster::held(&all, monitor)? } else { Vec::new() };
     let mut masters = Vec::new();
-    for Master { target, slots } in all {
-        let keys = receive(&target, intake, monitor)?;
+    for Master { target, slots } in &all {
+        let keys = receive(target, intake, monitor)?;
         let slots = slots.iter().map(|slots| format!("{}-{}", slots.start(), slots.end())).collect();
         masters.push(MasterFacts { address: target.to_string(), keys, slots });
+    }
+    // A slot that came to a master after it was read, and went from another before that was, is in neither dump.
+    if is_cluster && cluster::held(&all, monitor)? != held {
+        let why = "slots were moved while it was read; run it again".into();
+        return Err(RedisError::Cluster { server, why });
     }
     if !intake.is_summed {
         monitor.warn(
@@ -137,8 +145,8 @@ impl Redis {
         for (path, bytes) in [
             (layout::FUNCTIONS, functions),
             (layout::AUX, aux_of(&intake.aux)),
-            (layout::MODULES_BEFORE, std::mem::take(&mut intake.modules_before)),
-            (layout::MODULES_AFTER, std::mem::take(&mut intake.modules_after)),
+            (layout::MODULES_BEFORE, intake.modules_before.concat()),
+            (layout::MODULES_AFTER, intake.modules_after.concat()),
         ] {
             // All masters have the same.
             if !bytes.is_empty() && self.share.is_none_or(|share| share.is_first()) {
@@ -235,7 +243,7 @@ fn facts_of(
     })
 }
 
-fn aux_of(fields: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
+fn aux_of(fields: &BTreeSet<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         bytes.push(op::AUX);

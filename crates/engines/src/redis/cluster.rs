@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use strongroom_repository::monitor::Monitor;
+
 use super::connection::Connection;
 use super::error::RedisError;
 use super::target::Target;
@@ -14,6 +16,57 @@ pub(super) const SLOTS: u16 = 16384;
 pub(super) struct Master {
     pub(super) target: Target,
     pub(super) slots: Vec<RangeInclusive<u16>>,
+}
+
+/// What a master says of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    slots: Vec<RangeInclusive<u16>>,
+    /// Of its configuration: another one when slots came or went.
+    epoch: String,
+}
+
+const MOVING: &str = "slots are being moved; run it again afterwards";
+
+/// What each of these masters says that it has. Of a slot whose keys are on their way, only the two masters between which they
+/// move know it; so all are asked.
+///
+/// # Errors
+/// `Cluster` when slots are being moved, or were since the masters were listed; as [`Connection::ask`].
+pub(super) fn held(masters: &[Master], monitor: &dyn Monitor) -> Result<Vec<Held>, RedisError> {
+    let ask = |master: &Master| {
+        let mut connection = Connection::open(&master.target, monitor)?;
+        let text = connection.ask(&[b"CLUSTER", b"NODES"])?.text();
+        let held =
+            own(&text).map_err(|why| RedisError::Cluster { server: master.target.to_string(), why })?;
+        match held.slots == master.slots {
+            true => Ok(held),
+            false => Err(RedisError::Cluster { server: master.target.to_string(), why: MOVING.into() }),
+        }
+    };
+    masters.iter().map(ask).collect()
+}
+
+/// Of the node that was asked, or why it cannot be read.
+fn own(nodes: &str) -> Result<Held, String> {
+    for line in nodes.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, flags, _, _, _, epoch, _, slots @ ..] = words.as_slice() else { continue };
+        let has = |wanted: &str| flags.split(',').any(|flag| flag == wanted);
+        if !has("myself") {
+            continue;
+        }
+        if !has("master") {
+            return Err("it is no master any more; run it again".into());
+        }
+        if slots.iter().any(|slot| slot.starts_with('[')) {
+            return Err(MOVING.into());
+        }
+        let slots: Option<Vec<_>> = slots.iter().map(|slots| range_of(slots)).collect();
+        let slots = slots.ok_or_else(|| format!("no slots in `{line}`"))?;
+        return Ok(Held { slots, epoch: (*epoch).to_owned() });
+    }
+    Err("it does not know itself".into())
 }
 
 /// All masters that have slots, in the order of these.
@@ -35,7 +88,7 @@ pub(super) fn masters(connection: &mut Connection<'_>, target: &Target) -> Resul
             return Err(wrong(format!("master {host}:{port} has failed")));
         }
         if slots.iter().any(|slot| slot.starts_with('[')) {
-            return Err(wrong("slots are being moved; run it again afterwards".into()));
+            return Err(wrong(MOVING.into()));
         }
         let slots: Option<Vec<_>> = slots.iter().map(|slots| range_of(slots)).collect();
         let slots = slots.ok_or_else(|| wrong(format!("no slots in `{line}`")))?;
@@ -107,6 +160,25 @@ mod tests {
         assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"{user1000}.followers"));
         assert_eq!(slot_of(b"foo{}{bar}"), crc16(b"foo{}{bar}") % SLOTS);
         assert_eq!(slot_of(b"foo{{bar}}zap"), crc16(b"{bar") % SLOTS);
+    }
+
+    #[test]
+    fn a_master_tells_of_slots_that_are_on_their_way() {
+        let other = "b 127.0.0.1:2@12 master - 0 1 2 connected 8192-16383 [9->-a]\n";
+        let line =
+            |flags: &str, slots: &str| format!("{other}a 127.0.0.1:1@11 {flags} - 0 0 7 connected {slots}\n");
+        let held = own(&line("myself,master", "0-8191")).unwrap();
+        assert_eq!((held.slots, held.epoch.as_str()), (vec![0..=8191], "7"));
+        assert_eq!(own(&line("myself,master", "")).unwrap().slots, []);
+        for (flags, slots) in [
+            ("myself,master", "0-8191 [5->-b]"),
+            ("myself,master", "0-8191 [9-<-b]"),
+            ("myself,slave", ""),
+            ("master", "0-8191"),
+            ("myself,master", "x"),
+        ] {
+            assert!(own(&line(flags, slots)).is_err(), "{flags} {slots}");
+        }
     }
 
     #[test]

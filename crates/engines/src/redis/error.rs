@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use strongroom_format::SnapshotId;
 
 use super::rdb::RdbError;
+use crate::engine::EngineError;
 
 /// What went wrong, and with which server.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +203,16 @@ pub enum RedisError {
         /// It.
         key: String,
     },
+    /// A server that drops keys to make room.
+    #[error(
+        "{server} evicted {keys} keys while it was restored into: it has reached its maxmemory, and what was restored may be among them"
+    )]
+    Evicted {
+        /// Host and port, or socket.
+        server: String,
+        /// How many.
+        keys: u64,
+    },
     /// A restore that broke off.
     #[error("the restore broke off: {written} keys were written, and what is in {server} now is PARTIAL")]
     Partial {
@@ -210,7 +221,7 @@ pub enum RedisError {
         /// How many.
         written: u64,
         /// Why.
-        source: Box<RedisError>,
+        source: Box<EngineError>,
     },
     /// A file that is to be written cannot be.
     #[error("cannot write {}", .path.display())]

@@ -36,6 +36,10 @@ impl Info {
         self.is("redis_mode", "cluster") || self.is("server_mode", "cluster")
     }
 
+    pub(super) fn is_replica(&self) -> bool {
+        self.is("role", "slave") || self.is("role", "replica")
+    }
+
     /// `redis` or `valkey`.
     pub(super) fn name(&self) -> &'static str {
         if self.fields.contains_key("valkey_version") { "valkey" } else { "redis" }

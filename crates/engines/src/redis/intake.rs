@@ -53,9 +53,11 @@ pub(super) struct Intake {
     body: Vec<u8>,
     pub(super) databases: BTreeMap<u64, Counts>,
     pub(super) functions: BTreeSet<Vec<u8>>,
-    pub(super) aux: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub(super) modules_before: Vec<u8>,
-    pub(super) modules_after: Vec<u8>,
+    /// Several may have one name: each script of a server before 7.0 is one.
+    pub(super) aux: BTreeSet<(Vec<u8>, Vec<u8>)>,
+    /// All masters of a cluster have the same; each once, as they came.
+    pub(super) modules_before: Vec<Vec<u8>>,
+    pub(super) modules_after: Vec<Vec<u8>>,
     /// The newest of the dumps.
     pub(super) version: u32,
     /// Whether each had a checksum.
@@ -77,7 +79,7 @@ impl Intake {
             spill,
             databases: BTreeMap::new(),
             functions: BTreeSet::new(),
-            aux: BTreeMap::new(),
+            aux: BTreeSet::new(),
             modules_before: Vec::new(),
             modules_after: Vec::new(),
             version: 0,
@@ -105,14 +107,18 @@ impl Intake {
             match reader.next_part()? {
                 Part::Aux { name, value } => {
                     if !PASSING.contains(&name.as_slice()) {
-                        self.aux.insert(name, value);
+                        self.aux.insert((name, value));
                     }
                 }
                 Part::Function(bytes) => {
                     self.functions.insert(bytes);
                 }
-                Part::ModuleAux { bytes, is_before: true } => self.modules_before.extend(bytes),
-                Part::ModuleAux { bytes, is_before: false } => self.modules_after.extend(bytes),
+                Part::ModuleAux { bytes, is_before } => {
+                    let known = if is_before { &mut self.modules_before } else { &mut self.modules_after };
+                    if !known.contains(&bytes) {
+                        known.push(bytes);
+                    }
+                }
                 Part::Key { database, expires_ms, code } => {
                     self.take_key(reader, database, expires_ms, code, &mut sort_key)?;
                     keys += 1;
@@ -244,4 +250,43 @@ impl Keys {
 
 fn database_of(sort_key: &[u8]) -> Option<u64> {
     sort_key.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_repository::monitor::Silent;
+
+    use super::*;
+
+    /// A dump without keys or checksum.
+    fn dump(scripts: &[&str], module: &[u8]) -> Vec<u8> {
+        let mut bytes = b"REDIS0009".to_vec();
+        for script in scripts {
+            bytes.push(op::AUX);
+            write_string(&mut bytes, b"lua").unwrap();
+            write_string(&mut bytes, script.as_bytes()).unwrap();
+        }
+        bytes.extend_from_slice(module);
+        bytes.push(op::END);
+        bytes.extend_from_slice(&[0; 8]);
+        bytes
+    }
+
+    #[test]
+    fn scripts_are_many_and_what_all_masters_have_is_kept_once() {
+        // A module, when it is written (a number: before the keys), and a number of its own.
+        let module = |own: u8| [op::MODULE_AUX, 9, 2, 1, 2, own, 0];
+        let mut intake = Intake::new(&std::env::temp_dir()).unwrap();
+        for dump in [
+            dump(&["return 2", "return 1"], &module(7)),
+            dump(&["return 1"], &module(7)),
+            dump(&[], &module(8)),
+        ] {
+            intake.take(&mut RdbReader::new(&dump[..]).unwrap(), &Silent).unwrap();
+        }
+        let scripts: Vec<&[u8]> = intake.aux.iter().map(|(_, script)| &script[..]).collect();
+        assert_eq!(scripts, [b"return 1", b"return 2"]);
+        assert_eq!(intake.modules_before, [module(7), module(8)]);
+        assert!(intake.modules_after.is_empty());
+    }
 }

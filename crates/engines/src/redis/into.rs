@@ -87,21 +87,14 @@ impl Dumps<'_> {
             done: Loaded::default(),
             has_changed: false,
         };
-        let restored = restoring.run();
+        let Err(error) = restoring.run() else { return Ok(restoring.done) };
+        // Whatever it looked like to those who were writing.
+        let source = if monitor.is_cancelled() { RepositoryError::Interrupted.into() } else { error };
         let (written, server) = (restoring.done.keys, restoring.server);
-        match restored {
-            Err(EngineError::Redis(source)) if restoring.has_changed => {
-                Err(RedisError::Partial { server, written, source: Box::new(source) }.into())
-            }
-            Err(_) if monitor.is_cancelled() => Err(RepositoryError::Interrupted.into()),
-            Err(error) => {
-                if restoring.has_changed {
-                    monitor.warn(&format!("{written} keys were written: what is in {server} now is PARTIAL"));
-                }
-                Err(error)
-            }
-            Ok(()) => Ok(restoring.done),
-        }
+        Err(match restoring.has_changed {
+            true => RedisError::Partial { server, written, source: Box::new(source) }.into(),
+            false => source,
+        })
     }
 }
 
@@ -127,6 +120,7 @@ impl Restoring<'_, '_> {
         for database in &databases {
             self.require_room(database)?;
         }
+        let evicted = self.evicted()?;
         if !functions.is_empty() {
             self.load_functions(functions)?;
         }
@@ -134,7 +128,22 @@ impl Restoring<'_, '_> {
             self.load(database)?;
             self.done.databases += 1;
         }
+        // It says OK, and makes room for a key by dropping another.
+        let keys = self.evicted()?.saturating_sub(evicted);
+        if keys > 0 && self.has_changed {
+            return Err(RedisError::Evicted { server: self.server.clone(), keys }.into());
+        }
         Ok(())
+    }
+
+    /// How many keys all masters dropped to make room, since they started.
+    fn evicted(&self) -> Result<u64, RedisError> {
+        let mut evicted = 0;
+        for master in &self.masters {
+            let info = Info::of(&mut Connection::open(&master.target, self.monitor)?)?;
+            evicted += info.field("evicted_keys").parse().unwrap_or(0);
+        }
+        Ok(evicted)
     }
 
     fn number(&self, database: &DatabaseFacts) -> u64 {
@@ -161,7 +170,7 @@ impl Restoring<'_, '_> {
         if info.compatible() < (5, 0) {
             return unfit("it is older than version 5.0");
         }
-        if ["slave", "replica"].contains(&info.field("role")) {
+        if info.is_replica() {
             return unfit("it is a replica; restore into its master");
         }
         if info.field("loading") == "1" {
@@ -249,9 +258,10 @@ impl Restoring<'_, '_> {
             for master in &self.masters {
                 let mut connection = connect(&master.target, number, self.monitor)?;
                 // Others are served meanwhile.
-                connection.ask(&[b"FLUSHDB", b"ASYNC"])?;
+                let flushed = connection.ask(&[b"FLUSHDB", b"ASYNC"]);
+                self.has_changed |= may_be_done(&flushed);
+                flushed?;
             }
-            self.has_changed = true;
         }
         let mut loader = self.loader(number)?;
         let server = self.server.clone();
@@ -316,12 +326,18 @@ impl Restoring<'_, '_> {
         let policy: &[u8] = if self.into.drop_existing { b"FLUSH" } else { b"APPEND" };
         for master in &self.masters {
             let mut connection = Connection::open(&master.target, self.monitor)?;
-            connection.ask(&[b"FUNCTION", b"RESTORE", &payload, policy])?;
-            self.has_changed = true;
+            let loaded = connection.ask(&[b"FUNCTION", b"RESTORE", &payload, policy]);
+            self.has_changed |= may_be_done(&loaded);
+            loaded?;
         }
         self.done.functions = self.dumps.facts.functions;
         Ok(())
     }
+}
+
+/// What was refused was not done; of what was not answered nobody knows.
+fn may_be_done(answer: &Result<Value, RedisError>) -> bool {
+    !matches!(answer, Err(RedisError::Refused { .. }))
 }
 
 /// By this host's clock.

@@ -4,13 +4,14 @@ use strongroom_repository::monitor::Monitor;
 
 use super::connection::Connection;
 use super::error::RedisError;
+use super::info::Info;
 use super::resp::Value;
 use super::target::Target;
 
-/// The master of that name, as the first sentinel that answers has it.
+/// The master of that name, as the first sentinel has it whose master says so itself: one that was cut off names one of before.
 ///
 /// # Errors
-/// `NoMaster` when none knows it.
+/// `NoMaster` when none knows it; `Refused` when the master does not let itself be asked.
 pub(super) fn master_of(
     target: &Target,
     sentinels: &[(String, u16)],
@@ -20,15 +21,30 @@ pub(super) fn master_of(
     let mut said = Vec::new();
     for (host, port) in sentinels {
         match ask(&target.at(host, *port), master, monitor) {
-            Ok(Some((host, port))) => return Ok(target.at(&host, port)),
-            Ok(None) => said.push(format!("{host}:{port} does not know it")),
-            Err(error) => {
-                let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-                said.push(format!("{error}{why}"));
+            Ok(Some((at, of))) => {
+                let found = target.at(&at, of);
+                match is_master(&found, monitor) {
+                    Ok(true) => return Ok(found),
+                    Ok(false) => said.push(format!("{host}:{port} names {found}, which is a replica now")),
+                    Err(error @ RedisError::Refused { .. }) => return Err(error),
+                    Err(error) => said.push(format!("{host}:{port} names {found}: {}", in_full(&error))),
+                }
             }
+            Ok(None) => said.push(format!("{host}:{port} does not know it")),
+            Err(error) => said.push(in_full(&error)),
         }
     }
     Err(RedisError::NoMaster { master: master.to_owned(), why: said.join("; ") })
+}
+
+fn in_full(error: &RedisError) -> String {
+    let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{error}{why}")
+}
+
+fn is_master(target: &Target, monitor: &dyn Monitor) -> Result<bool, RedisError> {
+    let info = Info::of(&mut Connection::open(target, monitor)?)?;
+    Ok(!info.is_replica())
 }
 
 fn ask(sentinel: &Target, master: &str, monitor: &dyn Monitor) -> Result<Option<(String, u16)>, RedisError> {

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context, Result};
@@ -18,7 +20,16 @@ impl FakeRedis {
     /// # Errors
     /// When no port is to be had.
     pub fn start(info: &str, dump: Vec<u8>) -> Result<Self> {
-        Self::listen(info, dump, false)
+        Self::listen(info, dump, false, None)
+    }
+
+    /// As [`FakeRedis::start`], the only master of a cluster: it says that it has these slots before its dump was sent, and
+    /// those afterwards.
+    ///
+    /// # Errors
+    /// As [`FakeRedis::start`].
+    pub fn start_cluster(info: &str, dump: Vec<u8>, before: &str, after: &str) -> Result<Self> {
+        Self::listen(info, dump, false, Some([before.to_owned(), after.to_owned()]))
     }
 
     /// As [`FakeRedis::start`], but silent after the dump.
@@ -26,19 +37,20 @@ impl FakeRedis {
     /// # Errors
     /// As [`FakeRedis::start`].
     pub fn start_silent(info: &str, dump: Vec<u8>) -> Result<Self> {
-        Self::listen(info, dump, true)
+        Self::listen(info, dump, true, None)
     }
 
-    fn listen(info: &str, dump: Vec<u8>, is_silent: bool) -> Result<Self> {
+    fn listen(info: &str, dump: Vec<u8>, is_silent: bool, slots: Option<[String; 2]>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("no port for a server")?;
         let address = listener.local_addr()?;
         let (sender, sent) = channel();
-        let info = info.to_owned();
+        let answers = Answers { info: info.to_owned(), dump, is_silent, port: address.port(), slots };
+        let (answers, has_sent) = (Arc::new(answers), Arc::new(AtomicBool::new(false)));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (info, dump, sender) = (info.clone(), dump.clone(), sender.clone());
+                let (answers, has_sent, sender) = (answers.clone(), has_sent.clone(), sender.clone());
                 // Whoever does not like what it is sent goes away.
-                std::thread::spawn(move || serve(stream, &info, &dump, is_silent, &sender));
+                std::thread::spawn(move || serve(stream, &answers, &has_sent, &sender));
             }
         });
         Ok(Self { address, sent })
@@ -56,7 +68,18 @@ impl FakeRedis {
     }
 }
 
-fn serve(stream: TcpStream, info: &str, dump: &[u8], is_silent: bool, sent: &Sender<()>) -> Result<()> {
+/// What it says.
+struct Answers {
+    info: String,
+    dump: Vec<u8>,
+    is_silent: bool,
+    port: u16,
+    /// Of a cluster: before the dump, and afterwards.
+    slots: Option<[String; 2]>,
+}
+
+fn serve(stream: TcpStream, answers: &Answers, has_sent: &AtomicBool, sent: &Sender<()>) -> Result<()> {
+    let Answers { info, dump, is_silent, port, slots } = answers;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     loop {
@@ -75,11 +98,19 @@ fn serve(stream: TcpStream, info: &str, dump: &[u8], is_silent: bool, sent: &Sen
         }
         match command.first().map(String::as_str) {
             Some("INFO") => write!(stream, "${}\r\n{info}\r\n", info.len())?,
+            Some("CLUSTER") => {
+                let slots = slots.as_ref().map(|slots| &slots[usize::from(has_sent.load(Ordering::SeqCst))]);
+                let slots = slots.map(String::as_str).unwrap_or_default();
+                let line = format!("a 127.0.0.1:{port}@1 myself,master - 0 0 1 connected {slots}\n");
+                write!(stream, "${}\r\n{line}\r\n", line.len())?;
+            }
             Some("PSYNC") => {
+                // Before whoever asks has all of it.
+                has_sent.store(true, Ordering::SeqCst);
                 stream.write_all(dump)?;
                 stream.flush()?;
                 let _waited_for = sent.send(());
-                if is_silent {
+                if *is_silent {
                     // Until it is gone.
                     let _gone = reader.read(&mut [0]);
                 }
