@@ -21,7 +21,7 @@ pub(crate) enum Engine {
     Stdin(BackupStdin),
     /// PostgreSQL: databases, an entry a table, with roles and tablespaces
     Postgres(BackupPostgres),
-    /// OpenSearch: indices with their settings and aliases, a stream of documents a shard; templates and pipelines
+    /// OpenSearch: indices with their settings and aliases, a stream of documents a shard; templates, pipelines and scripts
     Opensearch(BackupOpensearch),
     /// Redis or Valkey: all keys of a server or cluster, an entry a database
     Redis(super::BackupRedis),
