@@ -7,7 +7,7 @@ pub(crate) fn hint(error: &OpensearchError) -> Option<&'static str> {
     Some(match error {
         OpensearchError::Http(error) => return http_hint(error),
         OpensearchError::InTheWay { .. } => {
-            "--drop-existing deletes indices first and replaces templates and pipelines; --rename restores under other names"
+            "--drop-existing deletes indices first and replaces templates, pipelines and scripts; --rename restores under other names, without aliases"
         }
         OpensearchError::NoSource { .. } => "leave it out with --exclude",
         OpensearchError::Shard { .. } => {
@@ -15,9 +15,18 @@ pub(crate) fn hint(error: &OpensearchError) -> Option<&'static str> {
         }
         OpensearchError::Older { .. } => "restore into a server of that version or a newer one",
         OpensearchError::Partial { .. } => {
-            "delete the index that is there in part, or run it again with --drop-existing (--include names single indices)"
+            "run it again with --drop-existing (--include names single indices), or delete what is there in part"
         }
-        OpensearchError::NotSupported { .. } => "is this the URL of OpenSearch's HTTP port (9200)?",
+        OpensearchError::NoTemplate { .. } => {
+            "without --include, --exclude and --rename templates are restored, too; else put one there with data_stream and a pattern for this name"
+        }
+        OpensearchError::NotMade { source, .. } => return hint(source),
+        OpensearchError::Unassigned { .. } => {
+            "its settings below index.routing ask for nodes that are not there: start some, or give some the attributes"
+        }
+        OpensearchError::NotSupported { .. } => {
+            "give the URL of the HTTP port (9200) of OpenSearch, or of Elasticsearch 7"
+        }
         _ => return None,
     })
 }

@@ -140,6 +140,16 @@ pub enum HttpError {
         /// Why.
         source: std::io::Error,
     },
+    /// An answer is longer than it may be.
+    #[error("the answer of {server} to {what} is longer than {most} bytes")]
+    TooLong {
+        /// The server.
+        server: String,
+        /// `GET /_search`.
+        what: String,
+        /// What it may have.
+        most: u64,
+    },
 }
 
 impl HttpError {
@@ -155,8 +165,10 @@ impl HttpError {
     /// Without the path that was asked for, where that is a secret.
     #[must_use]
     pub fn without_path(mut self) -> Self {
-        if let Self::Unreachable { what, .. } | Self::Refused { what, .. } | Self::Broken { what, .. } =
-            &mut self
+        if let Self::Unreachable { what, .. }
+        | Self::Refused { what, .. }
+        | Self::Broken { what, .. }
+        | Self::TooLong { what, .. } = &mut self
         {
             what.truncate(what.find(' ').unwrap_or(what.len()));
         }
@@ -304,16 +316,16 @@ impl Answer {
     /// All of it at once, up to `most` bytes.
     ///
     /// # Errors
-    /// `Broken`, also when it is longer.
+    /// `Broken`; `TooLong`.
     pub fn bytes(self, most: u64) -> Result<Vec<u8>, HttpError> {
         let mut bytes = Vec::new();
         let read = self.body.into_reader().take(most + 1).read_to_end(&mut bytes);
-        let broken =
-            |source| HttpError::Broken { server: self.server.clone(), what: self.what.clone(), source };
         match read {
-            Ok(read) if read as u64 > most => Err(broken(std::io::Error::other("it is too long"))),
+            Ok(read) if read as u64 > most => {
+                Err(HttpError::TooLong { server: self.server, what: self.what, most })
+            }
             Ok(_) => Ok(bytes),
-            Err(source) => Err(broken(source)),
+            Err(source) => Err(HttpError::Broken { server: self.server, what: self.what, source }),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) enum Engine {
     Stdin(BackupStdin),
     /// PostgreSQL: databases, one entry per table, with roles and tablespaces; or a whole cluster (--physical)
     Postgres(BackupPostgres),
-    /// OpenSearch: indices with settings and aliases, one stream of documents per shard; templates and pipelines
+    /// OpenSearch: indices with settings and aliases, one stream of documents per shard; templates, pipelines and scripts
     Opensearch(BackupOpensearch),
     /// Redis or Valkey: all keys of a server or cluster, one entry per database
     Redis(super::BackupRedis),

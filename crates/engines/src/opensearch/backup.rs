@@ -11,7 +11,7 @@ use strongroom_repository::backup::Sink;
 use strongroom_repository::reader::Reader;
 use strongroom_repository::tree::EntryCursor;
 
-use super::catalog::{Catalog, Position, Selection, positions};
+use super::catalog::{Catalog, Definition, Position, Selection, positions};
 use super::cluster::Cluster;
 use super::documents;
 use super::error::OpensearchError;
@@ -49,6 +49,7 @@ impl Engine for Opensearch {
 /// A shard that is to be read.
 struct Task<'t> {
     index: &'t str,
+    definition: &'t Definition,
     shard: u32,
     /// Where its changes had come to before they were made visible.
     before: Option<Position>,
@@ -76,13 +77,13 @@ impl Opensearch {
         let parent = Parent::of(sink);
         for (name, definition) in &catalog.open {
             put_json(sink, &layout::definition(name), definition)?;
-            let mut positions = positions(&session, name)?;
+            let mut positions = positions(&session, name, definition)?;
             let mut is_read = false;
             for shard in 0..definition.shards() {
-                let before = positions.remove(&shard);
+                let before = positions.remove(&shard).map(|still| still.position);
                 let unchanged = parent.unchanged(name, definition.uuid(), shard, before.as_ref());
                 is_read |= unchanged.is_none();
-                tasks.push_back(Task { index: name, shard, before, unchanged });
+                tasks.push_back(Task { index: name, definition, shard, before, unchanged });
             }
             if is_read {
                 // What was written up to here is seen by what reads now.
@@ -142,7 +143,7 @@ impl Opensearch {
         let path = layout::documents(task.index, task.shard);
         let parameters = ChunkerParams::default();
         let entry = stream_entry(&path)?;
-        let moment = Moment::new(session, task.index, task.shard, self.by_scroll)?;
+        let moment = Moment::new(session, (task.index, task.definition), task.shard, self.by_scroll)?;
         let mut lane = sink.stream_lane(parameters)?;
         lane.against(sink.base(&entry.path))?;
         let read = documents::read(moment, task.index, task.shard, |stream| {
@@ -152,8 +153,16 @@ impl Opensearch {
         lane.end(entry)?;
         lane.finish()?;
         // Nobody wrote while it was read: the same position means the same documents.
-        let after = positions(session, task.index)?.remove(&task.shard);
-        let position = task.before.clone().filter(|before| after.as_ref() == Some(before));
+        let after = positions(session, task.index, task.definition)?.remove(&task.shard);
+        let mut still = after.filter(|after| task.before.as_ref() == Some(&after.position));
+        let counted = still.as_ref().and_then(|still| still.documents);
+        if let Some(why) = unseen(read.documents, counted, task.definition.has_nested()) {
+            sink.monitor().warn(&format!("shard {} of index {}: {why}", task.shard, task.index));
+            sink.count_unreadable();
+            // Else it would be taken over the next time, as if it were whole.
+            still = None;
+        }
+        let position = still.map(|still| still.position);
         Ok(ShardFacts {
             documents: read.documents,
             bytes: read.bytes,
@@ -161,6 +170,14 @@ impl Opensearch {
             position,
         })
     }
+}
+
+/// What of a shard in which nothing changed was not given: documents that the role may not see are left out without a word.
+fn unseen(read: u64, counted: Option<u64>, has_nested: bool) -> Option<String> {
+    let counted = counted.filter(|counted| !has_nested && *counted != read)?;
+    Some(format!(
+        "{read} documents came, and the server counts {counted}: is the role limited by document-level security?"
+    ))
 }
 
 /// What the last snapshot of the source has.
@@ -221,4 +238,17 @@ fn json_of(value: &impl Serialize) -> Result<Vec<u8>, EngineError> {
 fn put_json(sink: &Sink<'_, '_>, path: &str, value: &impl Serialize) -> Result<(), EngineError> {
     let json = json_of(value)?;
     crate::engine::read_stream(sink, path, &mut &json[..], |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_that_were_left_out_are_told() {
+        assert_eq!(unseen(5, Some(5), false), None);
+        assert_eq!(unseen(5, None, false), None);
+        assert_eq!(unseen(5, Some(15), true), None);
+        assert!(unseen(5, Some(6), false).unwrap().contains("counts 6"));
+    }
 }

@@ -12,15 +12,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::OpensearchError;
-use super::moment::Moment;
+use super::moment::{Moment, PAGE_BYTES};
 use crate::fingerprint::Fingerprint;
 
-/// What a page is to have, bytes, and its documents at first and at most (`index.max_result_window`).
-const PAGE_BYTES: usize = 8 << 20;
+/// The documents of the first page.
 const FIRST_DOCUMENTS: usize = 100;
-const MOST_DOCUMENTS: usize = 10_000;
-/// Those of a scroll, which cannot become more.
-const SCROLL_DOCUMENTS: usize = 1000;
 /// Blocks that are read ahead.
 const AHEAD: usize = 2;
 /// What a block has, bytes, unless a document is larger.
@@ -108,6 +104,12 @@ pub(super) fn read<E: From<OpensearchError>>(
     })
 }
 
+/// The documents of the page after one of so many bytes and documents.
+fn next_size(bytes: usize, found: usize, size: usize) -> usize {
+    let average = (bytes / found.max(1)).max(1);
+    usize::try_from(PAGE_BYTES).map_or(size, |page| page / average).clamp(1, size.saturating_mul(4))
+}
+
 /// Asks for the next page while the last one is stored.
 struct Producer<'s, 'm, 'i> {
     moment: Moment<'s, 'm>,
@@ -125,11 +127,18 @@ impl Producer<'_, '_, '_> {
     }
 
     fn read(&mut self) -> Result<(), OpensearchError> {
-        let can_grow = self.moment.may_change_size();
-        let mut size = if can_grow { FIRST_DOCUMENTS } else { SCROLL_DOCUMENTS };
+        let most = self.moment.most_documents();
+        let mut size = if self.moment.may_change_size() { FIRST_DOCUMENTS.min(most) } else { most };
         let (mut documents, mut total) = (0, None);
         loop {
-            let bytes = self.moment.page(size)?;
+            let bytes = match self.moment.page(size) {
+                // These are larger than those before.
+                Err(error) if error.is_too_much() && self.moment.may_change_size() && size > 1 => {
+                    size /= 2;
+                    continue;
+                }
+                page => page?,
+            };
             let page: Page<'_> = serde_json::from_slice(&bytes)
                 .map_err(|error| self.broken(format!("a page is no such: {error}")))?;
             page.require_whole().map_err(|why| self.broken(why))?;
@@ -143,9 +152,8 @@ impl Producer<'_, '_, '_> {
             }
             let id = page.pit_id.as_deref().or(page.scroll_id.as_deref()).map(str::to_owned);
             self.moment.go_on(id.as_deref(), last);
-            if can_grow {
-                let average = (bytes.len() / found).max(1);
-                size = (PAGE_BYTES / average).clamp(1, MOST_DOCUMENTS).min(size * 4);
+            if self.moment.may_change_size() {
+                size = next_size(bytes.len(), found, size).min(most);
             }
         }
         match total {
@@ -303,6 +311,13 @@ mod tests {
             2
         );
         assert_eq!(fingerprint.to_hex(), other.to_hex());
+    }
+
+    #[test]
+    fn pages_become_larger_slowly_and_smaller_at_once() {
+        assert_eq!(next_size(10_000, 100, 100), 400);
+        assert_eq!(next_size(100 << 20, 100, 100), 8);
+        assert_eq!(next_size(100 << 20, 1, 100), 1);
     }
 
     #[test]

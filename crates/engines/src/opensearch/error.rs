@@ -22,7 +22,7 @@ pub enum OpensearchError {
         why: String,
     },
     /// It is too old, or something else.
-    #[error("{server} is {what}: OpenSearch, and Elasticsearch from 7 on, can be read")]
+    #[error("{server} is {what}: OpenSearch from 1.0 on and Elasticsearch 7 are known")]
     NotSupported {
         /// The server.
         server: String,
@@ -85,17 +85,39 @@ pub enum OpensearchError {
         /// What is wrong.
         why: String,
     },
-    /// It broke off in the middle.
-    #[error("index {index} is restored in part only ({documents} of {of} documents){done}")]
-    Partial {
-        /// The index that was being restored.
+    /// Nothing would make it a data stream.
+    #[error("{server} has no index template that makes {stream} a data stream: nothing was restored")]
+    NoTemplate {
+        /// The server.
+        server: String,
+        /// As which it was to be restored.
+        stream: String,
+    },
+    /// What would replace an index cannot be made.
+    #[error(
+        "index {index} stays as it is, because one like the snapshot's cannot be made: nothing was restored"
+    )]
+    NotMade {
+        /// The index.
         index: String,
-        /// Those that the server took.
-        documents: u64,
-        /// Those that there are.
-        of: u64,
-        /// `; whole are: a, b`.
-        done: String,
+        /// Why.
+        source: Box<OpensearchError>,
+    },
+    /// No node may have its shards.
+    #[error("no node of the cluster may have shard {shard} of index {index}: {why}")]
+    Unassigned {
+        /// The index.
+        index: String,
+        /// Its number.
+        shard: u32,
+        /// In the server's words.
+        why: String,
+    },
+    /// It broke off in the middle.
+    #[error("{left}")]
+    Partial {
+        /// What is there now, and what is not.
+        left: String,
         /// Why.
         source: Box<crate::engine::EngineError>,
     },

@@ -1,7 +1,7 @@
 //! Where what lies in a snapshot.
 //!
 //! ```text
-//! cluster.json               templates and pipelines
+//! cluster.json               templates, pipelines, scripts
 //! indices/NAME/index.json    settings, mappings, aliases
 //! indices/NAME/documents/0   the documents of a shard
 //! ```

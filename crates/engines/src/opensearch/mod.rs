@@ -3,6 +3,7 @@
 //! A shard is read as it is at one moment ([`moment`]), in the order of its last changes, so that the same documents come in the same
 //! order again; one that nobody wrote to since the last snapshot is not read at all.
 
+mod aliases;
 mod backup;
 mod bulk;
 mod catalog;
@@ -11,9 +12,12 @@ mod documents;
 mod error;
 mod facts;
 mod layout;
+mod make;
 mod moment;
+mod progress;
 mod rename;
 mod restore;
+mod restore_plan;
 mod session;
 mod settings;
 mod verify;

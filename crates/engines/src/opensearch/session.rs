@@ -41,6 +41,25 @@ impl Server {
     pub(super) fn is_elasticsearch(&self) -> bool {
         self.distribution == "elasticsearch"
     }
+
+    /// Whether it is an OpenSearch of that version or a newer one.
+    pub(super) fn is_opensearch_from(&self, version: (u32, u32)) -> bool {
+        !self.is_elasticsearch() && self.number() >= version
+    }
+
+    /// What it is, where it is none that can be read. From version 8 on Elasticsearch has settings, templates and ways to keep
+    /// documents that nobody here knows.
+    fn unknown(&self) -> Option<String> {
+        if self.version.is_empty() {
+            return Some("neither OpenSearch nor Elasticsearch".into());
+        }
+        let is_known = match self.distribution.as_str() {
+            "opensearch" => self.number().0 >= 1,
+            "elasticsearch" => self.number().0 == 7,
+            other => return Some(format!("{other} {}", self.version)),
+        };
+        (!is_known).then(|| self.to_string())
+    }
 }
 
 impl std::fmt::Display for Server {
@@ -77,16 +96,10 @@ impl<'m> Session<'m> {
         let distribution = text("/version/distribution").unwrap_or_else(|| "elasticsearch".into());
         let cluster_uuid = text("/cluster_uuid").unwrap_or_default();
         session.server = Server { distribution, version, cluster_uuid };
-        let oldest = if session.server.is_elasticsearch() { 7 } else { 1 };
-        let is_known = ["opensearch", "elasticsearch"].contains(&session.server.distribution.as_str());
-        if session.server.version.is_empty() || !is_known || session.server.number().0 < oldest {
-            let what = match session.server.version.is_empty() {
-                true => "neither OpenSearch nor Elasticsearch".into(),
-                false => session.server.to_string(),
-            };
-            return Err(OpensearchError::NotSupported { server: session.name, what });
+        match session.server.unknown() {
+            Some(what) => Err(OpensearchError::NotSupported { server: session.name, what }),
+            None => Ok(session),
         }
-        Ok(session)
     }
 
     /// Its URL, without a password.
@@ -214,5 +227,33 @@ impl OpensearchError {
             Self::Http(error) => error.status(),
             _ => None,
         }
+    }
+
+    /// Whether less at once may work: the answer is too long, or the server has no memory for it.
+    pub(super) fn is_too_much(&self) -> bool {
+        matches!(self, Self::Http(HttpError::TooLong { .. })) || self.status() == Some(429)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_nobody_knows_are_refused() {
+        let server = |distribution: &str, version: &str| Server {
+            distribution: distribution.into(),
+            version: version.into(),
+            cluster_uuid: String::new(),
+        };
+        for (distribution, version) in
+            [("opensearch", "1.0.0"), ("opensearch", "3.8.0"), ("elasticsearch", "7.17.9")]
+        {
+            assert_eq!(server(distribution, version).unknown(), None);
+        }
+        assert_eq!(server("elasticsearch", "8.1.0").unknown().unwrap(), "Elasticsearch 8.1.0");
+        assert_eq!(server("elasticsearch", "6.8.0").unknown().unwrap(), "Elasticsearch 6.8.0");
+        assert_eq!(server("other", "2.1").unknown().unwrap(), "other 2.1");
+        assert!(server("elasticsearch", "").unknown().is_some());
     }
 }

@@ -13,8 +13,9 @@ use super::documents;
 use super::error::{OpensearchError, listed};
 use super::facts::{IndexFacts, ShardFacts};
 use super::layout;
+use super::make::{count, drop_index, make};
 use super::moment::Moment;
-use super::restore::{Indices, count, drop_index, make};
+use super::restore::Indices;
 use super::session::Session;
 use crate::engine::EngineError;
 use crate::http::{HttpTarget, encoded};
@@ -91,7 +92,8 @@ impl Indices<'_> {
             seconds: 0.0,
             differences: Vec::new(),
         };
-        let mut definition = self.definition(&facts.name)?;
+        // The scratch cluster has not the same nodes.
+        let mut definition = self.definition(&facts.name)?.anywhere();
         // A part of a data stream is an index like others.
         definition.data_stream = None;
         let name = format!(
@@ -136,7 +138,7 @@ impl Indices<'_> {
     ) -> Result<IndexFacts, EngineError> {
         let mut shards = Vec::new();
         for shard in 0..definition.shards() {
-            let moment = Moment::new(session, name, shard, false)?;
+            let moment = Moment::new(session, (name, definition), shard, false)?;
             let read = documents::read(moment, name, shard, |stream| {
                 let read = std::io::copy(stream, &mut std::io::sink());
                 read.map_err(|source| {
