@@ -230,7 +230,7 @@ impl Redis {
             match self.ask(&["SAVE"]) {
                 Err(refused) if refused.to_string().contains(BUSY) && Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(20));
-                },
+                }
                 Err(refused) => return Err(refused.context("Redis writes no dump")),
                 Ok(_saved) => break,
             }

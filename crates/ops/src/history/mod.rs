@@ -241,6 +241,16 @@ impl History {
         self.backups.entry(source.into()).or_default().push(attempt);
     }
 
+    /// A run that goes on, for tests: begun then, with a note just now.
+    #[cfg(test)]
+    pub(crate) fn goes_on(&mut self, work: Work, source: Option<&str>, since: Timestamp, now: Timestamp) {
+        let run = format!("{} {source:?}", work.name());
+        let source = source.map(str::to_owned);
+        let began = Began { run, work, source, host: "a".into(), pid: 1, date: None };
+        self.began(1, since, began.clone());
+        self.began(1, now, began);
+    }
+
     /// When it was last begun, of what has ended since; by hand or not, well or not.
     #[must_use]
     pub fn last(&self, work: Work, source: Option<&str>) -> Option<Timestamp> {
@@ -312,6 +322,11 @@ impl History {
     #[must_use]
     pub fn running(&self, work: Work, source: Option<&str>, now: Timestamp) -> Option<&Running> {
         self.running_of(work, source).find(|known| known.is_alive(now))
+    }
+
+    /// All that runs at this moment.
+    pub(crate) fn running_now(&self, now: Timestamp) -> impl Iterator<Item = &Running> {
+        self.running.iter().filter(move |known| known.is_alive(now))
     }
 
     fn running_of<'h>(&'h self, work: Work, source: Option<&str>) -> impl Iterator<Item = &'h Running> {
