@@ -104,14 +104,14 @@ impl Attempt {
         }
     }
 
-    pub(super) fn failed(time: Timestamp, host: String, error: String) -> Self {
+    pub(super) fn failed(time: Timestamp, host: String, error: &str) -> Self {
         Self {
             time,
             seconds: None,
             result: RunResult::Failed,
             host,
             // Notes of before may hold what an error quoted.
-            error: Some(redacted(&error)),
+            error: Some(redacted(error)),
             cause: None,
             exit_code: None,
             snapshot: None,
@@ -138,7 +138,7 @@ impl Attempt {
         Self {
             error: (!note.clean).then(findings),
             result: if note.clean { RunResult::Done } else { RunResult::Failed },
-            ..Self::failed(time, note.host.clone(), String::new())
+            ..Self::failed(time, note.host.clone(), "")
         }
     }
 

@@ -125,7 +125,7 @@ impl History {
             FAILED_EVENT => {
                 if let Ok(failed) = serde_json::from_str::<FailedNote>(&note.detail) {
                     let cause = failed.cause;
-                    let attempt = Attempt { cause, ..Attempt::failed(time, failed.host, failed.error) };
+                    let attempt = Attempt { cause, ..Attempt::failed(time, failed.host, &failed.error) };
                     self.backups.entry(failed.source).or_default().push(attempt);
                 }
             }
@@ -172,7 +172,7 @@ impl History {
             return;
         }
         self.done(Work::Verify, Some(source.clone()), time);
-        let attempt = Attempt::failed(time, failed.host, failed.error);
+        let attempt = Attempt::failed(time, failed.host, &failed.error);
         let test = RestoreTest { snapshot: note.snapshot, ..RestoreTest::failed(attempt) };
         self.tests.entry(source).or_default().push(test);
     }
@@ -236,8 +236,7 @@ impl History {
     #[cfg(test)]
     pub(crate) fn backed_up(&mut self, source: &str, time: Timestamp) {
         self.done(Work::Backup, Some(source.into()), time);
-        let attempt =
-            Attempt { result: RunResult::Done, ..Attempt::failed(time, String::new(), String::new()) };
+        let attempt = Attempt { result: RunResult::Done, ..Attempt::failed(time, String::new(), "") };
         self.backups.entry(source.into()).or_default().push(attempt);
     }
 

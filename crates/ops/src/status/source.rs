@@ -96,8 +96,8 @@ impl SourceStatus {
         self.backups.iter().filter(|attempt| attempt.result == result).count() as u64
     }
 
-    fn add(&mut self, kind: Kind, since: Option<Timestamp>, what: String) {
-        self.findings.push(Finding { since, ..Finding::new(kind, &what).of(&self.name) });
+    fn add(&mut self, kind: Kind, since: Option<Timestamp>, what: &str) {
+        self.findings.push(Finding { since, ..Finding::new(kind, what).of(&self.name) });
     }
 
     fn job(&self, work: Work) -> Job {
@@ -111,7 +111,7 @@ impl SourceStatus {
             let error = self.last().and_then(|last| last.error.as_deref()).unwrap_or_default();
             let times = if failures == 1 { "failed".into() } else { format!("failed {failures} times") };
             let what = format!("the backup {times}: {error}");
-            self.add(Kind::BackupFailed, Some(first.time), what);
+            self.add(Kind::BackupFailed, Some(first.time), &what);
         }
         self.look_at_age(known);
         self.look_at_duration(known.now);
@@ -120,12 +120,12 @@ impl SourceStatus {
         if let Some(date) =
             self.left_out.last().copied().filter(|date| last_begun.is_none_or(|last| last <= *date))
         {
-            let what = "the last backup was still running at its next date, which was left out".into();
+            let what = "the last backup was still running at its next date, which was left out";
             self.add(Kind::BackupOverrun, Some(date), what);
         }
         let Some(last) = self.last_success().cloned() else { return };
         if last.result == RunResult::Partly {
-            self.add(Kind::BackupPartly, Some(last.time), "some of it could not be read".into());
+            self.add(Kind::BackupPartly, Some(last.time), "some of it could not be read");
         }
         self.look_at_size(&last);
     }
@@ -143,13 +143,13 @@ impl SourceStatus {
                 took(runs.as_secs_f64()),
                 took(limit.as_secs_f64())
             );
-            return self.add(Kind::BackupSlow, Some(since), what);
+            return self.add(Kind::BackupSlow, Some(since), &what);
         }
         let last = self.last_success().and_then(|last| Some((last.time, last.seconds.filter(is_slow)?)));
         if let Some((time, seconds)) = last {
             let what =
                 format!("the backup took {}, and may take {}", took(seconds), took(limit.as_secs_f64()));
-            self.add(Kind::BackupSlow, Some(time), what);
+            self.add(Kind::BackupSlow, Some(time), &what);
         }
     }
 
@@ -164,14 +164,14 @@ impl SourceStatus {
                 if since.is_some() {
                     let (age, longest) = (age(last), length(longest));
                     let what = format!("the newest snapshot is {age} old, and should be at most {longest}");
-                    self.add(Kind::BackupMissed, since, what);
+                    self.add(Kind::BackupMissed, since, &what);
                 }
             }
             (Some(last), None) => {
                 if let Some(due) = known.late(&job, last) {
                     let (date, age) = (moment(due), age(last));
                     let what = format!("the snapshot of {date} has not come, and the newest is {age} old");
-                    self.add(Kind::BackupMissed, Some(due), what);
+                    self.add(Kind::BackupMissed, Some(due), &what);
                 }
             }
             (None, None) if self.next.is_none() => {}
@@ -179,7 +179,7 @@ impl SourceStatus {
                 let waits = || now.checked_sub(FIRST_WAIT).is_ok_and(|since| known.waits(&job, since));
                 let is_new = self.engine.is_some() && self.backups.is_empty();
                 if is_new && !known.runs(&job) && !waits() {
-                    self.add(Kind::BackupMissed, None, "it has never been backed up".into());
+                    self.add(Kind::BackupMissed, None, "it has never been backed up");
                 }
             }
         }
@@ -198,7 +198,7 @@ impl SourceStatus {
                 "the newest snapshot has {change}% {how} than is usual: {} bytes, not {usual}",
                 last.sizes.logical
             );
-            self.add(Kind::SizeAnomaly, Some(last.time), what);
+            self.add(Kind::SizeAnomaly, Some(last.time), &what);
         }
     }
 
@@ -209,7 +209,7 @@ impl SourceStatus {
                 self.add(
                     Kind::RestoreTestFailed,
                     Some(test.time),
-                    format!("the restore test failed: {error}"),
+                    &format!("the restore test failed: {error}"),
                 );
             }
             if let (Some(limit), Some(seconds)) = (self.expected.rto, test.restore_seconds)
@@ -220,7 +220,7 @@ impl SourceStatus {
                     took(seconds),
                     took(limit.as_secs_f64())
                 );
-                self.add(Kind::RestoreSlow, Some(test.time), what);
+                self.add(Kind::RestoreSlow, Some(test.time), &what);
             }
         }
         let first = || self.backups.first().map(|first| first.time);
@@ -228,7 +228,7 @@ impl SourceStatus {
         let due = last.filter(|_| self.engine.is_some());
         if let Some(due) = due.and_then(|last| known.late(&self.job(Work::Verify), last)) {
             let what = format!("the restore test of {} was not done", moment(due));
-            self.add(Kind::RestoreTestMissed, Some(due), what);
+            self.add(Kind::RestoreTestMissed, Some(due), &what);
         }
     }
 }
