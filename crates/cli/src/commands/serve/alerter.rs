@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_within_a_minute_is_told_to_nobody() {
-        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         let missed = || Finding::new(Kind::BackupMissed, "late").of("db");
         let failed = || Finding::new(Kind::BackupFailed, "failed").of("db");
         let mut standing = Standing::default();
