@@ -14,7 +14,7 @@ pub(crate) struct Config {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigAction {
-    /// Say all that is wrong with a configuration, with its line, and what cannot be on the servers that it names
+    /// Say what is wrong with a configuration, with its line, and what cannot be on the servers that it names
     Check(ConfigCheck),
     /// Say what is in force, and where each value comes from: the command line, the environment, the file, or nothing of them
     Show,
