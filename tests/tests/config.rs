@@ -33,6 +33,51 @@ fn every_problem_is_told_with_its_line() {
 }
 
 #[test]
+fn what_keeps_people_from_being_told_is_found_and_nothing_hides_it() {
+    let sandbox = Sandbox::new();
+    let wrong = r#"[serve]
+token = "env:NOPE"
+[notify.slack]
+slack = "env:NOPE"
+[notify.mail]
+smtp = "smtp//typo"
+password = "file:/nowhere/pw"
+from = "not an address"
+to = ["me@example.com", "you"]
+[notify.hook]
+webhook = "monitoring.example.com"
+[retention]
+day = 30
+[prune]
+max_repak = "20GiB"
+[sources.ledger]
+engine = "postgers"
+"#;
+    sandbox.write("strongroom.toml", wrong);
+    let told = sandbox.run(["config", "check", "--json"]).assert_code(1);
+    let problems: Vec<_> = told.all("problem");
+    let lines: Vec<_> = problems.iter().map(|problem| problem["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [2, 4, 6, 7, 8, 9, 11, 13, 15, 16], "{told}");
+    let _told = told.assert_prints([
+        "serve.token: ",
+        "notify.mail.to: `you`",
+        "is `max_repack` meant?",
+        "is `postgres` meant?",
+    ]);
+
+    // What is in order, and probably not meant.
+    let doubtful = "jitter = \"5\"\n[retention]\ndays = 30\n[sources.documents]\nengine = \"files\"\npaths = [\"/srv\"]\n";
+    sandbox.write("strongroom.toml", doubtful);
+    let told = sandbox.run(["config", "check"]).assert_code(0);
+    let _told = told.assert_prints([
+        "strongroom.toml:4: warning: sources.documents: nothing says when it is backed up",
+        "`[forget]` with `schedule`",
+        "jitter is 5 s: is `5m` meant?",
+        "is in order",
+    ]);
+}
+
+#[test]
 fn a_managed_service_is_told_what_it_cannot_have() {
     let sandbox = Sandbox::new();
     let _id = sandbox.feed(["backup", "stdin", "--name", "x", "--source", "shop"], b"data").assert_code(0);

@@ -11,6 +11,9 @@ use strongroom_tests::sandbox::Sandbox;
 use strongroom_tests::services::moto::{self, Moto};
 use strongroom_tests::sinks::{HttpSink, MailSink};
 
+/// What a command says that fails, and nobody is to read.
+const SAID: &str = "PGPASSWORD=pl4nted pg_dump postgres://ann:pl4nted@db: no route";
+
 /// A source that is well until `data/fail` is there, and what is expected of it.
 fn configured(sandbox: &mut Sandbox) {
     sandbox.set("STRONGROOM_CONFIG", sandbox.path("strongroom.toml"));
@@ -25,7 +28,7 @@ fn configured(sandbox: &mut Sandbox) {
             capacity = "1K"
             [sources.shop]
             engine = "command"
-            stream = ["dump=cat {folder}/dump && ! test -e {folder}/fail"]
+            stream = ["dump=cat {folder}/dump; if test -e {folder}/fail; then cat {folder}/fail >&2; exit 1; fi"]
             expect_every = "365d"
             [sources.late]
             engine = "files"
@@ -52,7 +55,7 @@ fn what_went_wrong_is_told_until_it_is_well_again() {
     let _ran = sandbox.run(["run"]).assert_code(0);
     assert_eq!(found(0), ["- storage-near-capacity"]);
 
-    sandbox.write("data/fail", "");
+    sandbox.write("data/fail", SAID);
     let _failed = sandbox.run(["run", "shop"]).assert_code(1);
     let _failed = sandbox.run(["run", "shop"]).assert_code(1);
     assert_eq!(found(1), ["shop backup-failed", "- storage-near-capacity"]);
@@ -60,6 +63,17 @@ fn what_went_wrong_is_told_until_it_is_well_again() {
     let _told = told.assert_prints(["critical", "shop: the backup failed 2 times", "exit status: 1"]);
     let report = sandbox.run(["monitor", "--report"]).assert_code(0);
     let _report = report.assert_prints(["SOURCE", "shop", "failed", "late", "done"]);
+    // What the command said goes nowhere as it is.
+    for words in [
+        &["monitor", "--json"][..],
+        &["monitor", "--report", "--json"],
+        &["report", "--format", "json"],
+        &["audit", "--json"],
+        &["journal", "export"],
+    ] {
+        let told = sandbox.run(words.iter().copied()).text();
+        assert!(told.contains("PGPASSWORD=***") && !told.contains("pl4nted"), "{words:?}: {told}");
+    }
 
     // A backup by hand counts as well.
     std::fs::remove_file(sandbox.path("data/fail")).unwrap();
@@ -75,7 +89,7 @@ fn metrics_are_counted_from_the_journal() {
     let mut sandbox = Sandbox::new();
     configured(&mut sandbox);
     let _ran = sandbox.run(["run"]).assert_code(0);
-    sandbox.write("data/fail", "");
+    sandbox.write("data/fail", SAID);
     let _failed = sandbox.run(["run", "shop"]).assert_code(1);
     // Another host, that has seen nothing.
     sandbox.set("STRONGROOM_CACHE_DIR", sandbox.path("other-cache"));
@@ -124,25 +138,30 @@ fn people_are_told_once_and_again_when_it_is_over() {
     sandbox.write("strongroom.toml", text.replace("capacity = \"1K\"", "capacity = \"1G\"") + &notify);
     sandbox.set("STRONGROOM_TEST_TOKEN", "Bearer s3cret");
     let _ran = sandbox.run(["run"]).assert_code(0);
-    sandbox.write("data/fail", "");
+    sandbox.write("data/fail", SAID);
     let _failed = sandbox.run(["run", "shop"]).assert_code(1);
-    let told = sandbox.run(["monitor", "--alerts"]).assert_code(1);
+    // Nor do metrics that cannot be delivered.
+    let full = sandbox.path("nowhere/strongroom.prom").display().to_string();
+    let told = ["monitor", "--alerts", "--textfile", &full, "--push", "http://127.0.0.1:1"];
+    let told = sandbox.run(told).assert_code(3);
     let told = told.assert_says(["nobody was not told", "mail was told", "hook was told", "chat was told"]);
+    let told = told.assert_says(["strongroom.prom cannot be written", "the metrics were not pushed"]);
     assert!(!told.text().contains("secret-path") && !told.text().contains("s3cret"), "{told}");
     // Once.
-    let again = sandbox.run(["monitor", "--alerts"]).assert_code(1);
+    let again = sandbox.run(["monitor", "--alerts"]).assert_code(3);
     assert!(!again.text().contains("was told"), "{again}");
     let chatted = chat.next();
     assert!(
         chatted.request.target == "/T/B" && chatted.body.contains("shop: the backup failed"),
         "{chatted:?}"
     );
+    assert!(chatted.body.contains("PGPASSWORD=***") && !chatted.body.contains("pl4nted"), "{chatted:?}");
     drop(chat);
 
     // And when it is over; the chat is gone by then.
     std::fs::remove_file(sandbox.path("data/fail")).unwrap();
     let _well = sandbox.run(["run", "shop"]).assert_code(0);
-    let over = sandbox.run(["monitor", "--alerts"]).assert_code(1);
+    let over = sandbox.run(["monitor", "--alerts"]).assert_code(3);
     let _over = over.assert_says(["chat was not told, and is next time"]);
     let (failed, over) = (mail.next(), mail.next());
     assert!(
@@ -151,6 +170,7 @@ fn people_are_told_once_and_again_when_it_is_over() {
         failed.text
     );
     assert!(over.text.contains("over: shop backup-failed"), "{}", over.text);
+    assert!(!failed.text.contains("pl4nted") && !over.text.contains("pl4nted"), "{}", failed.text);
     let (failed, over) = (hook.next(), hook.next());
     assert_eq!(
         (failed.request.target.as_str(), failed.request.headers.first("authorization")),
@@ -158,6 +178,7 @@ fn people_are_told_once_and_again_when_it_is_over() {
     );
     assert_eq!(failed.json()["findings"][0]["kind"], "backup-failed");
     assert!(over.json()["resolved"][0].as_str().unwrap().starts_with("shop"), "{}", over.body);
+    assert!(!failed.body.contains("pl4nted") && !over.body.contains("pl4nted"), "{}", failed.body);
 }
 
 #[test]
@@ -245,15 +266,24 @@ fn metrics_reach_a_file_and_a_gateway() {
     let _pushed = sandbox.run(["monitor", "--push", &format!("{}{own}", gateway.url())]).assert_code(0);
     assert_eq!(gateway.next().request.target, own);
 
+    // One that cannot be written keeps the other from nothing.
+    let nowhere = sandbox.path("nowhere/strongroom.prom").display().to_string();
+    let half = ["monitor", "--textfile", &nowhere, "--push", &gateway.url()];
+    let _half = sandbox.run(half).assert_code(3).assert_says(["strongroom.prom cannot be written"]);
+    assert!(gateway.next().body.contains("strongroom_up 1"));
+
     // Nothing that was well is said once more when nobody can look.
+    let hook = HttpSink::start();
+    let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
+    sandbox.write("strongroom.toml", format!("{text}\n[notify.hook]\nwebhook = \"{}\"\n", hook.url()));
     let key = sandbox.home().join(".config/strongroom");
     std::fs::remove_dir_all(&key).unwrap();
     sandbox.set("STRONGROOM_CACHE_DIR", sandbox.path("none"));
     let _locked = sandbox.run(["monitor", "--textfile", &path]).assert_code(5);
     let page = std::fs::read_to_string(&file).unwrap();
     assert!(page.contains("strongroom_up 0") && !page.contains("backup_success{"), "{page}");
-    let nowhere = sandbox.path("nowhere/strongroom.prom");
-    let _full = sandbox.run(["monitor", "--textfile", &nowhere.display().to_string()]).assert_code(1);
+    let _full = sandbox.run(["monitor", "--alerts", "--textfile", &nowhere]).assert_code(5);
+    assert_eq!(hook.next().json()["findings"][0]["kind"], "no-access");
 }
 
 #[test]

@@ -258,11 +258,11 @@ fn logs_expire_and_a_second_repository_follows() {
         "strongroom_task_timestamp_seconds{task=\"sync\"}",
     ]);
 
-    // It is gone, and two days later nobody has copied anything.
+    // It is gone, and three days later nobody has copied anything.
     std::fs::rename(&second, sandbox.path("moved")).unwrap();
     let failed = sandbox.run(["run", "--only", "sync", "--json"]).assert_code(1);
     assert_eq!(told(&failed), ["sync - failed"], "{failed}");
-    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48);
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(72);
     sandbox.write("clock", later.to_string());
     sandbox.set("STRONGROOM_TEST_CLOCK", sandbox.path("clock"));
     let told = sandbox.run(["monitor"]).assert_code(1);

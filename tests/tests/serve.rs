@@ -17,6 +17,7 @@ use serde_json::Value;
 use strongroom_tests::patience::PATIENCE;
 use strongroom_tests::sandbox::Sandbox;
 use strongroom_tests::served::{Reply, Served, ask_over};
+use strongroom_tests::sinks::HttpSink;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -225,6 +226,86 @@ fn a_store_that_is_away_is_no_success() {
         served.stop().assert_code(0).assert_says(["cannot be read, and is tried again", "can be read again"]);
 }
 
+/// Waits until the journal says so often that people were told.
+#[track_caller]
+fn until_noted(sandbox: &Sandbox, count: usize) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let noted = || sandbox.run(["audit", "--json", "--kind", "alert"]).assert_code(0).all("audit").len();
+    while noted() < count {
+        assert!(std::time::Instant::now() < deadline, "it never noted what was told");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn people_are_told_what_is_found_and_that_it_is_over() {
+    let sink = HttpSink::start();
+    let mut sandbox = configured("");
+    let well = sandbox.path("well");
+    let more = format!(
+        "[sources.broken]\nengine = \"command\"\nstream = [\"x=cat {}\"]\n\
+         [notify.hook]\nwebhook = \"{}\"\nmin_severity = \"critical\"\n",
+        well.display(),
+        sink.url()
+    );
+    let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
+    sandbox.write("strongroom.toml", format!("{text}{more}"));
+    set_clock(&mut sandbox, 0);
+    let served = Served::start(&sandbox, &[]);
+    let failed = "strongroom_findings{component=\"broken\",kind=\"backup-failed\",severity=\"critical\"}";
+    served.until("/metrics", |metrics| metrics.metric(failed) == Some(1.0));
+    // It stands for a minute.
+    set_clock(&mut sandbox, 2);
+    let told = sink.next().json();
+    let finding = &told["findings"][0];
+    assert_eq!((&finding["kind"], &finding["source"]), (&"backup-failed".into(), &"broken".into()), "{told}");
+    // Whoever else looks knows what was told.
+    until_noted(&sandbox, 1);
+    let _told = sandbox.run(["monitor", "--alerts"]).assert_code(0);
+    assert!(sink.another().is_none());
+
+    sandbox.write("well", "well");
+    set_clock(&mut sandbox, 60);
+    let over = sink.next().json();
+    assert_eq!(over["findings"], serde_json::json!([]), "{over}");
+    assert!(over["resolved"][0].as_str().unwrap().starts_with("broken backup-failed"), "{over}");
+    until_noted(&sandbox, 2);
+
+    // What cannot be noted in the journal is told, too.
+    let (here, away) = (sandbox.repository().join("config"), sandbox.path("away"));
+    std::fs::rename(&here, &away).unwrap();
+    served.until("/readyz", |ready| ready.status == 503);
+    set_clock(&mut sandbox, 63);
+    assert_eq!(sink.next().json()["findings"][0]["kind"], "no-access");
+    std::fs::rename(&away, &here).unwrap();
+    served.until("/readyz", |ready| ready.status == 200);
+    set_clock(&mut sandbox, 66);
+    let over = sink.next().json();
+    assert!(over["resolved"][0].as_str().unwrap().starts_with("no-access"), "{over}");
+    let _stopped = served.stop().assert_code(0).assert_says(["hook was told"]);
+}
+
+#[test]
+fn who_does_not_answer_holds_up_nothing() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut sandbox = configured("");
+    let more = format!(
+        "[sources.broken]\nengine = \"command\"\nstream = [\"x=exit 3\"]\n[notify.hook]\nwebhook = \"http://{}\"\n",
+        silent.local_addr().unwrap()
+    );
+    let text = std::fs::read_to_string(sandbox.path("strongroom.toml")).unwrap();
+    sandbox.write("strongroom.toml", format!("{text}{more}"));
+    set_clock(&mut sandbox, 0);
+    let served = Served::start(&sandbox, &[]);
+    served.until("/metrics", |metrics| metrics.body.contains("kind=\"backup-failed\""));
+    set_clock(&mut sandbox, 2);
+    // It is being told, and hears nothing.
+    let _connection = silent.accept().unwrap();
+    set_clock(&mut sandbox, 60);
+    served.until("/metrics", |metrics| metrics.metric(SUCCESSES) == Some(2.0));
+    let _stopped = served.stop().assert_code(0);
+}
+
 #[test]
 fn who_knows_the_token_may_look() {
     let mut sandbox = configured(
@@ -413,8 +494,9 @@ fn a_certificate_does_as_well_as_a_token() {
 
 #[test]
 fn without_a_token_only_this_host_looks() {
-    let sandbox = configured("");
-    let served = Served::start(&sandbox, &["--no-schedule"]);
+    let mut sandbox = configured("");
+    sandbox.set("BACKUP_ENABLED", "false");
+    let served = Served::start(&sandbox, &[]);
     let page = served.until("/", |page| !page.body.contains("Nothing is known yet"));
     assert!(page.body.contains("no backup yet") || page.body.contains("backup missed"), "{}", page.body);
     assert!(
@@ -427,5 +509,7 @@ fn without_a_token_only_this_host_looks() {
     for host in ["127.0.0.1:9898", "localhost", "[::1]:9898"] {
         assert_eq!(served.ask("GET", "/", &[("host", host)], "").status, 200, "{host}");
     }
-    let _stopped = served.stop_by(Signal::INT).assert_code(0);
+    let _stopped = served.stop_by(Signal::INT).assert_code(0).assert_says(["BACKUP_ENABLED"]);
+    sandbox.set("BACKUP_ENABLED", "");
+    assert_eq!(ends(&sandbox), [""; 0]);
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use strongroom_format::SnapshotId;
 use strongroom_keys::random::{OsRandom, Random as _};
-use strongroom_ops::audit::COMMAND;
+use strongroom_ops::audit::{COMMAND, redact};
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
 
@@ -137,7 +137,8 @@ impl Context<'_> {
         *self.operation.lock().unwrap_or_else(PoisonError::into_inner) = operation;
     }
 
-    fn write_note(
+    /// The same for who has to know whether it was noted.
+    pub(crate) fn write_note(
         &self,
         repository: &mut Repository,
         event: &str,
@@ -145,6 +146,7 @@ impl Context<'_> {
         mut detail: Value,
     ) -> anyhow::Result<()> {
         sign(&mut detail);
+        redact(&mut detail);
         if let (Some(operation), Some(fields)) = (self.operation(), detail.as_object_mut()) {
             fields.insert("operation".into(), operation.id.into());
         }

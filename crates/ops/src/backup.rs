@@ -7,8 +7,8 @@ use strongroom_repository::backup::{BackupOptions, BackupReport, Sink};
 use strongroom_repository::monitor::Monitor;
 use strongroom_repository::{Repository, RepositoryError};
 
-use crate::Cause;
 use crate::words::with_causes;
+use crate::{Cause, redacted};
 
 /// The event of a failure's note.
 pub(crate) const FAILED_EVENT: &str = "backup-failed";
@@ -83,7 +83,7 @@ fn note(repository: &mut Repository, options: &BackupOptions, why: &str, cause: 
         source: options.source.clone(),
         engine: options.engine.clone(),
         host: options.host.clone(),
-        error: why.to_owned(),
+        error: redacted(why),
         user: options.user.clone(),
         cause,
     };

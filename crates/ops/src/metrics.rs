@@ -181,9 +181,11 @@ fn of_logs(page: &mut Page, status: &Status) {
             "When anything of a log was archived last.",
             |log, _| log.newest.map(seconds_of),
         ),
-        ("strongroom_wal_lag_seconds", "For how long nothing of a log was archived.", |log, now| {
-            log.lag(now).map(|lag| lag.as_secs_f64())
-        }),
+        (
+            "strongroom_wal_lag_seconds",
+            "For how long nothing of a log was archived; where nothing ever was, since the first snapshot of its source.",
+            |log, now| log.lag(now).map(|lag| lag.as_secs_f64()),
+        ),
         ("strongroom_wal_missing_segments", "Segments of a log that are missing.", |log, _| {
             Some(count(log.missing_segments))
         }),
@@ -205,7 +207,11 @@ fn of_logs(page: &mut Page, status: &Status) {
 }
 
 fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
-    page.begin("s3_bucket_size_bytes", "gauge", "Bytes of the repository's packs.");
+    page.begin(
+        "s3_bucket_size_bytes",
+        "gauge",
+        "Bytes of packs that count, and of log archives; index, journal and parity come on top.",
+    );
     page.sample("s3_bucket_size_bytes", &[("bucket", bucket)], count(status.bytes));
     if let Some(capacity) = status.capacity {
         page.begin("strongroom_capacity_bytes", "gauge", "How large the repository may become.");
@@ -229,8 +235,9 @@ fn of_repository(page: &mut Page, status: &Status, bucket: &str) {
     page.begin("strongroom_findings", "gauge", "What somebody should know, by kind.");
     for finding in &status.findings {
         let source = finding.source.as_deref().unwrap_or_default();
-        let labels =
-            [("component", source), ("kind", finding.kind.name()), ("severity", finding.severity.name())];
+        let own = finding.subject.as_deref().map(|subject| ("subject", subject));
+        let labels = [("component", source), ("kind", finding.kind.name())].into_iter().chain(own);
+        let labels: Vec<_> = labels.chain([("severity", finding.severity.name())]).collect();
         page.sample("strongroom_findings", &labels, 1.0);
     }
     page.begin("strongroom_collected_timestamp_seconds", "gauge", "As of when all this is.");

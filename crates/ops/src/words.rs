@@ -48,6 +48,18 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
+/// The same of a length that is known to the second.
+#[must_use]
+pub fn length(time: std::time::Duration) -> String {
+    span(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A moment, to the minute: `2026-11-22 02:00 UTC`.
+#[must_use]
+pub fn moment(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// How long something took: `6.1 s`, and from a minute on as [`span`], to the nearest minute.
 #[must_use]
 pub fn took(seconds: f64) -> String {

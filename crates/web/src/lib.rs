@@ -10,11 +10,9 @@
 mod access;
 mod limit;
 mod page;
-mod redaction;
 mod server;
 mod view;
 
 pub use access::{Access, AccessError, Token};
-pub use redaction::redacted;
 pub use server::{Listening, Server, ServerError, ServerOptions, TlsFiles, tls};
 pub use view::{Facts, Reading, SnapshotView, Snapshots, StreamView, View};

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use strongroom_ops::redacted;
 use strongroom_ops::run::Job;
 use strongroom_ops::status::Status;
-
-use crate::redaction::redacted;
 
 /// How reading the repository went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,7 +15,8 @@ pub(crate) struct Monitor {
     /// Say how each source stands
     #[arg(long)]
     pub(crate) report: bool,
-    /// Tell all of the configuration's [notify.NAME] what is new: each finding once, again after a time, and when it is over
+    /// Tell all of the configuration's [notify.NAME] what is new: each finding once, again after a time, and when it is over. Exit
+    /// code 3 when somebody could not be told
     #[arg(long)]
     pub(crate) alerts: bool,
     /// Write metrics for Prometheus to standard output

@@ -30,4 +30,7 @@ pub(crate) struct Serve {
     /// Run nothing: only show what others did
     #[arg(long)]
     pub(crate) no_schedule: bool,
+    /// Tell [notify.NAME] of the configuration nothing of what is found: a `monitor --alerts` elsewhere does
+    #[arg(long)]
+    pub(crate) no_alerts: bool,
 }

@@ -1,6 +1,7 @@
 //! `config check`: what is wrong with a configuration, before a schedule finds out.
 
 mod schema;
+mod settings;
 mod show;
 
 use std::path::Path;
@@ -51,9 +52,10 @@ fn check(context: &Context<'_>, arguments: &ConfigCheck) -> anyhow::Result<Outco
     let path = configured::path(context.global.config.as_ref());
     let (mut config, mut problems) = Config::look(&path)?;
     problems.extend(config.adopt(|name| std::env::var(name).ok()).1);
-    if problems.is_empty() {
-        problems.extend(wrong_options(&config));
-    }
+    // Where a field could not be read, the command line would miss it.
+    let is_read = problems.is_empty();
+    problems.extend(wrong_options(&config, is_read));
+    problems.extend(settings::wrong(&config));
     let mut services = Vec::new();
     for (name, source) in &config.sources {
         match server(source) {
@@ -71,21 +73,23 @@ fn check(context: &Context<'_>, arguments: &ConfigCheck) -> anyhow::Result<Outco
     }
     problems.sort();
     problems.dedup();
-    tell(context, &path, &problems, &services);
+    let doubts = if problems.is_empty() { config.doubts() } else { Vec::new() };
+    tell(context, &path, (&problems, &doubts), &services);
     Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Code(FAILED) })
 }
 
-/// What the command line would say of what the configuration sets.
-fn wrong_options(config: &Config) -> Vec<Problem> {
+/// What the command line would say of what the configuration sets; where not all could be read, of names and values alone.
+fn wrong_options(config: &Config, is_read: bool) -> Vec<Problem> {
     let command = configured::command();
     let mut problems = Vec::new();
     problems.extend(missing(&config.environment, "environment"));
-    problems.extend(configured::wrong_repository(&command, config));
+    problems.extend(configured::wrong_repository(&command, config, is_read));
     for (name, source) in &config.sources {
         problems.extend(missing(&source.environment, &format!("sources.{name}.environment")));
         match configured::backup_words(&command, config, name, &Text::resolve) {
             None => {}
             Some(Err(wrong)) => problems.extend(wrong),
+            Some(Ok(_)) if !is_read => {}
             Some(Ok(words)) => {
                 if let Err(Usage(what)) = configured::judge(&command, &words.into_arguments().0) {
                     problems.push(Problem { line: source.line, what: format!("sources.{name}: {what}") });
@@ -100,7 +104,7 @@ fn wrong_options(config: &Config) -> Vec<Problem> {
         match configured::task_words(&command, work, Words::new(work.command().iter().copied()), Some(task)) {
             Err(wrong) => problems.extend(wrong),
             // What a restore test is of stands elsewhere.
-            Ok(_) if work == Work::Verify => {}
+            Ok(_) if work == Work::Verify || !is_read => {}
             Ok(words) => {
                 if let Err(Usage(what)) = configured::judge(&command, &words.into_arguments().0) {
                     let name = work.name().replace('-', "_");
@@ -188,13 +192,21 @@ fn against_repository(
     Ok(problems)
 }
 
-fn tell(context: &Context<'_>, path: &Path, problems: &[Problem], services: &[(&str, Service)]) {
+fn tell(
+    context: &Context<'_>,
+    path: &Path,
+    (problems, doubts): (&[Problem], &[Problem]),
+    services: &[(&str, Service)],
+) {
     let file = path.display().to_string();
     if context.global.json {
         for problem in problems {
             context.json(
                 &json!({ "type": "problem", "file": file, "line": problem.line, "what": problem.what }),
             );
+        }
+        for Problem { line, what } in doubts {
+            context.json(&json!({ "type": "warning", "file": file, "line": line, "message": what }));
         }
         for (source, service) in services {
             let service = service.to_string();
@@ -207,6 +219,10 @@ fn tell(context: &Context<'_>, path: &Path, problems: &[Problem], services: &[(&
     }
     for problem in problems {
         line!("{file}:{}: {}", problem.line, render::safe(&problem.what));
+    }
+    for doubt in doubts {
+        let line = if doubt.line > 0 { format!("{}: ", doubt.line) } else { " ".into() };
+        line!("{file}:{line}warning: {}", render::safe(&doubt.what));
     }
     for (source, service) in services {
         line!("{} is on {service}: {WITHOUT_FILES}", render::safe(source));

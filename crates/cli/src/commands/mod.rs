@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod alerts;
 mod audit;
 mod backup;
 mod backup_clickhouse;

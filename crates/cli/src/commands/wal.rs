@@ -1,9 +1,10 @@
 //! `wal list`: what there is of write-ahead logs, how old the newest is, and what is missing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
+use strongroom_ops::status::Logs;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::wal::gaps::LogGap;
 use strongroom_repository::wal::{LogArchive, LogArchives, LogTimeline};
@@ -39,7 +40,8 @@ fn list(context: &Context<'_>, arguments: &WalList) -> anyhow::Result<Outcome> {
         ));
     }
     let is_all_told = tell_dropped(context, arguments.source.as_deref())?;
-    let now_ms = clock::now().as_millisecond();
+    let now = clock::now();
+    let now_ms = now.as_millisecond();
     let lines = || found.archives.iter().flat_map(|log| log.timelines.iter().map(move |line| (log, line)));
     if context.global.json {
         lines().for_each(|(log, line)| context.json(&to_json(log, line, now_ms)));
@@ -52,7 +54,7 @@ fn list(context: &Context<'_>, arguments: &WalList) -> anyhow::Result<Outcome> {
         crate::output::text!("{}", render::table(&titles, &[5, 6, 7, 9], &rows));
     }
     let Some(max_lag) = arguments.max_lag else { return Ok(Outcome::Done) };
-    let wrong = behind(&found, arguments.source.as_deref(), max_lag, now_ms);
+    let wrong = behind(&found, arguments.source.as_deref(), max_lag, now);
     for message in &wrong {
         context.terminal.warn(message);
     }
@@ -75,31 +77,18 @@ fn tell_dropped(context: &Context<'_>, source: Option<&str>) -> anyhow::Result<b
     Ok(is_all_told)
 }
 
-/// What is wrong with the archives that are written to now: of each source the one in which anything was stored last.
-fn behind(found: &LogArchives, source: Option<&str>, max_lag: Duration, now_ms: i64) -> Vec<String> {
-    let mut written: BTreeMap<&str, &LogArchive> = BTreeMap::new();
-    for log in &found.archives {
-        let known = written.entry(&log.source).or_insert(log);
-        if log.newest_ms() > known.newest_ms() {
-            *known = log;
-        }
-    }
+/// What is wrong with the archives that are written to now, as `monitor` finds it.
+fn behind(found: &LogArchives, source: Option<&str>, max_lag: Duration, now: Timestamp) -> Vec<String> {
+    let written = Logs::of(found).written;
     if written.is_empty() {
         let of = source.map(|source| format!(" of source {}", render::safe(source))).unwrap_or_default();
         return vec![format!("there is no log archive{of}")];
     }
     let mut wrong = Vec::new();
-    for (source, log) in written {
-        let of = format!("the log of source {}, system {}", render::safe(source), log.system);
-        let lag_s = age_s(log.newest_ms(), now_ms);
-        if lag_s > max_lag.as_secs() {
-            let (lag, most) = (seconds(lag_s), seconds(max_lag.as_secs()));
-            wrong.push(format!("{of}: nothing was archived for {lag}, and it may be {most}"));
-        }
-        match log.missing_segments() {
-            0 => {}
-            missing => wrong.push(format!("{of}: {missing} segments are missing")),
-        }
+    for log in written {
+        let of = format!("the log of source {}, system {}", render::safe(&log.source), log.system);
+        let both = [log.late(max_lag, now), log.missing()];
+        wrong.extend(both.into_iter().flatten().map(|what| format!("{of}: {what}")));
     }
     wrong
 }

@@ -299,14 +299,14 @@ pub(crate) fn task_words(
     if problems.is_empty() { Ok(words) } else { Err(problems) }
 }
 
-/// What is wrong with what is said of the repository.
-pub(crate) fn wrong_repository(command: &Command, config: &Config) -> Vec<Problem> {
+/// What is wrong with what is said of the repository; where all else is read, also what the command line says of it.
+pub(crate) fn wrong_repository(command: &Command, config: &Config, is_read: bool) -> Vec<Problem> {
     let Ok(nothing) = command.clone().try_get_matches_from(["strongroom", "stats"]) else {
         return Vec::new();
     };
     let (words, mut problems) = repository_words(command, &nothing, &config.repository);
     let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    if let Err(Usage(what)) = judge(command, &[&["stats".to_owned()], &words[..]].concat()) {
+    if is_read && let Err(Usage(what)) = judge(command, &[&["stats".to_owned()], &words[..]].concat()) {
         let line = config.repository.first().map_or(1, |setting| setting.line);
         problems.push(Problem { line, what: format!("repository: {what}") });
     }

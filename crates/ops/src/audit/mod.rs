@@ -18,7 +18,7 @@ use strongroom_format::manifest::Manifest;
 use strongroom_format::policy::Policy;
 use strongroom_repository::check::{ExportedEntry, Verdict};
 
-pub use self::note::{COMMAND, Command, DRILL, Drill, DrillResult};
+pub use self::note::{COMMAND, Command, DRILL, Drill, DrillResult, redact};
 pub use self::record::{Kind, Record, Selection, Verdict as Outcome};
 
 /// What earlier entries tell of later ones.

@@ -8,6 +8,7 @@ use strongroom_format::entry::NoteBody;
 use super::Trail;
 use super::record::{Kind, Record, Verdict};
 use crate::notify::SENT;
+use crate::redacted;
 use crate::run::{BEGAN, ENDED};
 
 /// The event of a note that says who ran a command that changes the repository.
@@ -58,8 +59,9 @@ pub enum DrillResult {
 
 impl Trail {
     pub(super) fn note(&self, record: &mut Record, body: &NoteBody) {
-        let detail =
+        let mut detail =
             serde_json::from_str(&body.detail).unwrap_or_else(|_| Value::String(body.detail.clone()));
+        redact(&mut detail);
         let text = |name: &str| detail[name].as_str().map(str::to_owned);
         record.host = text("host");
         record.user = text("user");
@@ -93,6 +95,13 @@ impl Trail {
         }
         add_place(record, &detail);
         record.detail = detail;
+    }
+}
+
+/// Takes out of what a note says of an error what the error may have quoted: where it is noted, and where it is told.
+pub fn redact(detail: &mut Value) {
+    if let Some(Value::String(error)) = detail.get_mut("error") {
+        *error = redacted(error);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod assertion;
 mod audit;
+mod doubt;
 mod drill;
 mod duration;
 mod import;
@@ -203,8 +204,9 @@ impl Config {
                 "notify" => {
                     for (key, node) in Section::new(node, problems).into_fields() {
                         let known = problems.len();
-                        let fields = Section::new(node, problems).read(problems);
-                        match Channel::new(fields) {
+                        let section = Section::new(node, problems);
+                        let lines = section.lines();
+                        match Channel::new(section.read(problems), lines) {
                             _ if problems.len() > known => {}
                             Ok(channel) => config.notify.push((key.name, channel)),
                             Err(what) => problems.push(Problem { line: key.line, what: what.into() }),
@@ -320,6 +322,19 @@ impl Config {
             "schedule" => source.terms.schedule.is_some(),
             "retention" => source.terms.retention.is_some(),
             _ => false,
+        })
+    }
+
+    /// Whether a source is to archive its log: it says itself how late that may be, or all do and it is a cluster's base backup.
+    #[must_use]
+    pub fn expects_log(&self, source: &str) -> bool {
+        let is_physical = |source: &Source| {
+            let is_on =
+                |option: &Setting| option.name == "physical" && option.value == OptionValue::Flag(true);
+            source.engine.as_deref() == Some("postgres") && source.options.iter().any(is_on)
+        };
+        self.source(source).is_some_and(|source| {
+            source.terms.max_wal_lag.is_some() || (self.terms.max_wal_lag.is_some() && is_physical(source))
         })
     }
 

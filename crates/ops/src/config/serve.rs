@@ -31,6 +31,10 @@ pub struct Serve {
     pub parallel: Option<usize>,
     /// How often the journal is read.
     pub refresh: Option<Duration>,
+    /// Whether it tells `[notify]` what was found; where nothing is said, it does where it runs schedules.
+    pub alerts: Option<bool>,
+    /// In which line each field stands.
+    pub lines: Vec<(String, usize)>,
 }
 
 /// As the configuration has it.
@@ -55,6 +59,8 @@ pub(super) struct Fields {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "super::schema::Span")]
     refresh: Option<Duration>,
+    /// Whether it tells `[notify]` what was found: where nothing is said, it does where it runs schedules.
+    alerts: Option<bool>,
 }
 
 impl Serve {
@@ -101,6 +107,8 @@ impl Serve {
             metrics_token: fields.metrics_token,
             parallel: fields.parallel.and_then(|parallel| usize::try_from(parallel).ok()),
             refresh: fields.refresh,
+            alerts: fields.alerts,
+            lines,
         }
     }
 }

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use strongroom_format::SnapshotId;
 use strongroom_format::manifest::{Manifest, Totals};
 
-use crate::Cause;
 use crate::run::{Ended, RunResult};
+use crate::{Cause, redacted};
 
 /// A backup, or a task of the repository.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,13 +104,14 @@ impl Attempt {
         }
     }
 
-    pub(super) fn failed(time: Timestamp, host: String, error: String) -> Self {
+    pub(super) fn failed(time: Timestamp, host: String, error: &str) -> Self {
         Self {
             time,
             seconds: None,
             result: RunResult::Failed,
             host,
-            error: Some(error),
+            // Notes of before may hold what an error quoted.
+            error: Some(redacted(error)),
             cause: None,
             exit_code: None,
             snapshot: None,
@@ -124,7 +125,7 @@ impl Attempt {
             seconds: Some(ended.seconds),
             result: ended.result,
             host: ended.host.clone(),
-            error: ended.error.clone(),
+            error: ended.error.as_deref().map(redacted),
             cause: ended.cause,
             exit_code: ended.exit_code,
             snapshot: ended.snapshot.as_ref().and_then(|id| SnapshotId::from_hex(id)),
@@ -137,7 +138,7 @@ impl Attempt {
         Self {
             error: (!note.clean).then(findings),
             result: if note.clean { RunResult::Done } else { RunResult::Failed },
-            ..Self::failed(time, note.host.clone(), String::new())
+            ..Self::failed(time, note.host.clone(), "")
         }
     }
 

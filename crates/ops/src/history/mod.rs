@@ -132,7 +132,7 @@ impl History {
             FAILED_EVENT => {
                 if let Ok(failed) = serde_json::from_str::<FailedNote>(&note.detail) {
                     let cause = failed.cause;
-                    let attempt = Attempt { cause, ..Attempt::failed(time, failed.host, failed.error) };
+                    let attempt = Attempt { cause, ..Attempt::failed(time, failed.host, &failed.error) };
                     self.backups.entry(failed.source).or_default().push(attempt);
                 }
             }
@@ -179,7 +179,7 @@ impl History {
             return;
         }
         self.done(Work::Verify, Some(source.clone()), time);
-        let attempt = Attempt::failed(time, failed.host, failed.error);
+        let attempt = Attempt::failed(time, failed.host, &failed.error);
         let test = RestoreTest { snapshot: note.snapshot, ..RestoreTest::failed(attempt) };
         self.tests.entry(source).or_default().push(test);
     }
@@ -246,9 +246,18 @@ impl History {
     #[cfg(test)]
     pub(crate) fn backed_up(&mut self, source: &str, time: Timestamp) {
         self.done(Work::Backup, Some(source.into()), time);
-        let attempt =
-            Attempt { result: RunResult::Done, ..Attempt::failed(time, String::new(), String::new()) };
+        let attempt = Attempt { result: RunResult::Done, ..Attempt::failed(time, String::new(), "") };
         self.backups.entry(source.into()).or_default().push(attempt);
+    }
+
+    /// A run that goes on, for tests: begun then, with a note just now.
+    #[cfg(test)]
+    pub(crate) fn goes_on(&mut self, work: Work, source: Option<&str>, since: Timestamp, now: Timestamp) {
+        let run = format!("{} {source:?}", work.name());
+        let source = source.map(str::to_owned);
+        let began = Began { run, work, source, host: "a".into(), pid: 1, date: None };
+        self.began(1, since, began.clone());
+        self.began(1, now, began);
     }
 
     /// When it was last begun, of what has ended since; by hand or not, well or not.
@@ -330,6 +339,11 @@ impl History {
     #[must_use]
     pub fn running(&self, work: Work, source: Option<&str>, now: Timestamp) -> Option<&Running> {
         self.running_of(work, source).find(|known| known.is_alive(now))
+    }
+
+    /// All that runs at this moment.
+    pub(crate) fn running_now(&self, now: Timestamp) -> impl Iterator<Item = &Running> {
+        self.running.iter().filter(move |known| known.is_alive(now))
     }
 
     fn running_of<'h>(&'h self, work: Work, source: Option<&str>) -> impl Iterator<Item = &'h Running> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::{NotifyError, smtp, webhook};
 use crate::config::Text;
 use crate::status::{Finding, Severity};
 
@@ -21,6 +22,8 @@ pub struct Channel {
     pub repeat_every: Duration,
     /// After how long it is told that something goes on; `None` where it is not.
     pub progress_after: Option<Duration>,
+    /// In which line of the configuration each field stands.
+    pub lines: Vec<(String, usize)>,
 }
 
 /// Where.
@@ -76,7 +79,7 @@ pub(crate) struct Fields {
 impl Channel {
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn new(fields: Fields) -> Result<Self, &'static str> {
+    pub(crate) fn new(fields: Fields, lines: Vec<(String, usize)>) -> Result<Self, &'static str> {
         let text = |text: Option<String>| text.as_deref().map(Text::parse);
         let address = match (fields.smtp, fields.slack, fields.webhook) {
             (Some(server), None, None) => Address::Smtp(Mail {
@@ -96,7 +99,33 @@ impl Channel {
         };
         let min_severity = fields.min_severity.unwrap_or(Severity::Warning);
         let repeat_every = fields.repeat_every.unwrap_or(REPEAT_EVERY);
-        Ok(Self { address, min_severity, repeat_every, progress_after: fields.progress_after })
+        Ok(Self { address, min_severity, repeat_every, progress_after: fields.progress_after, lines })
+    }
+
+    /// What would keep it from being told anything, by its fields, as far as that shows before anybody is asked.
+    #[must_use]
+    pub fn check(&self) -> Vec<(&'static str, NotifyError)> {
+        let mut wrong = Vec::new();
+        let mut look = |field: &'static str, looked: Result<(), NotifyError>| {
+            wrong.extend(looked.err().map(|error| (field, error)));
+        };
+        let is_there = |text: &Text| text.resolve().map(drop).map_err(NotifyError::from);
+        match &self.address {
+            Address::Smtp(mail) => {
+                look("smtp", smtp::check_server(mail));
+                look("password", mail.password.as_ref().map_or(Ok(()), is_there));
+                look("from", smtp::check_address(&mail.from));
+                for to in &mail.to {
+                    look("to", smtp::check_address(to));
+                }
+            }
+            Address::Slack(url) => look("slack", webhook::check(url)),
+            Address::Webhook { url, authorization } => {
+                look("webhook", webhook::check(url));
+                look("authorization", authorization.as_ref().map_or(Ok(()), is_there));
+            }
+        }
+        wrong
     }
 
     /// Whether it is told of this.

@@ -45,28 +45,49 @@ pub enum NotifyError {
     /// The mail server did not take it.
     #[error("the mail server did not take the mail")]
     Smtp(#[source] lettre::transport::smtp::Error),
+    /// The system gives no thread to tell it.
+    #[error("the system gives no thread for it")]
+    Thread(#[source] std::io::Error),
     /// A webhook did not take it.
     #[error(transparent)]
     Http(#[from] strongroom_engines::http::HttpError),
 }
 
-/// Tells one channel what it is to know now. What it was told is noted in `sent`; gives whether there was anything.
-///
-/// # Errors
-/// Why it was not told; `sent` is as before then.
-pub fn tell(
-    name: &str,
-    channel: &Channel,
+/// Tells channels what they are to know now, all at the same time: who does not answer keeps nobody waiting but the caller. What they
+/// were told is noted in `sent`; gives how it went with each that there was something for.
+pub fn tell<'c>(
+    channels: &'c [(String, Channel)],
     findings: &[Finding],
     repository: &str,
     sent: &mut Sent,
     now: Timestamp,
-) -> Result<bool, NotifyError> {
-    let message = sent.message(name, channel, findings, repository, now);
-    if message.is_empty() {
-        return Ok(false);
-    }
-    message.letter().send(&channel.address)?;
-    sent.told(name, findings, channel, now);
-    Ok(true)
+) -> Vec<(&'c str, Result<(), NotifyError>)> {
+    let letter = |(name, channel): &'c (String, Channel)| {
+        let message = sent.message(name, channel, findings, repository, now);
+        (!message.is_empty()).then(|| (name.as_str(), channel, message.letter()))
+    };
+    let letters: Vec<_> = channels.iter().filter_map(letter).collect();
+    let told = std::thread::scope(|scope| {
+        let send = |(name, channel, letter): (&'c str, &'c Channel, Letter)| {
+            let thread = std::thread::Builder::new().name("strongroom-alert".into());
+            let sending = thread.spawn_scoped(scope, move || letter.send(&channel.address));
+            (name, channel, sending)
+        };
+        let sending: Vec<_> = letters.into_iter().map(send).collect();
+        let ended = sending.into_iter().map(|(name, channel, sending)| {
+            let told = sending.map_err(NotifyError::Thread).and_then(|thread| match thread.join() {
+                Ok(told) => told,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            (name, channel, told)
+        });
+        ended.collect::<Vec<_>>()
+    });
+    let noted = told.into_iter().map(|(name, channel, told)| {
+        if told.is_ok() {
+            sent.told(name, findings, channel, now);
+        }
+        (name, told)
+    });
+    noted.collect()
 }

@@ -45,6 +45,17 @@ pub(super) fn send(mail: &Mail, sent: &Letter) -> Result<(), NotifyError> {
     Ok(())
 }
 
+/// That its server can be one.
+pub(super) fn check_server(mail: &Mail) -> Result<(), NotifyError> {
+    let url = with_tls(&mail.server.resolve()?);
+    SmtpTransport::from_url(&url).map(drop).map_err(NotifyError::SmtpUrl)
+}
+
+/// That it can be an address.
+pub(super) fn check_address(text: &str) -> Result<(), NotifyError> {
+    address(text).map(drop)
+}
+
 /// No password, and nothing of what was found, goes over a line in the clear unless somebody says so.
 fn with_tls(url: &str) -> String {
     match url.strip_suffix("?tls=none") {

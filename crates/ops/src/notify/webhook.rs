@@ -6,6 +6,9 @@ use serde_json::Value;
 use strongroom_engines::http::{Http, HttpError, HttpTarget, Question};
 use ureq::SendBody;
 
+use super::NotifyError;
+use crate::config::Text;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,6 +34,16 @@ pub(super) fn send(url: &str, authorization: Option<&str>, body: &Value) -> Resu
             Err(_) => std::thread::sleep(PAUSE * attempt),
         }
     }
+    Ok(())
+}
+
+/// That a URL can be one.
+pub(super) fn check(url: &Text) -> Result<(), NotifyError> {
+    let url = url.resolve()?;
+    if !url.contains("://") {
+        return Err(HttpError::Url { why: "it begins with http:// or https://" }.into());
+    }
+    HttpTarget::parse(parts(&url).0, 443)?;
     Ok(())
 }
 

@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::history::{Attempt, RestoreTest, Sizes};
-    use crate::status::Held as Stock;
+    use crate::status::{Held as Stock, Logs};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -285,7 +285,8 @@ mod tests {
     fn report() -> Report {
         let config = config();
         let now = at("2026-11-22T00:00:00Z");
-        let mut status = Status::new(&crate::history::History::default(), &[], 0, Vec::new(), &config, now);
+        let mut status =
+            Status::new(&crate::history::History::default(), &[], 0, Logs::default(), &config, now);
         let mut shop = source("shop", &config);
         shop.backups = vec![
             attempt("2026-09-30T02:00:00Z", RunResult::Done, 1),

@@ -57,6 +57,7 @@ mod tests {
             source: "db".into(),
             system: 7,
             newest: None,
+            expected_since: None,
             newest_file: String::new(),
             segments: stored.len() as u64,
             missing_segments,

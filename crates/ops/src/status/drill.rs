@@ -57,13 +57,7 @@ impl DrillStatus {
     }
 
     pub(super) fn findings(&self, now: Timestamp) -> Vec<Finding> {
-        let finding = |kind: Kind, since, what| Finding {
-            kind,
-            severity: kind.severity(),
-            source: None,
-            since: Some(since),
-            what,
-        };
+        let finding = |kind, since, what: String| Finding::new(kind, &what).about(&self.name).since(since);
         let mut findings = Vec::new();
         if let Some(since) = self.missed().filter(|since| *since < now) {
             findings.push(finding(Kind::DrillMissed, since, format!("the {} drill is due", self.name)));

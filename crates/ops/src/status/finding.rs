@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::redacted;
+
 /// What it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -33,6 +35,8 @@ pub enum Kind {
     CheckFailed,
     /// Forgetting, expiring or pruning failed.
     MaintenanceFailed,
+    /// Forgetting, expiring, pruning or checking was due.
+    TaskMissed,
     /// Copying to a second repository, or from one, failed.
     SyncFailed,
     /// It was due.
@@ -69,11 +73,56 @@ pub struct Finding {
     /// Of which source, where it is of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Of which task or drill, where it is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// In words.
     pub what: String,
+}
+
+impl Finding {
+    /// Of the repository. What an error quoted in `what` and nobody should read is taken out.
+    #[must_use]
+    pub fn new(kind: Kind, what: &str) -> Self {
+        let what = redacted(what);
+        Self { kind, severity: kind.severity(), source: None, subject: None, since: None, what }
+    }
+
+    /// Of a source.
+    #[must_use]
+    pub fn of(self, source: &str) -> Self {
+        Self { source: Some(source.to_owned()), ..self }
+    }
+
+    /// Of a task or a drill.
+    #[must_use]
+    pub fn about(self, subject: &str) -> Self {
+        Self { subject: Some(subject.to_owned()), ..self }
+    }
+
+    /// There since then.
+    #[must_use]
+    pub fn since(self, since: Timestamp) -> Self {
+        Self { since: Some(since), ..self }
+    }
+
+    /// What makes two findings one: what is said of it changes from day to day.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self.source.as_ref().or(self.subject.as_ref()) {
+            Some(of) => format!("{of} {}", self.kind.name()),
+            None => self.kind.name().to_owned(),
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        self.kind.advice().replace("TASK", self.subject.as_deref().unwrap_or("TASK"))
+    }
 }
 
 impl Kind {
@@ -94,6 +143,7 @@ impl Kind {
             Self::WalGap => "wal-gap",
             Self::CheckFailed => "check-failed",
             Self::MaintenanceFailed => "maintenance-failed",
+            Self::TaskMissed => "task-missed",
             Self::SyncFailed => "sync-failed",
             Self::SyncMissed => "sync-missed",
             Self::DrillMissed => "drill-missed",
@@ -103,9 +153,7 @@ impl Kind {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn advice(self) -> &'static str {
+    fn advice(self) -> &'static str {
         match self {
             Self::BackupFailed => "mend what the error names, then `strongroom run SOURCE`",
             Self::BackupMissed => {
@@ -127,8 +175,9 @@ impl Kind {
                 "take a base backup now: no point behind the gap can be restored from before it; `strongroom wal list` names it"
             }
             Self::CheckFailed => "`strongroom check --read-data` names damage and the snapshots it touches",
-            Self::MaintenanceFailed => {
-                "run it by hand to see why: `strongroom run --only forget --only prune`"
+            Self::MaintenanceFailed => "run it by hand to see why: `strongroom run --only TASK`",
+            Self::TaskMissed => {
+                "look whether the schedule runs (`serve`, a timer, a CronJob), then `strongroom run --only TASK`"
             }
             Self::SyncFailed => "mend what the error names, then `strongroom run --only sync`",
             Self::SyncMissed => {
@@ -161,6 +210,7 @@ impl Kind {
             | Self::RestoreTestMissed
             | Self::RestoreSlow
             | Self::MaintenanceFailed
+            | Self::TaskMissed
             | Self::DrillMissed
             | Self::DrillFailed
             | Self::StorageNearCapacity => Severity::Warning,

@@ -3,22 +3,26 @@
 
 mod drill;
 mod finding;
+mod late;
 mod log;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use strongroom_repository::Repository;
 
 pub use self::drill::DrillStatus;
 pub use self::finding::{Finding, Kind, Severity};
-pub use self::log::LogStatus;
-use self::source::SLACK;
+use self::late::Moment;
+pub use self::log::{LogStatus, Logs};
 pub use self::source::SourceStatus;
 use crate::Cause;
 use crate::config::Config;
 use crate::history::{Attempt, History};
 use crate::notify::Sent;
 use crate::run::{Job, RunResult, Work};
+use crate::words::{bytes as size, moment};
 
 /// How things stand with a repository.
 #[derive(Debug, Clone)]
@@ -29,11 +33,11 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// What people practise, in the order of the configuration, then what only notes tell of.
     pub drills: Vec<DrillStatus>,
-    /// Bytes of packs that count.
+    /// Bytes of packs that count, and of log archives.
     pub bytes: u64,
     /// How large it may become.
     pub capacity: Option<u64>,
-    /// The logs that are archived.
+    /// The logs that are archived, or should be.
     pub logs: Vec<LogStatus>,
     /// All checks, oldest first.
     pub checks: Vec<Attempt>,
@@ -75,7 +79,7 @@ impl Status {
         config: &Config,
         now: Timestamp,
     ) -> Result<Self, strongroom_repository::RepositoryError> {
-        let logs = LogStatus::of(&repository.log_archives(None)?);
+        let logs = Logs::of(&repository.log_archives(None)?);
         Ok(Self::with_history(repository, &History::of(repository)?, logs, config, now))
     }
 
@@ -84,7 +88,7 @@ impl Status {
     pub fn with_history(
         repository: &Repository,
         history: &History,
-        logs: Vec<LogStatus>,
+        logs: Logs,
         config: &Config,
         now: Timestamp,
     ) -> Self {
@@ -105,16 +109,17 @@ impl Status {
         Self::new(history, &held, bytes, logs, config, now)
     }
 
-    /// Of what is known.
+    /// Of what is known; `bytes` are those of packs.
     #[must_use]
     pub fn new(
         history: &History,
         held: &[Held],
         bytes: u64,
-        logs: Vec<LogStatus>,
+        logs: Logs,
         config: &Config,
         now: Timestamp,
     ) -> Self {
+        let known = Moment { history, config, now };
         let configured = config.sources.iter().map(|(name, _)| name.as_str());
         let mut names: Vec<&str> = configured.collect();
         for name in held.iter().map(|held| held.source.as_str()).chain(history.sources()) {
@@ -124,7 +129,7 @@ impl Status {
         }
         let of = |name: &&str| {
             let held = held.iter().find(|held| held.source == *name).cloned().unwrap_or_default();
-            SourceStatus::new(name, history, held, config, now)
+            SourceStatus::new(name, held, known)
         };
         let sources: Vec<SourceStatus> = names.iter().map(of).collect();
         let check = history.tasks(Work::Check).last().cloned();
@@ -144,9 +149,9 @@ impl Status {
             now,
             drills: DrillStatus::all(history, config, &sources),
             sources,
-            bytes,
+            bytes: bytes.saturating_add(logs.stored_bytes),
             capacity,
-            logs,
+            logs: with_awaited(logs.written, known),
             checks: history.tasks(Work::Check).to_vec(),
             check,
             maintenance,
@@ -154,52 +159,48 @@ impl Status {
             sent: history.sent().clone(),
             findings: Vec::new(),
         };
-        let sync = Job { work: Work::Sync, source: None };
-        let synced = history.last(Work::Sync, None).or(history.first_backup());
-        let due = synced.and_then(|last| sync.when(config)?.next(last));
-        status.find(config, due);
+        status.find(known);
         status
     }
 
-    fn find(&mut self, config: &Config, sync_due: Option<Timestamp>) {
+    fn find(&mut self, known: Moment<'_>) {
+        let config = known.config;
         let mut findings: Vec<Finding> =
             self.sources.iter().flat_map(|source| source.findings.clone()).collect();
         for log in &self.logs {
             findings.extend(log.findings(config.expectations(&log.source).max_wal_lag, self.now));
         }
         findings.extend(self.drills.iter().flat_map(|drill| drill.findings(self.now)));
-        let mut add = |kind: Kind, since, what| {
-            findings.push(Finding { kind, severity: kind.severity(), source: None, since, what });
-        };
         if let Some(check) = self.check.as_ref().filter(|check| check.result == RunResult::Failed) {
             let error = check.error.as_deref().unwrap_or_default();
-            add(
-                Kind::CheckFailed,
-                Some(check.time),
-                format!("the last check of the repository failed: {error}"),
-            );
+            let what = format!("the last check of the repository failed: {error}");
+            findings.push(Finding::new(Kind::CheckFailed, &what).since(check.time));
         }
         for (work, attempt) in self.maintenance.iter().filter(|(_, last)| last.result == RunResult::Failed) {
             let error = attempt.error.as_deref().unwrap_or_default();
-            let kind = if *work == Work::Sync { Kind::SyncFailed } else { Kind::MaintenanceFailed };
-            add(kind, Some(attempt.time), format!("the last {} failed: {error}", work.name()));
+            let what = format!("the last {} failed: {error}", work.name());
+            let finding = match work {
+                Work::Sync => Finding::new(Kind::SyncFailed, &what),
+                work => Finding::new(Kind::MaintenanceFailed, &what).about(work.name()),
+            };
+            findings.push(finding.since(attempt.time));
         }
-        let late = |due: &Timestamp| due.checked_add(SLACK).is_ok_and(|due| due < self.now);
-        if let Some(due) = sync_due.filter(late) {
-            add(Kind::SyncMissed, Some(due), "what is new was not copied to the other repository".into());
-        }
+        findings.extend(Work::OF_REPOSITORY.into_iter().filter_map(|work| missed(work, known)));
         if let Some(capacity) = self.capacity {
             let percent = u128::from(self.bytes) * 100 / u128::from(capacity.max(1));
             if percent >= u128::from(config.storage.warn_percent()) {
-                add(
-                    Kind::StorageNearCapacity,
-                    None,
-                    format!("the repository has {} of {capacity} bytes: {percent}%", self.bytes),
-                );
+                let (has, may_have) = (size(self.bytes), size(capacity));
+                let what = format!("packs and log archives have {has} of {may_have}: {percent}%");
+                findings.push(Finding::new(Kind::StorageNearCapacity, &what));
             }
         }
         findings.sort_by(|one, other| {
-            (other.severity, &one.source, one.kind).cmp(&(one.severity, &other.source, other.kind))
+            (other.severity, &one.source, one.kind, &one.subject).cmp(&(
+                one.severity,
+                &other.source,
+                other.kind,
+                &other.subject,
+            ))
         });
         self.findings = findings;
     }
@@ -209,4 +210,35 @@ impl Status {
     pub fn is_critical(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Critical)
     }
+}
+
+/// That something was not done of the repository which was due; what was never done, since there is something to do it with.
+fn missed(work: Work, known: Moment<'_>) -> Option<Finding> {
+    let last = known.history.last(work, None).or(known.history.first_backup())?;
+    let due = known.late(&Job { work, source: None }, last)?;
+    let date = moment(due);
+    let finding = match work {
+        Work::Sync => {
+            let what = format!("what is new was not copied to the other repository, which was due {date}");
+            Finding::new(Kind::SyncMissed, &what)
+        }
+        work => {
+            let what = format!("the {} that was due {date} was not done", work.name());
+            Finding::new(Kind::TaskMissed, &what).about(work.name())
+        }
+    };
+    Some(finding.since(due))
+}
+
+/// The logs, with those of which nothing was ever archived though the configuration expects it: since their source's first snapshot,
+/// for before there is nothing that a log would lead on from.
+fn with_awaited(mut logs: Vec<LogStatus>, known: Moment<'_>) -> Vec<LogStatus> {
+    for (name, _) in &known.config.sources {
+        let first = known.history.backups(name).iter().find(|attempt| attempt.is_success());
+        let is_there = logs.iter().any(|log| log.source == *name);
+        if let Some(first) = first.filter(|_| known.config.expects_log(name) && !is_there) {
+            logs.push(LogStatus::awaited(name, first.time));
+        }
+    }
+    logs
 }

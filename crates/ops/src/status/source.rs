@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Held;
 use super::finding::{Finding, Kind};
-use crate::config::{Config, Expectations};
-use crate::history::{Attempt, History, RestoreTest, Running};
-use crate::run::{RunResult, Work};
+use super::late::Moment;
+use crate::config::Expectations;
+use crate::history::{Attempt, RestoreTest, Running};
+use crate::run::{Job, RunResult, Work};
+use crate::words::{length, moment, took};
 
-/// How late a backup may be that its schedule alone announces: a run takes its time.
-pub(super) const SLACK: SignedDuration = SignedDuration::from_mins(15);
+/// For how long what was never backed up may wait for what runs.
+const FIRST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// With how many snapshots before the size of the last is compared.
 const COMPARED: usize = 5;
 
@@ -41,7 +43,8 @@ pub struct SourceStatus {
 }
 
 impl SourceStatus {
-    pub(super) fn new(name: &str, history: &History, held: Held, config: &Config, now: Timestamp) -> Self {
+    pub(super) fn new(name: &str, held: Held, known: Moment<'_>) -> Self {
+        let Moment { history, config, now } = known;
         let schedule = config.schedule(name);
         let backups = history.backups(name).to_vec();
         let engine = config.source(name).and_then(|source| source.engine.clone());
@@ -58,14 +61,8 @@ impl SourceStatus {
             running: history.running(Work::Backup, Some(name), now).cloned(),
             findings: Vec::new(),
         };
-        let due = status.last_success().and_then(|last| schedule.as_ref()?.next(last.time));
-        status.look_at_backups(due, now);
-        let test_due = config.verify(name).filter(|_| status.engine.is_some()).and_then(|task| {
-            let last =
-                status.tests.last().map(|test| test.time).or(status.backups.first().map(|first| first.time));
-            task.when(&config.zone)?.next(last?)
-        });
-        status.look_at_tests(test_due, now);
+        status.look_at_backups(known);
+        status.look_at_tests(known);
         status
     }
 
@@ -99,63 +96,92 @@ impl SourceStatus {
         self.backups.iter().filter(|attempt| attempt.result == result).count() as u64
     }
 
-    fn add(&mut self, kind: Kind, since: Option<Timestamp>, what: String) {
-        let source = Some(self.name.clone());
-        self.findings.push(Finding { kind, severity: kind.severity(), source, since, what });
+    fn add(&mut self, kind: Kind, since: Option<Timestamp>, what: &str) {
+        self.findings.push(Finding { since, ..Finding::new(kind, what).of(&self.name) });
     }
 
-    fn look_at_backups(&mut self, due: Option<Timestamp>, now: Timestamp) {
+    fn job(&self, work: Work) -> Job {
+        Job { work, source: Some(self.name.clone()) }
+    }
+
+    fn look_at_backups(&mut self, known: Moment<'_>) {
         let failures = self.backups.iter().rev().take_while(|attempt| !attempt.is_success()).count();
         if failures > 0 {
             let first = &self.backups[self.backups.len() - failures];
             let error = self.last().and_then(|last| last.error.as_deref()).unwrap_or_default();
             let times = if failures == 1 { "failed".into() } else { format!("failed {failures} times") };
             let what = format!("the backup {times}: {error}");
-            self.add(Kind::BackupFailed, Some(first.time), what);
+            self.add(Kind::BackupFailed, Some(first.time), &what);
         }
-        self.look_at_age(due, now);
+        self.look_at_age(known);
+        self.look_at_duration(known.now);
         // Until one has been begun since.
         let last_begun = self.last().map(|last| last.time);
         if let Some(date) =
             self.left_out.last().copied().filter(|date| last_begun.is_none_or(|last| last <= *date))
         {
-            let what = "the last backup was still running at its next date, which was left out".into();
+            let what = "the last backup was still running at its next date, which was left out";
             self.add(Kind::BackupOverrun, Some(date), what);
         }
         let Some(last) = self.last_success().cloned() else { return };
         if last.result == RunResult::Partly {
-            self.add(Kind::BackupPartly, Some(last.time), "some of it could not be read".into());
-        }
-        if let (Some(limit), Some(seconds)) = (self.expected.max_duration, last.seconds)
-            && seconds > limit.as_secs_f64()
-        {
-            let what = format!("the backup took {seconds:.0} s, and may take {} s", limit.as_secs());
-            self.add(Kind::BackupSlow, Some(last.time), what);
+            self.add(Kind::BackupPartly, Some(last.time), "some of it could not be read");
         }
         self.look_at_size(&last);
     }
 
-    fn look_at_age(&mut self, due: Option<Timestamp>, now: Timestamp) {
-        let last = self.last_success().map(|last| last.time);
+    /// Of the one that runs, or else of the last.
+    fn look_at_duration(&mut self, now: Timestamp) {
+        let Some(limit) = self.expected.max_duration else { return };
+        let is_slow = |seconds: &f64| *seconds > limit.as_secs_f64();
+        let runs = self.running.as_ref().map(|running| (running.since, now.duration_since(running.since)));
+        if let Some((since, runs)) = runs
+            && is_slow(&runs.as_secs_f64())
+        {
+            let what = format!(
+                "the backup has been running for {}, and may take {}",
+                took(runs.as_secs_f64()),
+                took(limit.as_secs_f64())
+            );
+            return self.add(Kind::BackupSlow, Some(since), &what);
+        }
+        let last = self.last_success().and_then(|last| Some((last.time, last.seconds.filter(is_slow)?)));
+        if let Some((time, seconds)) = last {
+            let what =
+                format!("the backup took {}, and may take {}", took(seconds), took(limit.as_secs_f64()));
+            self.add(Kind::BackupSlow, Some(time), &what);
+        }
+    }
+
+    fn look_at_age(&mut self, known: Moment<'_>) {
+        let now = known.now;
         let longest = self.expected.expect_every.or(self.expected.rpo);
-        let (since, may_be) = match (last, longest) {
-            (Some(last), Some(longest)) => (last.checked_add(longest).ok(), seconds(longest)),
-            (Some(_), None) => match due.and_then(|due| due.checked_add(SLACK).ok()) {
-                Some(due) => (Some(due), "of its last date".into()),
-                None => return,
-            },
-            (None, None) if self.next.is_none() => return,
-            (None, _) => {
-                if self.engine.is_some() && self.backups.is_empty() {
-                    self.add(Kind::BackupMissed, None, "it has never been backed up".into());
+        let job = self.job(Work::Backup);
+        let age = |last: Timestamp| length(now.duration_since(last).unsigned_abs());
+        match (self.last_success().map(|last| last.time), longest) {
+            (Some(last), Some(longest)) => {
+                let since = last.checked_add(longest).ok().filter(|since| *since < now);
+                if since.is_some() {
+                    let (age, longest) = (age(last), length(longest));
+                    let what = format!("the newest snapshot is {age} old, and should be at most {longest}");
+                    self.add(Kind::BackupMissed, since, &what);
                 }
-                return;
             }
-        };
-        if since.is_some_and(|since| since < now) {
-            let age = last.map(|last| age(now, last)).unwrap_or_default();
-            let what = format!("the newest snapshot is {age} old, and should be {may_be}");
-            self.add(Kind::BackupMissed, since, what);
+            (Some(last), None) => {
+                if let Some(due) = known.late(&job, last) {
+                    let (date, age) = (moment(due), age(last));
+                    let what = format!("the snapshot of {date} has not come, and the newest is {age} old");
+                    self.add(Kind::BackupMissed, Some(due), &what);
+                }
+            }
+            (None, None) if self.next.is_none() => {}
+            (None, _) => {
+                let waits = || now.checked_sub(FIRST_WAIT).is_ok_and(|since| known.waits(&job, since));
+                let is_new = self.engine.is_some() && self.backups.is_empty();
+                if is_new && !known.runs(&job) && !waits() {
+                    self.add(Kind::BackupMissed, None, "it has never been backed up");
+                }
+            }
         }
     }
 
@@ -172,47 +198,37 @@ impl SourceStatus {
                 "the newest snapshot has {change}% {how} than is usual: {} bytes, not {usual}",
                 last.sizes.logical
             );
-            self.add(Kind::SizeAnomaly, Some(last.time), what);
+            self.add(Kind::SizeAnomaly, Some(last.time), &what);
         }
     }
 
-    fn look_at_tests(&mut self, due: Option<Timestamp>, now: Timestamp) {
+    fn look_at_tests(&mut self, known: Moment<'_>) {
         if let Some(test) = self.last_test().cloned() {
             if !test.is_good {
                 let error = test.error.as_deref().unwrap_or_default();
                 self.add(
                     Kind::RestoreTestFailed,
                     Some(test.time),
-                    format!("the restore test failed: {error}"),
+                    &format!("the restore test failed: {error}"),
                 );
             }
             if let (Some(limit), Some(seconds)) = (self.expected.rto, test.restore_seconds)
                 && seconds > limit.as_secs_f64()
             {
-                let what =
-                    format!("the restore took {seconds:.0} s, and may take {} s (RTO)", limit.as_secs());
-                self.add(Kind::RestoreSlow, Some(test.time), what);
+                let what = format!(
+                    "the restore took {}, and may take {} (RTO)",
+                    took(seconds),
+                    took(limit.as_secs_f64())
+                );
+                self.add(Kind::RestoreSlow, Some(test.time), &what);
             }
         }
-        if let Some(due) = due.and_then(|due| due.checked_add(SLACK).ok()).filter(|due| *due < now) {
-            self.add(Kind::RestoreTestMissed, Some(due), "a restore test is due".into());
+        let first = || self.backups.first().map(|first| first.time);
+        let last = self.tests.last().map(|test| test.time).or_else(first);
+        let due = last.filter(|_| self.engine.is_some());
+        if let Some(due) = due.and_then(|last| known.late(&self.job(Work::Verify), last)) {
+            let what = format!("the restore test of {} was not done", moment(due));
+            self.add(Kind::RestoreTestMissed, Some(due), &what);
         }
-    }
-}
-
-/// `26 h`, for people.
-fn age(now: Timestamp, then: Timestamp) -> String {
-    let since = now.duration_since(then);
-    match since.as_hours() {
-        0 => format!("{} min", since.as_mins().max(0)),
-        hours @ 1..72 => format!("{hours} h"),
-        hours => format!("{} days", hours / 24),
-    }
-}
-
-fn seconds(longest: Duration) -> String {
-    match longest.as_secs() / 3600 {
-        0 => format!("at most {} min", longest.as_secs() / 60),
-        hours => format!("at most {hours} h"),
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn findings(shown: Shown<'_>, findings: &[Finding]) -> Markup {
                             @if let Some(since) = finding.since { span.since title=(since) { "since " (time(since)) " (" (ago(since, shown.now)) ")" } }
                         }
                         p { (finding.what) }
-                        p.advice { (with_code(finding.kind.advice())) }
+                        p.advice { (with_code(&finding.advice())) }
                     }
                 }
             }
@@ -254,9 +254,9 @@ fn logs(shown: Shown<'_>, view: &View) -> Markup {
                     @let late = view.status.findings.iter().any(|finding| finding.kind == strongroom_ops::status::Kind::WalLate && finding.source.as_deref() == Some(&log.source));
                     tr {
                         th scope="row" data-label="Source" { a href={ "/sources/" (path_part(&log.source)) } { (log.source) } }
-                        td data-label="State" { @if log.missing_segments > 0 { (badge("critical", "has gaps")) } @else if late { (badge("critical", "late")) } @else { (badge("good", "no gaps")) } }
+                        td data-label="State" { @if log.missing_segments > 0 { (badge("critical", "has gaps")) } @else if late { (badge("critical", "late")) } @else if log.newest.is_none() { (badge("plain", "nothing yet")) } @else { (badge("good", "no gaps")) } }
                         td.short data-label="Lag" { (lag(log)) }
-                        td data-label="Newest" { code { (log.newest_file) } }
+                        td data-label="Newest" { @if log.newest.is_some() { code { (log.newest_file) } } @else { "never" } }
                         td.number data-label="Segments" { (log.segments) }
                         td data-label="Missing" { (log.missing_segments) @if !log.gaps.is_empty() { " (" (log.gaps.join(", ")) ")" } }
                         td.number data-label="Stored" { (bytes(log.stored_bytes)) }

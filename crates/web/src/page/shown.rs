@@ -71,6 +71,7 @@ fn word(finding: &Finding) -> &'static str {
         Kind::WalGap => "log has gaps",
         Kind::CheckFailed => "check failed",
         Kind::MaintenanceFailed => "maintenance failed",
+        Kind::TaskMissed => "maintenance missed",
         Kind::SyncFailed => "copy failed",
         Kind::SyncMissed => "copy missed",
         Kind::DrillMissed => "drill missed",

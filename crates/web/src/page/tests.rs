@@ -2,7 +2,7 @@ use super::*;
 use crate::view::{Facts, SnapshotView, Snapshots};
 use strongroom_ops::config::Config;
 use strongroom_ops::history::History;
-use strongroom_ops::status::Status;
+use strongroom_ops::status::{Logs, Status};
 
 const EVIL: &str = "<script>alert(\"1\")</script>&'";
 
@@ -44,7 +44,7 @@ fn view(snapshots: u8) -> View {
     let name = EVIL.replace('"', "\\\"");
     std::fs::write(&file, format!("{{\"sources\": {{\"{name}\": {{\"engine\": \"files\"}}}}}}")).unwrap();
     let config = Config::read(&file).unwrap();
-    let status = Status::new(&History::default(), &[], 0, Vec::new(), &config, now());
+    let status = Status::new(&History::default(), &[], 0, Logs::default(), &config, now());
     View {
         repository: "https://me:pl4nted@store".into(),
         bucket: EVIL.into(),
@@ -68,8 +68,10 @@ fn all(view: &View, reading: &Reading) -> Vec<String> {
 
 #[test]
 fn no_text_is_markup_and_no_secret_is_shown() {
-    let reading =
-        Reading { last: Some(now()), error: Some(crate::redacted(&format!("{EVIL} s3://k:pl4nted@b"))) };
+    let reading = Reading {
+        last: Some(now()),
+        error: Some(strongroom_ops::redacted(&format!("{EVIL} s3://k:pl4nted@b"))),
+    };
     for page in all(&view(3), &reading) {
         assert!(!page.contains("<script") && !page.contains("pl4nted"), "{page}");
         assert!(page.contains("&lt;script&gt;"), "{page}");

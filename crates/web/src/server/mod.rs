@@ -121,7 +121,7 @@ impl Server {
 
     /// It could not be read; what was known is shown as that.
     pub fn failed(&self, why: &str) {
-        locked(&self.known).reading.error = Some(crate::redacted(why));
+        locked(&self.known).reading.error = Some(strongroom_ops::redacted(why));
     }
 
     /// The scheduler moves, and has begun so many runs that have not ended.

@@ -18,15 +18,14 @@ const GROUP: (&str, &str) = ("/metrics/job", "/metrics/job/strongroom");
 /// How long it may think.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// To all places that are asked for.
-pub(super) fn all(arguments: &Monitor, page: &str) -> anyhow::Result<()> {
-    if let Some(path) = &arguments.textfile {
-        textfile(path, page).with_context(|| format!("{} cannot be written", path.display()))?;
-    }
-    if let Some(url) = &arguments.push {
-        push(url, page)?;
-    }
-    Ok(())
+/// To all places that are asked for; gives why some have not got them.
+pub(super) fn all(arguments: &Monitor, page: &str) -> Vec<anyhow::Error> {
+    let written = arguments
+        .textfile
+        .as_ref()
+        .map(|path| textfile(path, page).with_context(|| format!("{} cannot be written", path.display())));
+    let pushed = arguments.push.as_ref().map(|url| push(url, page));
+    written.into_iter().chain(pushed).filter_map(Result::err).collect()
 }
 
 /// At once or not at all: half a page would be read as a whole one.

@@ -1,58 +1,112 @@
 //! `monitor`: how things stand, for people, for programs and for Prometheus.
 
-mod alerts;
 mod deliver;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use strongroom_ops::config::Config;
 use strongroom_ops::metrics;
+use strongroom_ops::notify::SENT;
 use strongroom_ops::status::{SourceStatus, Status};
 use strongroom_repository::Repository;
+use strongroom_repository::monitor::Monitor as _;
 
+use super::alerts::{self, Untold, WithoutAccess};
 use crate::arguments::Monitor;
-use crate::configured;
 use crate::context::Context;
-use crate::exit::{FAILED, Outcome};
+use crate::exit::{FAILED, Outcome, PARTLY};
 use crate::output::{line, text};
-use crate::render;
+use crate::{clock, configured, exit, render};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Monitor) -> anyhow::Result<Outcome> {
     let config = configured::config_if_any(context)?;
     let (status, mut repository) = match look(context, &config) {
         Ok(looked) => looked,
         Err(error) => {
-            // What was written before must not say any longer that all is well.
-            deliver::all(arguments, &metrics::without_access())?;
             if arguments.alerts {
-                alerts::tell_no_access(context, &config, &error)?;
+                warn_of(context, tell_no_access(context, &config, &error));
             }
+            // What was written before must not say any longer that all is well.
+            warn(context, &deliver::all(arguments, &metrics::without_access()));
             return Err(error);
         }
     };
     let page = metrics::exposition(&status, &context.url()?.bucket());
-    deliver::all(arguments, &page)?;
     if arguments.metrics {
         text!("{page}");
-        return Ok(Outcome::Done);
     }
     if arguments.report {
         report(context, &status);
     }
     let does_else =
         arguments.report || arguments.alerts || arguments.textfile.is_some() || arguments.push.is_some();
-    let is_check = arguments.check || !does_else;
+    let is_check = arguments.check || !(does_else || arguments.metrics);
     if is_check {
         check(context, &status);
     }
-    let all_told = !arguments.alerts || alerts::tell(context, &config, &status, &mut repository)?;
-    let is_bad = is_check && status.is_critical();
-    Ok(if is_bad || !all_told { Outcome::Code(FAILED) } else { Outcome::Done })
+    // People first: no metrics that cannot be delivered keep them from being told.
+    let mut is_passed_on = true;
+    if arguments.alerts {
+        is_passed_on &= warn_of(context, tell(context, &config, &status, &mut repository));
+    }
+    is_passed_on &= warn(context, &deliver::all(arguments, &page));
+    Ok(match is_check && status.is_critical() {
+        // Whoever looks at this code is the only one who learns of it.
+        _ if !is_passed_on => Outcome::Code(PARTLY),
+        true => Outcome::Code(FAILED),
+        false => Outcome::Done,
+    })
+}
+
+/// Tells all channels what is new; notes in the journal what was told.
+fn tell(
+    context: &Context<'_>,
+    config: &Config,
+    status: &Status,
+    repository: &mut Repository,
+) -> anyhow::Result<Vec<Untold>> {
+    if config.notify.is_empty() {
+        context.terminal.warn("the configuration names nobody to tell: it has no [notify.NAME]");
+    }
+    let mut sent = status.sent.clone();
+    let mut untold = alerts::tell(context, config, &status.findings, &mut sent, status.now)?;
+    if sent != status.sent {
+        context.note(repository, SENT, None, &serde_json::to_value(&sent)?);
+    }
+    // It can be opened again: what was told of that is over.
+    untold.extend(WithoutAccess::read(context)?.tell(context, config, &[], status.now)?);
+    Ok(untold)
+}
+
+fn tell_no_access(
+    context: &Context<'_>,
+    config: &Config,
+    error: &anyhow::Error,
+) -> anyhow::Result<Vec<Untold>> {
+    let finding = alerts::no_access(&exit::describe(error).0);
+    WithoutAccess::read(context)?.tell(context, config, &[finding], clock::now())
+}
+
+/// Says who was not told. Whether all were.
+fn warn_of(context: &Context<'_>, told: anyhow::Result<Vec<Untold>>) -> bool {
+    match told {
+        Ok(untold) => {
+            untold.iter().for_each(|untold| context.terminal.warn(&untold.to_string()));
+            untold.is_empty()
+        }
+        Err(error) => warn(context, &[error]),
+    }
+}
+
+/// Says what could not be passed on. Whether there is nothing of the kind.
+fn warn(context: &Context<'_>, errors: &[anyhow::Error]) -> bool {
+    errors.iter().for_each(|error| context.terminal.warn(&exit::describe(error).0));
+    errors.is_empty()
 }
 
 fn look(context: &Context<'_>, config: &Config) -> anyhow::Result<(Status, Repository)> {
     let repository = context.open()?;
-    Ok((Status::of(&repository, config, crate::clock::now())?, repository))
+    Ok((Status::of(&repository, config, clock::now())?, repository))
 }
 
 fn check(context: &Context<'_>, status: &Status) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use strongroom_ops::history::{Attempt, History};
 use strongroom_ops::notify::{Channel, Figures, Letter, Milestones, Progress};
+use strongroom_ops::redacted;
 use strongroom_ops::run::{Began, Ended, Work};
 use strongroom_repository::monitor::Monitor as _;
 
@@ -63,7 +64,7 @@ impl Teller {
         });
         Ok(Self {
             global: step.context.global.clone(),
-            repository: step.context.url()?.to_string(),
+            repository: redacted(&step.context.url()?.to_string()),
             began: began.clone(),
             since,
             expected_bytes: last.map(|last| last.sizes.logical).filter(|bytes| *bytes > 0),

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use strongroom_keys::random::{OsRandom, Random as _};
-use strongroom_ops::Cause;
 use strongroom_ops::config::{Config, Task, Text, Variable};
 use strongroom_ops::history::History;
 use strongroom_ops::run::{Began, Due, Ended, Job, RunResult, Work};
+use strongroom_ops::{Cause, redacted};
 use strongroom_repository::Repository;
 
 use super::child::{self, Said};
@@ -76,7 +76,9 @@ impl Step<'_, '_> {
             Ok(Some(who)) => ended(RunResult::Skipped, Some(who)),
             Err(error) => ended(RunResult::Failed, Some(format!("{error:#}"))),
         };
-        let end = Ended { left_out: self.left_out(&end, begun), ..end };
+        // It goes into the journal, to channels, and onto the terminal.
+        let error = end.error.as_deref().map(redacted);
+        let end = Ended { left_out: self.left_out(&end, begun), error, ..end };
         let (event, detail) = end.to_note();
         self.context.note(repository, event, None, &detail);
         teller.finish(&end);

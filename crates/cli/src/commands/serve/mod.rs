@@ -1,9 +1,10 @@
 //! `serve`: what the configuration wants done, when it is due, until it is told to stop.
 //!
-//! Three threads, and one for each run: this one decides what is begun and never waits for the store; one reads the journal on; one
-//! answers requests from what that one published. A run opens the repository for itself, looks once more whether somebody else has
+//! Four threads, and one for each run: this one decides what is begun and never waits for the store; one reads the journal on; one
+//! answers requests from what that one published; one tells people what was found. A run opens the repository for itself, looks once more whether somebody else has
 //! done it, and is a process of its own, as those of `run` are.
 
+mod alerter;
 mod reader;
 mod settings;
 
@@ -21,8 +22,10 @@ use strongroom_ops::run::{Due, Ended, Scheduler};
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_web::{Listening, Server, ServerOptions};
 
+use self::alerter::Alerter;
 use self::reader::{Reader, Shared};
 use self::settings::Settings;
+pub(super) use self::settings::wrong as wrong_settings;
 use super::run::{Step, tell};
 use crate::arguments::{Global, Serve};
 use crate::context::{Context, host_of_run};
@@ -48,14 +51,24 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Serve) -> anyhow::Result<Ou
     let listening = server.listen(settings.listen)?;
     tell_listening(context, &settings, &listening);
     let shared = Arc::new(Shared::default());
+    if config.is_off {
+        context.terminal.warn("nothing is run: BACKUP_ENABLED says that backups are off");
+    }
+    let schedules = !arguments.no_schedule && !config.is_off;
     shared.set_config(config);
-    let schedules = !arguments.no_schedule;
+    let alerter = Alerter {
+        global: context.global.clone(),
+        shared: Arc::clone(&shared),
+        by_default: schedules,
+        never: arguments.no_alerts,
+    };
     let reader = Reader {
         global: context.global.clone(),
         shared: Arc::clone(&shared),
         server: Arc::clone(&server),
         refresh: settings.refresh,
         schedules,
+        alerts: alerter.start()?,
     };
     let wake = reader.start()?;
     let (done, ended) = channel();

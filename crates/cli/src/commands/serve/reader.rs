@@ -2,7 +2,7 @@
 //! of its own.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use strongroom_ops::config::Config;
 use strongroom_ops::history::History;
 use strongroom_ops::run::{Job, Scheduler};
-use strongroom_ops::status::{LogStatus, Status};
+use strongroom_ops::status::{Logs, Status};
 use strongroom_repository::Repository;
 use strongroom_repository::monitor::Monitor as _;
 use strongroom_repository::reader::Reader as ChunkReader;
@@ -19,6 +19,7 @@ use strongroom_repository::state::Snapshot;
 use strongroom_store::Store;
 use strongroom_web::{Facts, Server, SnapshotView, Snapshots, StreamView, View};
 
+use super::alerter::{Found, News};
 use crate::arguments::Global;
 use crate::context::{Context, TOOL, host_of_run};
 use crate::{clock, exit};
@@ -63,6 +64,8 @@ pub(super) struct Reader {
     pub(super) server: Arc<Server>,
     pub(super) refresh: Duration,
     pub(super) schedules: bool,
+    /// To who tells others what was found.
+    pub(super) alerts: Sender<News>,
 }
 
 /// The repository, as it was read last.
@@ -71,7 +74,7 @@ struct Open {
     /// Without the copies that a cache keeps.
     store: Arc<dyn Store>,
     history: History,
-    logs: Vec<LogStatus>,
+    logs: Logs,
     logs_read: Option<Instant>,
     snapshots: Snapshots,
     facts: HashMap<String, Facts>,
@@ -98,11 +101,15 @@ impl Reader {
                     if told.take().is_some() {
                         context.terminal.say("the repository can be read again");
                     }
+                    let Status { now, findings, sent, .. } = &view.status;
+                    let found = Found { findings: findings.clone(), sent: sent.clone() };
+                    self.tell(News { now: *now, found: Ok(found) });
                     self.server.publish(view);
                 }
                 Err(error) => {
                     let (what, _) = exit::describe(&error);
                     self.server.failed(&what);
+                    self.tell(News { now: clock::now(), found: Err(what.clone()) });
                     // Once, and not every few seconds.
                     if told.as_ref() != Some(&what) {
                         context
@@ -118,6 +125,11 @@ impl Reader {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    fn tell(&self, news: News) {
+        // Who cannot begin has said so.
+        let _nobody = self.alerts.send(news);
     }
 
     fn read(&self, context: &Context<'_>, known: &mut Option<Open>) -> anyhow::Result<View> {
@@ -166,7 +178,7 @@ impl Open {
             store: context.store()?,
             repository,
             history,
-            logs: Vec::new(),
+            logs: Logs::default(),
             logs_read: None,
             snapshots: Snapshots::default(),
             facts: HashMap::new(),
@@ -187,7 +199,7 @@ impl Open {
     /// Lists what is not in the journal, and looks at snapshots that are new; says whether there are new entries.
     fn look(&mut self) -> anyhow::Result<bool> {
         if self.logs_read.is_none_or(|read| read.elapsed() >= LOGS_EVERY) {
-            self.logs = LogStatus::of(&self.repository.log_archives(None)?);
+            self.logs = Logs::of(&self.repository.log_archives(None)?);
             self.logs_read = Some(Instant::now());
         }
         let last = self.repository.last_entry();

@@ -53,6 +53,22 @@ impl Settings {
     }
 }
 
+/// What of the configuration's own cannot be had, or used, by its fields.
+pub(in crate::commands) fn wrong(config: &Config) -> Vec<(&'static str, anyhow::Error)> {
+    let own = &config.serve;
+    let token = own.token.as_ref().map(|token| -> anyhow::Result<()> {
+        Token::new(token.resolve()?.trim())?;
+        Ok(())
+    });
+    let files = own.tls_cert.clone().zip(own.tls_key.clone());
+    let tls = files.map(|(certificate, key)| -> anyhow::Result<()> {
+        tls(&TlsFiles { certificate, key, client_ca: own.client_ca.clone() })?;
+        Ok(())
+    });
+    let all = [("token", token), ("tls_cert", tls)];
+    all.into_iter().filter_map(|(field, looked)| Some((field, looked?.err()?))).collect()
+}
+
 /// The one of a file that is named goes before the one of the environment: both are of the same caller.
 fn token(arguments: &Serve, config: &Config) -> anyhow::Result<Option<Token>> {
     let of_file = arguments.token_file.as_ref().filter(|path| !path.as_os_str().is_empty());
