@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
-use strongroom_tests::patience::PATIENCE;
+use strongroom_tests::patience::{PATIENCE, wait_for};
 use strongroom_tests::sandbox::Sandbox;
 use strongroom_tests::served::{Reply, Served, ask_over};
 use strongroom_tests::sinks::HttpSink;
@@ -227,14 +227,9 @@ fn a_store_that_is_away_is_no_success() {
 }
 
 /// Waits until the journal says so often that people were told.
-#[track_caller]
 fn until_noted(sandbox: &Sandbox, count: usize) {
-    let deadline = std::time::Instant::now() + PATIENCE;
     let noted = || sandbox.run(["audit", "--json", "--kind", "alert"]).assert_code(0).all("audit").len();
-    while noted() < count {
-        assert!(std::time::Instant::now() < deadline, "it never noted what was told");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for("a note of what was told is waited for", || noted() >= count);
 }
 
 #[test]

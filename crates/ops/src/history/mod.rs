@@ -255,7 +255,16 @@ impl History {
     pub(crate) fn goes_on(&mut self, work: Work, source: Option<&str>, since: Timestamp, now: Timestamp) {
         let run = format!("{} {source:?}", work.name());
         let source = source.map(str::to_owned);
-        let began = Began { run, work, source, host: "a".into(), pid: 1, date: None };
+        let began = Began {
+            run,
+            work,
+            source,
+            host: "a".into(),
+            pid: 1,
+            date: None,
+            domain: None,
+            lease_seconds: 600,
+        };
         self.began(1, since, began.clone());
         self.began(1, now, began);
     }

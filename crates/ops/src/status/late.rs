@@ -45,9 +45,10 @@ impl Moment<'_> {
     }
 
     fn may_run(&self, job: &Job, running: &Running) -> bool {
-        let source = job.source.as_deref().unwrap_or_default();
-        let max_duration = self.config.expectations(source).max_duration.filter(|_| job.work == Work::Backup);
-        let until = match max_duration.or_else(|| self.config.timeout(source)) {
+        let source = job.source.as_deref();
+        let expected = self.config.expectations(source.unwrap_or_default());
+        let max_duration = expected.max_duration.filter(|_| job.work == Work::Backup);
+        let until = match max_duration.or_else(|| self.config.timeout(job.work, source)) {
             Some(limit) => running.since.checked_add(limit).ok(),
             None => job.when(self.config).and_then(|when| when.next(running.since)),
         };
