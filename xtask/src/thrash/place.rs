@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(2);
 /// What failures say that another run mends. Nothing else may fail.
 const RUN_AGAIN: [&str; 3] = [
-    "by another host meanwhile: nothing was lost",
+    "by another host; nothing was lost",
     "being appended; run again",
     "being checked, so nothing can be said of it",
 ];
