@@ -143,7 +143,8 @@ impl SaveIt {
     fn served(&self, hours: &[String; 4]) {
         let stage = &self.stage;
         stage.at("2026-03-20T02:00:00Z");
-        let served = Served::start(&stage.sandbox, &[]);
+        // It would tell by itself; what is told here, and when, this test says.
+        let served = Served::start(&stage.sandbox, &["--no-alerts"]);
         let run = |work: &str, source: Value, result: &str, before: &Value| {
             served.wait_for(|line| {
                 line["type"] == "run"

@@ -135,7 +135,8 @@ fn append_kind(thief: &Thief, kind: u8) -> String {
     let note = NoteBody { event: "x".into(), snapshot: None, time_ns: 0, detail: "{}".into() };
     let entry = thief.next_entry(Statement::Note(note));
     let mut content = entry.encode();
-    let at = content.windows(2).position(|pair| pair == [5, 11]).unwrap();
+    // The last: a hash stands before it, in which these two may be as well.
+    let at = content.windows(2).rposition(|pair| pair == [5, 11]).unwrap();
     content[at + 1] = kind;
     thief.append_content(entry.number, &content, &thief.loot.signer)
 }

@@ -290,7 +290,7 @@ impl Restoring<'_, '_> {
             loader.restore(key, name, input, answer)
         });
         // Also of one that broke off: how much was written is told.
-        let settled = loader.settle(answer);
+        let settled = if loaded.is_ok() { loader.settle(answer) } else { loader.drain(answer) };
         drop(loader);
         self.has_changed |= has_sent;
         self.done.keys += written;

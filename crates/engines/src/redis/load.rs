@@ -86,21 +86,28 @@ impl<'m> Pipeline<'m> {
         Ok(())
     }
 
+    /// The answers to a batch, all of them: what comes behind one that is an error was done all the same.
     fn receive(&mut self, answer: &mut Answer<'_>) -> Result<(), RedisError> {
+        let mut answered = Ok(());
         for _ in 0..self.sent.pop_front().unwrap_or_default() {
             let value = self.connection.receive()?;
             let name = self.names.pop_front().unwrap_or_default();
-            answer(&name, value)?;
+            answered = answered.and(answer(&name, value));
         }
-        Ok(())
+        answered
     }
 
-    fn settle(&mut self, answer: &mut Answer<'_>) -> Result<(), RedisError> {
-        self.send()?;
+    /// The answers to all that was sent.
+    fn drain(&mut self, answer: &mut Answer<'_>) -> Result<(), RedisError> {
+        let mut answered = Ok(());
         while !self.sent.is_empty() {
-            self.receive(answer)?;
+            let received = self.receive(answer);
+            if let Err(RedisError::Broken { .. }) = received {
+                return answered.and(received);
+            }
+            answered = answered.and(received);
         }
-        Ok(())
+        answered
     }
 }
 
@@ -196,8 +203,7 @@ impl<'m> Loader<'m> {
             pipeline.batch.extend_from_slice(piece);
             // A large value is not held: what is there of the batch goes.
             if pipeline.batch.len() >= BATCH_BYTES {
-                pipeline.connection.send(&pipeline.batch)?;
-                pipeline.batch.clear();
+                pipeline.send()?;
             }
             Ok(())
         })?;
@@ -212,12 +218,22 @@ impl<'m> Loader<'m> {
         Ok(pipeline.push(name, answer)?)
     }
 
-    /// Waits for all answers.
+    /// Sends what is left, and waits for all answers.
     ///
     /// # Errors
-    /// As `answer` does; `Broken`.
+    /// As `answer` does, the first of them; `Broken`.
     pub(super) fn settle(&mut self, answer: &mut Answer<'_>) -> Result<(), RedisError> {
-        self.pipelines.iter_mut().try_for_each(|pipeline| pipeline.settle(answer))
+        self.pipelines.iter_mut().try_for_each(Pipeline::send)?;
+        self.drain(answer)
+    }
+
+    /// Waits for the answers to what was sent.
+    ///
+    /// # Errors
+    /// As [`Loader::settle`].
+    pub(super) fn drain(&mut self, answer: &mut Answer<'_>) -> Result<(), RedisError> {
+        let drained = self.pipelines.iter_mut().map(|pipeline| pipeline.drain(answer));
+        drained.fold(Ok(()), Result::and)
     }
 }
 

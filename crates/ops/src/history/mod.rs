@@ -263,7 +263,7 @@ impl History {
             pid: 1,
             date: None,
             domain: None,
-            lease_seconds: 600,
+            lease_seconds: 3600,
         };
         self.began(1, since, began.clone());
         self.began(1, now, began);
