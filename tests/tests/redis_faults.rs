@@ -2,14 +2,11 @@
 //! what was restored into is untouched, or said to be partial.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
+use strongroom_tests::patience::wait_for;
 use strongroom_tests::sandbox::{Ran, Sandbox, id_of};
 use strongroom_tests::services::redis::{FakeRedis, Redis, programs};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
 const INFO: &str = "redis_version:7.0.0\r\nredis_mode:standalone\r\nrole:master\r\nloading:0\r\n";
 
 fn fill(server: &Redis) {
@@ -184,11 +181,9 @@ fn a_restore_that_cannot_be_leaves_the_server_as_it_was_or_says_partial() {
         let paused = Redis::start_of(server.program(), None, &[]).unwrap();
         paused.ask(&["CLIENT", "PAUSE", "600000", "WRITE"]).unwrap();
         let running = sandbox.start(["restore", &ids[0], "--to", &paused.url()]);
-        let deadline = Instant::now() + PATIENCE;
-        while !paused.ask(&["INFO", "clients"]).unwrap().contains("blocked_clients:1") {
-            assert!(Instant::now() < deadline, "nothing is loaded");
-            std::thread::sleep(POLL);
-        }
+        wait_for("a command that is held up is waited for", || {
+            paused.ask(&["INFO", "clients"]).unwrap().contains("blocked_clients:1")
+        });
         running.signal(Signal::INT);
         let interrupted = running.wait().assert_code(130);
         let interrupted =

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::patience::PATIENCE;
 use anyhow::{Context, Result, bail};
+
+use crate::patience::PATIENCE;
 
 const POLL: Duration = Duration::from_millis(20);
 /// Somebody else may take the port between the moment it is found free and the moment the server binds it.
@@ -140,6 +141,7 @@ fn free_address() -> Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patience::wait_for;
 
     fn sleeper(_: u16, _: &Path) -> Command {
         let mut command = Command::new("sleep");
@@ -161,19 +163,11 @@ mod tests {
         })
     }
 
-    fn eventually(holds: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !holds() {
-            assert!(Instant::now() < deadline, "it never came to hold");
-            std::thread::sleep(POLL);
-        }
-    }
-
     #[test]
     fn a_dropped_server_is_gone_with_its_folder() {
         let process = Process::start("sleep", sleeper, |_| true).unwrap();
         let guard = process.guard.id();
-        eventually(|| server_of(guard).is_some());
+        wait_for("the server is waited for", || server_of(guard).is_some());
         let (server, folder) = (server_of(guard).unwrap(), process.folder.clone());
         assert!(folder.exists());
         drop(process);
@@ -184,12 +178,12 @@ mod tests {
     fn a_server_does_not_outlive_the_pipe() {
         let mut process = Process::start("sleep", sleeper, |_| true).unwrap();
         let guard = process.guard.id();
-        eventually(|| server_of(guard).is_some());
+        wait_for("the server is waited for", || server_of(guard).is_some());
         let (server, folder) = (server_of(guard).unwrap(), process.folder.clone());
         // What the end of a process does, and no destructor.
         drop(process.guard.stdin.take());
         std::mem::forget(process);
-        eventually(|| !is_running(server) && !folder.exists());
+        wait_for("its end is waited for", || !is_running(server) && !folder.exists());
     }
 
     #[test]

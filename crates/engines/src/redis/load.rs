@@ -223,8 +223,9 @@ impl<'m> Loader<'m> {
     /// # Errors
     /// As `answer` does, the first of them; `Broken`.
     pub(super) fn settle(&mut self, answer: &mut Answer<'_>) -> Result<(), RedisError> {
-        self.pipelines.iter_mut().try_for_each(Pipeline::send)?;
-        self.drain(answer)
+        let sent = self.pipelines.iter_mut().try_for_each(Pipeline::send);
+        // Also behind one that broke off: what others did is counted.
+        sent.and(self.drain(answer))
     }
 
     /// Waits for the answers to what was sent.
